@@ -1,0 +1,8 @@
+"""`python -m ftpsproxy` is the command `ftpsproxy`."""
+
+import sys
+
+from ftpsproxy.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""The configuration: a TOML file, the environment and flags in; frozen values out.
+
+`values` holds every setting with its default, unit and reason; `parse` turns one written value into one setting;
+`sources` collects what was written where; `loader` joins them and checks what only the whole can tell. Nothing here
+logs, prints or opens a connection. Every error is a `ConfigError` of one line: where, which key, what, and what to do.
+"""
+
+from ftpsproxy.config.loader import load
+from ftpsproxy.config.parse import ConfigError, nearest
+from ftpsproxy.config.values import (
+    PRIVATE_NETWORKS,
+    Limits,
+    Listener,
+    Log,
+    Network,
+    Settings,
+    Timeouts,
+    Upstream,
+)
+
+__all__ = [
+    "PRIVATE_NETWORKS",
+    "ConfigError",
+    "Limits",
+    "Listener",
+    "Log",
+    "Network",
+    "Settings",
+    "Timeouts",
+    "Upstream",
+    "load",
+    "nearest",
+]

@@ -1,0 +1,306 @@
+"""One written value → one setting. Each parser takes what TOML or the environment gave and returns the setting's value,
+or raises ValueError with the words the operator reads after the key."""
+
+import base64
+import binascii
+import difflib
+import ipaddress
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ftpsproxy.config.values import Limits, Listener, Log, Network, PortRange, Timeouts, Upstream
+
+Parser = Callable[[object], Any]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. The text is one line for the operator: where, which key, what, what to do."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))
+
+
+class Text(str):
+    """A value from the environment, a flag or a secret file: numbers, booleans and lists are read out of its words."""
+
+    __slots__ = ()
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What to do about an unknown word: `did you mean 'x'?` for the known word most like it, else all known words."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"known: {', '.join(names)}" if names else "there is none"
+
+
+def _shown(value: object) -> str:
+    return repr(str(value) if isinstance(value, str) else value)
+
+
+def text(value: object) -> str:
+    """Any non-empty text without control characters."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be text in quotes, not {_shown(value)}")
+    if not value or not value.isprintable():
+        raise ValueError("must not be empty or hold control characters")
+    return str(value)
+
+
+def choice(*allowed: str) -> Parser:
+    """One of a few words."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            hint = nearest(value, allowed) if isinstance(value, str) else ""
+            hint = f" ({hint})" if hint.startswith("did") else ""
+            raise ValueError(f"must be one of {', '.join(allowed)}, not {_shown(value)}{hint}")
+        return str(value)
+
+    return parse
+
+
+def boolean(value: object) -> bool:
+    """true or false; in the environment also 1, 0, yes, no, on, off."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, Text):
+        word = value.lower()
+        if word in ("true", "1", "yes", "on"):
+            return True
+        if word in ("false", "0", "no", "off"):
+            return False
+    raise ValueError(f"must be true or false, not {_shown(value)}")
+
+
+def whole(low: int, high: int) -> Parser:
+    """A whole number within bounds, both included."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, Text) and re.fullmatch(r"[0-9]{1,18}", value.replace("_", "")):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"must be a whole number, not {_shown(value)}")
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}, not {value}")
+        return value
+
+    return parse
+
+
+def seconds(low: float, high: float) -> Parser:
+    """A number of seconds within bounds, both included."""
+
+    def parse(value: object) -> float:
+        if isinstance(value, Text):
+            try:
+                value = float(value)
+            except ValueError:
+                raise ValueError(f"must be a number of seconds, not {_shown(value)}") from None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"must be a number of seconds, not {_shown(value)}")
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low:g} to {high:g} seconds, not {value:g}")
+        return float(value)
+
+    return parse
+
+
+def _items(value: object) -> list[object]:
+    """A list; in the environment words separated by commas or spaces."""
+    if isinstance(value, Text):
+        return [Text(word) for word in re.split(r"[,\s]+", value) if word]
+    if isinstance(value, list):
+        return value
+    raise ValueError(f"must be a list, not {_shown(value)}")
+
+
+def networks(value: object) -> tuple[Network, ...]:
+    """A list of addresses or networks in CIDR form."""
+    found: list[Network] = []
+    for item in _items(value):
+        try:
+            found.append(ipaddress.ip_network(text(item)))
+        except ValueError:
+            try:
+                wide = ipaddress.ip_network(str(item), strict=False)
+            except ValueError:
+                raise ValueError(f"{_shown(item)} is no network; write it like 10.0.0.0/8 or fd00::/8") from None
+            raise ValueError(f"{_shown(item)} has bits set right of its mask; write {wide}") from None
+    if not found:
+        raise ValueError("an empty list lets nobody in; leave the key out for loopback and private networks")
+    return tuple(found)
+
+
+def ports(value: object) -> PortRange:
+    """A range such as "50000-50099", or one port."""
+    match = re.fullmatch(r"\s*([0-9]{1,5})\s*(?:-\s*([0-9]{1,5})\s*)?", str(value))
+    if isinstance(value, bool) or match is None:
+        raise ValueError(f"must be a range of ports like '50000-50099', not {_shown(value)}")
+    low, high = int(match[1]), int(match[2] or match[1])
+    if not 1024 <= low <= high <= 65535:
+        raise ValueError(f"must lie within 1024-65535, the lower port first, not {_shown(value)}")
+    return low, high
+
+
+def address(value: object) -> str:
+    """An IPv4 or IPv6 address, without port."""
+    try:
+        return str(ipaddress.ip_address(text(value).removeprefix("[").removesuffix("]")))
+    except ValueError:
+        raise ValueError(f"must be an IPv4 or IPv6 address, not {_shown(value)}") from None
+
+
+def listen(value: object) -> tuple[str, int]:
+    """ADDR:PORT with an IPv4 address, or an IPv6 address in brackets."""
+    written = text(value)
+    match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^\[\]]*)):([0-9]{1,5})", written)
+    if match is None:
+        raise ValueError(f"must be ADDR:PORT like 127.0.0.1:2121 or [::1]:2121, not {_shown(written)}")
+    port = int(match[3])
+    if port > 65535:
+        raise ValueError(f"port {port} does not exist; the highest is 65535")
+    host = match[2] if match[1] is None else match[1]
+    if match[1] is None and ":" in host:
+        raise ValueError(f"an IPv6 address needs brackets: [{host}]:{port}")
+    if host in ("", "*"):
+        raise ValueError(f"the address is missing; write 0.0.0.0:{port} for all of IPv4 or [::]:{port} for all of IPv6")
+    try:
+        return str(ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)), port
+    except ValueError:
+        raise ValueError(f"{_shown(host)} is no IP address; a listener needs one, like 127.0.0.1:{port}") from None
+
+
+def url(value: object) -> tuple[str, int, bool]:
+    """Host, port and whether TLS is implicit, from ftpes://host[:21] or ftps://host[:990]."""
+    written = text(value)
+    scheme, found, rest = written.partition("://")
+    if "@" in rest or (not found and "@" in written):  # never echoed: there may be a password in it
+        raise ValueError("a URL must not hold a user name or password; leave them out, the client logs in with its own")
+    scheme = scheme.lower()
+    if found and scheme == "ftp":
+        raise ValueError(
+            "ftp:// would send passwords and files in clear, which this gateway never does; "
+            "use ftpes:// (AUTH TLS, port 21) or ftps:// (implicit TLS, port 990)"
+        )
+    if not found or scheme not in ("ftpes", "ftps"):
+        raise ValueError(f"must be ftpes://HOST[:PORT] or ftps://HOST[:PORT], not {_shown(written)}")
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?/?", rest)
+    if match is None:
+        more = " (no path, only a host)" if re.search(r"[/?#]", rest) else ""
+        raise ValueError(f"must be {scheme}://HOST[:PORT]{more}, not {_shown(written)}")
+    implicit = scheme == "ftps"
+    port = int(match[3]) if match[3] else 990 if implicit else 21
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port {port} does not exist; use 1 to 65535")
+    if match[1] is None:
+        return match[2], port, implicit
+    try:
+        return str(ipaddress.IPv6Address(match[1])), port, implicit
+    except ValueError:
+        raise ValueError(f"[{match[1]}] is no IPv6 address") from None
+
+
+def readable(value: object) -> Path:
+    """The path of a file that can be read now; better said at the start than in the first session."""
+    path = Path(text(value))
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+
+
+def pins(value: object) -> tuple[str, ...]:
+    """SHA-256 digests of public keys (SPKI), each as sha256/BASE64."""
+    found = []
+    for item in _items(value):
+        kind, _, digest = text(item).partition("/")
+        try:
+            size = len(base64.b64decode(digest, validate=True))
+        except binascii.Error:
+            size = 0
+        if kind != "sha256" or size != 32:
+            raise ValueError(f"{_shown(item)} is no pin; write sha256/ and the 44 characters of BASE64 of the digest")
+        found.append(f"{kind}/{digest}")
+    return tuple(found)
+
+
+def auth(value: object) -> tuple[str, ...]:
+    """The words to try after AUTH, in order."""
+    words = tuple(text(item).upper() for item in _items(value))
+    if not words or any(word not in ("TLS", "SSL") for word in words):
+        raise ValueError("must list TLS, SSL or both")
+    return words
+
+
+LISTENER: Mapping[str, Parser] = {
+    "listen": listen,  # gives host and port
+    "upstream": text,
+    "clients": networks,
+    "passive_ports": ports,
+    "passive_address": address,
+    "digest": choice("none", "sha256"),
+    "greeting": choice("own", "upstream"),
+}
+UPSTREAM: Mapping[str, Parser] = {
+    "url": url,  # gives host, port and implicit
+    "server_name": text,
+    "ca_file": readable,
+    "crl_file": readable,
+    "cert_file": readable,
+    "key_file": readable,
+    "verify": choice("chain", "pin"),
+    "pins": pins,
+    "tls_min": choice("1.2", "1.3"),
+    "tls_max": choice("1.2", "1.3"),
+    "data_mode": choice("auto", "epsv", "pasv", "eprt", "port"),
+    "active_ports": ports,
+    "active_address": address,
+    "close_notify": choice("require", "reply", "ignore"),
+    "data_session_reuse": choice("prefer", "require"),
+    "alpn": boolean,
+    "auth": auth,
+}
+LOG: Mapping[str, Parser] = {
+    "format": choice("json", "logfmt", "console", "auto"),
+    "level": choice("debug", "info", "warning"),
+}
+LIMITS: Mapping[str, Parser] = {
+    "sessions": whole(1, 1_000_000),
+    "sessions_per_client": whole(1, 1_000_000),
+    "commands_per_second": whole(1, 1_000_000),
+    "login_attempts": whole(1, 1000),
+    "line_bytes": whole(512, 65_536),
+    "bad_lines": whole(1, 10_000),
+    "reply_bytes": whole(4096, 67_108_864),
+    "reply_lines": whole(100, 10_000_000),
+}
+_WEEK = 7 * 24 * 3600.0
+TIMEOUTS: Mapping[str, Parser] = {
+    "connect": seconds(0.1, 600),
+    "handshake": seconds(0.1, 600),
+    "reply": seconds(0.1, 3600),
+    "final_reply": seconds(0.1, _WEEK),
+    "login": seconds(0.1, 3600),
+    "idle": seconds(0.1, _WEEK),
+    "data_connect": seconds(0.1, 600),
+    "client_stall": seconds(0.1, _WEEK),
+    "server_stall": seconds(0.1, _WEEK),
+    "drain": seconds(0, _WEEK),
+    "abort": seconds(0.1, 600),
+    "linger": seconds(0.1, 600),
+    "keepalive": seconds(1, 7200),
+}
+TABLES: Mapping[type, Mapping[str, Parser]] = {
+    Listener: LISTENER,
+    Upstream: UPSTREAM,
+    Log: LOG,
+    Limits: LIMITS,
+    Timeouts: TIMEOUTS,
+}
+"""Every key an operator may write, and how it is read. One row per setting."""

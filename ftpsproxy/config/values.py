@@ -1,0 +1,140 @@
+"""Every setting the gateway knows: its name, type, default, unit and the reason for the default.
+
+Plain frozen values. They may be built directly (tests do); the bounds are checked by `loader.load`, not here.
+`config/ftpsproxy.toml` documents the same keys for operators, and a test holds the two together.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+Network = IPv4Network | IPv6Network
+PortRange = tuple[int, int]
+"""Lowest and highest port, both included."""
+
+PRIVATE_NETWORKS: tuple[Network, ...] = tuple(
+    ip_network(text)
+    for text in (
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+"""Loopback, private (RFC 1918, RFC 4193) and link-local networks: who may connect unless the operator says otherwise.
+The client leg is plaintext, so it must not be open to the world by accident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address that plaintext FTP clients connect to. `port` 0 asks for any free port."""
+
+    name: str
+    host: str
+    port: int
+    upstream: str
+    clients: tuple[Network, ...] = PRIVATE_NETWORKS
+    passive_ports: PortRange | None = None
+    passive_address: str | None = None
+    digest: Literal["none", "sha256"] = "none"
+    greeting: Literal["own", "upstream"] = "own"  # embedded clients die of long or multi-line banners: ours is one line
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """An FTPS server and what its certificate must prove. `server_name` (SNI, the name verified) is by default the
+    host."""
+
+    name: str
+    host: str
+    port: int = 21
+    implicit: bool = False
+    server_name: str = ""
+    ca_file: Path | None = None
+    crl_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    verify: Literal["chain", "pin"] = "chain"
+    pins: tuple[str, ...] = ()
+    tls_min: Literal["1.2", "1.3"] = "1.2"
+    tls_max: Literal["1.2", "1.3"] = "1.3"
+    data_mode: Literal["auto", "epsv", "pasv", "eprt", "port"] = "auto"
+    active_ports: PortRange | None = None
+    active_address: str | None = None
+    close_notify: Literal["require", "reply", "ignore"] = "reply"
+    data_session_reuse: Literal["prefer", "require"] = "prefer"
+    alpn: bool = True
+    auth: tuple[str, ...] = ("TLS",)
+
+    def __post_init__(self) -> None:
+        if not self.server_name:
+            object.__setattr__(self, "server_name", self.host)
+
+    @property
+    def url(self) -> str:
+        """The URL as an operator would write it; carries no secret."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        scheme, usual = ("ftps", 990) if self.implicit else ("ftpes", 21)
+        return f"{scheme}://{host}" + ("" if self.port == usual else f":{self.port}")
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """How the log is written: `auto` is console on a terminal and json elsewhere."""
+
+    format: Literal["json", "logfmt", "console", "auto"] = "auto"
+    level: Literal["debug", "info", "warning"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that keep one client, or one server, from taking more than its share."""
+
+    sessions: int = 2000
+    sessions_per_client: int = 200  # a site behind one NAT address is one client here
+    commands_per_second: int = 200  # mean; a burst of twice as many is let through
+    login_attempts: int = 6  # failed ones in a session: the upstream bans our address, not the client's
+    line_bytes: int = 8192  # a path of 4096 bytes with every byte doubled by Telnet
+    bad_lines: int = 10  # over-long or malformed lines before the good-bye
+    reply_bytes: int = 1_048_576  # one multi-line reply of the server
+    reply_lines: int = 20_000  # STAT of a large directory is a reply, not a transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. Every wait of the gateway ends by one of these."""
+
+    connect: float = 15.0
+    handshake: float = 15.0
+    reply: float = 60.0  # an ordinary reply of the server
+    final_reply: float = 600.0  # after the data ends: servers scan files or commit them to object storage first
+    login: float = 60.0  # from the client's connect to a successful login
+    idle: float = 900.0  # a logged-in client that says nothing
+    data_connect: float = 30.0
+    client_stall: float = 300.0  # no byte moves because of the client
+    server_stall: float = 300.0  # no byte moves because of the server
+    drain: float = 30.0  # how long running transfers may go on after SIGTERM
+    abort: float = 10.0  # until the server answers ABOR
+    linger: float = 10.0  # reading the server to its end after an upload: closing earlier could reset it
+    keepalive: float = 30.0  # TCP keepalive on both control connections, against forgetful NATs
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of it. Every `Listener.upstream` is a key of `upstreams`."""
+
+    listeners: tuple[Listener, ...]
+    upstreams: Mapping[str, Upstream]
+    log: Log = field(default_factory=Log)
+    limits: Limits = field(default_factory=Limits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "upstreams", MappingProxyType(dict(self.upstreams)))

@@ -1,0 +1,229 @@
+"""The two control connections: lines in, bytes out, bounds; the server's with TLS.
+
+Sending never waits: what the kernel does not take is kept, up to a bound, and sent by a task of its own.
+"""
+
+import contextlib
+import ssl
+from collections.abc import Callable
+
+import trio
+
+from ftpsproxy import net
+from ftpsproxy.ftp.lines import LineReader, TelnetFilter
+from ftpsproxy.ftp.replies import Reply, ReplyReader
+from ftpsproxy.net import Socket
+from ftpsproxy.relay.handshake import shake_hands
+from ftpsproxy.tls import Tls, TlsRefused
+
+_CHUNK = 65536
+# A peer that reads none of what it is told is lost once this much has gathered.
+_MOST_UNSENT = 1024 * 1024
+
+
+class Lost(Exception):
+    """The connection is of no use any more; `str()` is one line of reason."""
+
+
+class _Writer:
+    """Bytes out of one socket, in order, without waiting."""
+
+    __slots__ = ("_broken", "_sock", "_spawn", "_unsent")
+
+    def __init__(self, sock: Socket, spawn: Callable[..., None]) -> None:
+        self._sock = sock
+        self._spawn = spawn
+        self._unsent = bytearray()
+        self._broken = False
+
+    def send(self, data: bytes) -> None:
+        """Send or keep `data`. A broken connection is for the reader to notice."""
+        if self._broken:
+            return
+        if not self._unsent:
+            try:
+                sent = self._sock.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._broken = True
+                return
+            if sent == len(data):
+                return
+            self._unsent += data[sent:]
+            self._spawn(self.flush)
+        else:
+            self._unsent += data
+        if len(self._unsent) > _MOST_UNSENT:
+            self._broken = True
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(net.SHUT_RDWR)
+
+    async def flush(self) -> None:
+        """Send what is kept; cancellable, then to be called again."""
+        while self._unsent and not self._broken:
+            await trio.lowlevel.wait_writable(self._sock)
+            try:
+                sent = self._sock.send(self._unsent)
+            except BlockingIOError:
+                continue
+            except OSError:
+                self._broken = True
+                return
+            del self._unsent[:sent]
+
+
+def _lost(error: OSError) -> Lost:
+    return Lost((error.strerror or str(error)).lower())
+
+
+class ClientControl:
+    """The client's control connection, in clear."""
+
+    __slots__ = ("_lines", "_said", "_sock", "_telnet", "_writer")
+
+    def __init__(self, sock: Socket, spawn: Callable[..., None], *, line_bytes: int) -> None:
+        # ABOR comes with urgent data (RFC 959 section 4.1.3); out of line, its byte would be lost or misplaced.
+        with contextlib.suppress(OSError):
+            sock.setsockopt(net.SOL_SOCKET, net.SO_OOBINLINE, 1)
+        self._sock = sock
+        self._lines = LineReader(line_bytes)
+        self._telnet = TelnetFilter()
+        self._writer = _Writer(sock, spawn)
+        self._said = False
+
+    async def receive(self) -> bool:
+        """Wait for bytes and take them → False when the client has closed. Raises Lost."""
+        while True:
+            try:
+                data = self._sock.recv(_CHUNK)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._sock)
+                continue
+            except OSError as error:
+                raise _lost(error) from None
+            if not data:
+                return False
+            if not self._said:
+                self._said = True
+                if data[0] == 0x16 and data[1:2] in (b"", b"\x03"):
+                    raise ForeignProtocol("tls")
+            self._lines.feed(self._telnet.feed(data))
+            return True
+
+    def pop(self) -> bytes | None:
+        """The next line, or None. Raises ftp.errors.ProtocolError, and can be called on."""
+        return self._lines.pop()
+
+    def send(self, data: bytes) -> None:
+        """Send a reply."""
+        self._writer.send(data)
+
+    async def close(self, *, goodbye: bool) -> None:
+        """Close; with `goodbye`, so that what was sent arrives: no reset for what the client sent unheard."""
+        try:
+            if goodbye:
+                await self._writer.flush()
+                self._sock.shutdown(net.SHUT_WR)
+                while True:
+                    try:
+                        if not self._sock.recv(_CHUNK):
+                            break
+                    except BlockingIOError:
+                        await trio.lowlevel.wait_readable(self._sock)
+        except OSError:
+            pass
+        finally:
+            self._sock.close()
+
+
+class ForeignProtocol(Lost):
+    """The client speaks another protocol; `str()` names it."""
+
+
+class ServerControl:
+    """The server's control connection: in clear until `start_tls`."""
+
+    __slots__ = ("_sock", "_spawn", "_writer", "replies", "tls")
+
+    def __init__(
+        self, sock: Socket, spawn: Callable[..., None], *, line_bytes: int, reply_bytes: int, reply_lines: int
+    ) -> None:
+        self._sock = sock
+        self._spawn = spawn
+        self._writer = _Writer(sock, spawn)
+        self.tls: Tls | None = None
+        self.replies = ReplyReader(max_line=line_bytes, max_bytes=reply_bytes, max_lines=reply_lines)
+
+    @property
+    def sock(self) -> Socket:
+        """The socket, for its addresses."""
+        return self._sock
+
+    async def start_tls(self, tls: Tls) -> None:
+        """Secure the connection. Raises TlsRefused, ssl.SSLError, OSError.
+
+        Bytes that came in clear behind the reply to AUTH are an attack (CVE-2021-22947): nothing of them is used.
+        """
+        if self.replies.pending:
+            raise TlsRefused("bytes_after_auth", "the server sent more in clear after it had agreed to TLS")
+        await shake_hands(self._sock, tls)
+        self.tls = tls
+
+    async def receive(self) -> bool:
+        """Wait for bytes and take them → False when the server has ended. Raises Lost and ssl.SSLError."""
+        while True:
+            try:
+                data = self._sock.recv(_CHUNK)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._sock)
+                continue
+            except OSError as error:
+                raise _lost(error) from None
+            if not data:
+                return False
+            tls = self.tls
+            if tls is None:
+                self.replies.feed(data)
+                return True
+            tls.incoming.write(data)
+            said = False
+            try:
+                while clear := tls.engine.read(_CHUNK):
+                    said = True
+                    self.replies.feed(clear)
+                return said
+            except ssl.SSLWantReadError:
+                if tls.outgoing.pending:
+                    self._writer.send(tls.outgoing.read())
+            except ssl.SSLZeroReturnError:
+                return said
+            if said:
+                return True
+
+    def pop(self) -> Reply | None:
+        """The next reply, or None. Raises ftp.errors.ProtocolError."""
+        return self.replies.pop()
+
+    def send(self, data: bytes) -> None:
+        """Send a command, sealed once TLS is up."""
+        if self.tls is not None:
+            try:
+                self.tls.engine.write(data)
+            except ssl.SSLError:
+                return  # the reader hears of it
+            data = self.tls.outgoing.read()
+        self._writer.send(data)
+
+    async def close(self, *, goodbye: bool) -> None:
+        """Close; with `goodbye`, behind what was sent and close_notify."""
+        try:
+            if goodbye:
+                if self.tls is not None:
+                    self._writer.send(self.tls.close_notify())
+                await self._writer.flush()
+                self._sock.shutdown(net.SHUT_WR)
+        except OSError:
+            pass
+        finally:
+            self._sock.close()

@@ -1,0 +1,222 @@
+"""The data side of a session: prepares ends, begins and ends transfers, adds up what passed, says so in the log."""
+
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from ftpsproxy import log, net
+from ftpsproxy.config import Listener, Timeouts, Upstream
+from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.messages import (
+    BeginData,
+    ClientListening,
+    ConnectToClient,
+    ConnectToServer,
+    DataFailed,
+    EndData,
+    Event,
+    ListenForServer,
+    Outcome,
+    ServerDataReady,
+    ServerListening,
+)
+from ftpsproxy.listeners import DataListeners, Expectation, NoPort
+from ftpsproxy.relay.contract import Pace
+from ftpsproxy.tls import Resumption
+from ftpsproxy.transfer import DataTransfer, Ends
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What is known of both control connections once they are up: numeric addresses, each side's own and the peer's."""
+
+    client_local: str
+    client_peer: str
+    server_local: str
+    server_peer: str
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a session has moved."""
+
+    transfers: int = 0
+    torn: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+
+class DataPath:
+    """The data connections of one session. Its news goes to `feed`."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        upstream: Upstream,
+        timeouts: Timeouts,
+        context: ssl.SSLContext,
+        listeners: DataListeners,
+        nursery: trio.Nursery,
+        route: Route,
+        resumption: Resumption,
+        feed: Callable[[Event], None],
+    ) -> None:
+        self.totals = Totals()
+        self._listener = listener
+        self._upstream = upstream
+        self._timeouts = timeouts
+        self._context = context
+        self._listeners = listeners
+        self._nursery = nursery
+        self._route = route
+        self._resumption = resumption
+        self._feed = feed
+        self._ends = Ends()
+        self._connecting: trio.CancelScope | None = None
+        self._transfer: DataTransfer | None = None
+        self._pace = Pace(
+            client_stall=timeouts.client_stall,
+            server_stall=timeouts.server_stall,
+            handshake=timeouts.handshake,
+            data_connect=timeouts.data_connect,
+            linger=timeouts.linger,
+            close_notify=upstream.close_notify,
+        )
+
+    # --- preparing ------------------------------------------------------------------------------------------------
+
+    def drop(self) -> None:
+        """Forget what was prepared."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        self._ends.drop()
+
+    def listen_for_client(self) -> None:
+        """Expect the client's data connection; feeds ClientListening or DataFailed."""
+        route = self._route
+        try:
+            expectation = self._listeners.expect(route.client_local, self._listener.passive_ports, route.client_peer)
+        except NoPort as error:
+            self._feed(DataFailed(str(error)))
+            return
+        self._ends.client = expectation
+        self._ends.client_mode = "passive"
+        shown = self._listener.passive_address or route.client_local
+        self._feed(ClientListening(Endpoint(shown, expectation.port)))
+
+    def connect_to_client(self, order: ConnectToClient) -> None:
+        """Remember where the client listens."""
+        self._ends.client = order.endpoint
+        self._ends.client_mode = "active"
+
+    def connect_to_server(self, order: ConnectToServer) -> None:
+        """Connect to the server's passive port; feeds ServerDataReady or DataFailed."""
+        self._ends.server_mode = order.mode
+        self._connecting = trio.CancelScope()
+        self._nursery.start_soon(self._connect, order.port, self._connecting)
+
+    async def _connect(self, port: int, scope: trio.CancelScope) -> None:
+        route = self._route
+        event: Event = DataFailed(f"no answer from {route.server_peer} port {port}")
+        with scope:
+            with trio.move_on_after(self._timeouts.connect):
+                try:
+                    family = net.family_of(route.server_peer)
+                    sock = await net.connect_to(family, (route.server_peer, port), route.server_local)
+                    self._ends.server = sock
+                    event = ServerDataReady()
+                except OSError as error:
+                    why = (error.strerror or str(error)).lower()
+                    event = DataFailed(f"{route.server_peer} port {port}: {why}")
+            self._connecting = None
+            self._feed(event)
+
+    def listen_for_server(self, order: ListenForServer) -> None:
+        """Expect the server's data connection; feeds ServerListening or DataFailed."""
+        route = self._route
+        try:
+            expectation = self._listeners.expect_once(
+                route.server_local, self._upstream.active_ports, route.server_peer
+            )
+        except NoPort as error:
+            self._feed(DataFailed(str(error)))
+            return
+        self._ends.server = expectation
+        self._ends.server_mode = order.mode
+        shown = self._upstream.active_address or route.server_local
+        self._feed(ServerListening(Endpoint(shown, expectation.port)))
+
+    # --- moving ---------------------------------------------------------------------------------------------------
+
+    def begin(self, order: BeginData) -> None:
+        """Begin a transfer over the prepared ends."""
+        ends, self._ends = self._ends, Ends()
+        self._transfer = DataTransfer(
+            order.transfer,
+            ends,
+            self._upstream,
+            self._context,
+            self._resumption,
+            self._pace,
+            self._feed,
+            digest=self._listener.digest == "sha256",
+        )
+        self._nursery.start_soon(self._transfer.run)
+
+    def upload_whole(self) -> bool:
+        """Whether the upload under way, or about to begin, has been ended properly by the client."""
+        if self._transfer is not None:
+            return self._transfer.upload_whole
+        client = self._ends.client
+        return isinstance(client, Expectation) and client.sock is not None and net.has_ended(client.sock)
+
+    @property
+    def moved(self) -> int:
+        """Bytes of the transfer under way so far."""
+        return self._transfer.flow.bytes if self._transfer is not None else 0
+
+    def end(self, order: EndData) -> None:
+        """End a transfer as ordered, and say so in the log."""
+        transfer, self._transfer = self._transfer, None
+        if transfer is None or transfer.order.number != order.number:
+            return
+        amiss = transfer.end(whole=order.whole)
+        outcome: Outcome = "torn" if amiss else order.outcome
+        why = amiss or order.why
+        flow, tls, totals = transfer.flow, transfer.tls, self.totals
+        totals.transfers += 1
+        if outcome != "complete":
+            totals.torn += 1
+        if transfer.direction is Direction.UPLOAD:
+            totals.bytes_up += flow.bytes
+        else:
+            totals.bytes_down += flow.bytes
+        log.transfer_finished(
+            number=order.number,
+            verb=transfer.order.verb.decode("ascii", "backslashreplace"),
+            path=transfer.order.path,
+            direction=transfer.direction.value,
+            bytes=flow.bytes,
+            seconds=round(time.monotonic() - transfer.started, 4),
+            client_mode=transfer.ends.client_mode,
+            upstream_mode=transfer.ends.server_mode,
+            tls_version=tls.version if tls is not None else None,
+            cipher=tls.cipher if tls is not None else None,
+            resumed=tls.resumed if tls is not None else None,
+            close_notify=flow.close_notify,
+            reply=order.code or None,
+            outcome=outcome,
+            reason=why,
+            sha256=flow.digest.hexdigest() if flow.digest is not None else None,
+        )
+
+    def close(self) -> None:
+        """The session is over: whatever is open is reset."""
+        self.drop()
+        if self._transfer is not None:
+            self.end(EndData(self._transfer.order.number, False, 0, "torn", "the session ended"))

@@ -1,0 +1,109 @@
+"""Bytes of a control connection → lines, for both directions.
+
+A line ends with LF; one CR before it belongs to the ending (RFC 959 wants CRLF, scanners send bare LF). Nothing else is
+taken from it: what a line may hold is for commands.py and replies.py to say.
+"""
+
+from ftpsproxy.ftp.errors import LineTooLong
+
+IAC = 0xFF
+_WILL, _DONT = 0xFB, 0xFE
+_FIRST_TELNET_COMMAND = 0xF0
+
+
+class LineReader:
+    """Splits a stream into lines, holding at most `limit` bytes of an unfinished one.
+
+    The outcome of a stream does not depend on how it is cut into chunks.
+    """
+
+    __slots__ = ("_buffer", "_dropping", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+        self._dropping = False
+
+    def feed(self, data: bytes) -> None:
+        """Take `data`; the lines in it come out of `pop`."""
+        self._buffer += data
+
+    @property
+    def pending(self) -> int:
+        """Bytes taken that no line has come out of yet."""
+        return len(self._buffer)
+
+    def pop(self) -> bytes | None:
+        """The next line without its ending, or None when there is none yet.
+
+        Raises LineTooLong, once for each such line, as soon as it is known; the reader can be used on.
+        """
+        buffer = self._buffer
+        while True:
+            end = buffer.find(b"\n")
+            if self._dropping:
+                if end < 0:
+                    buffer.clear()
+                    return None
+                del buffer[: end + 1]
+                self._dropping = False
+                continue
+            if end < 0:
+                # One more byte than the limit may be the CR of the ending.
+                if len(buffer) > self._limit + 1:
+                    self._dropping = True
+                    raise LineTooLong(f"line of more than {self._limit} bytes")
+                return None
+            line = bytes(buffer[:end])
+            del buffer[: end + 1]
+            if line.endswith(b"\r"):
+                line = line[:-1]
+            if len(line) > self._limit:
+                raise LineTooLong(f"line of more than {self._limit} bytes")
+            return line
+
+
+class TelnetFilter:
+    """Takes Telnet sequences out of what a client sends (RFC 854; RFC 959 section 4.1.3 puts them before ABOR).
+
+    IAC IAC is one byte 0xFF. IAC before a byte that is no Telnet command stands for itself: file names in Windows-125x
+    hold a lone 0xFF.
+    """
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """`data` without Telnet sequences; one that is not yet whole is held back (two bytes at most)."""
+        if not self._held and IAC not in data:
+            return data
+        data = self._held + data
+        self._held = b""
+        out = bytearray()
+        i, n = 0, len(data)
+        while i < n:
+            byte = data[i]
+            if byte != IAC:
+                out.append(byte)
+                i += 1
+                continue
+            if i + 1 == n:
+                self._held = data[i:]
+                break
+            command = data[i + 1]
+            if command == IAC:
+                out.append(IAC)
+                i += 2
+            elif _WILL <= command <= _DONT:
+                if i + 2 == n:
+                    self._held = data[i:]
+                    break
+                i += 3
+            elif command >= _FIRST_TELNET_COMMAND:
+                i += 2
+            else:
+                out.append(IAC)
+                i += 1
+        return bytes(out)

@@ -1,0 +1,317 @@
+"""What the protocol machine is told (events), what it wants done (orders), and what it waits for."""
+
+import enum
+from dataclasses import dataclass
+from typing import Literal
+
+from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.replies import Reply
+
+Outcome = Literal["complete", "torn", "aborted"]
+
+
+class Waiting(enum.Enum):
+    """What kind of waiting this is; the session has a deadline for each."""
+
+    OPENING = "opening"  # for the server, before its TLS and PROT P stand
+    LOGIN = "login"  # for a client that has not logged in
+    CLIENT = "client"  # for the next command
+    REPLY = "reply"  # for the server's reply to a command
+    DATA = "data"  # for the bytes of a transfer; the transfer keeps its own time
+    VERDICT = "verdict"  # for the final reply, behind the data
+    TORN = "torn"  # for the final reply to a transfer that is known to have failed
+    ABORT = "abort"  # for the replies to ABOR
+    NOTHING = "nothing"  # the session is over
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The server's control connection is up; for an implicit upstream, its TLS too. `peer` is the server's address."""
+
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """TLS is up on the server's control connection, its certificate verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSaid:
+    """A line of the client's, without its ending."""
+
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ClientErred:
+    """The client sent a line that can't be read; `why` is fit for a reply."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSaid:
+    """A reply of the server's."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class ClientListening:
+    """The gateway listens at `endpoint` for the client's data connection."""
+
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ServerListening:
+    """The gateway listens at `endpoint` for the server's data connection."""
+
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ServerDataReady:
+    """The data connection to the server's passive port is up (TCP only)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFailed:
+    """A data connection could not be prepared."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataEnded:
+    """The bytes of transfer `number` have ended: well (`ok`), or torn, with the reply code that fits and the reason."""
+
+    number: int
+    ok: bool
+    code: int = 226
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """What `Protocol.waiting` says has lasted too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLost:
+    """The client's control connection is gone. `upload_whole`: its data connection had ended properly before."""
+
+    why: str
+    upload_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRefused:
+    """There will be no session with this server: a machine word for the log, plain words for the client."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLost:
+    """The server's control connection is gone, or of no use any more."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The gateway ends this session; the client hears `why` (one line)."""
+
+    why: str
+
+
+Event = (
+    Connected
+    | Secured
+    | ClientSaid
+    | ClientErred
+    | ServerSaid
+    | ClientListening
+    | ServerListening
+    | ServerDataReady
+    | DataFailed
+    | DataEnded
+    | TimedOut
+    | ClientLost
+    | ServerRefused
+    | ServerLost
+    | Stopped
+)
+
+# --- orders -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TellClient:
+    """Send this reply to the client."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class TellStatus:
+    """Tell the client how far transfer `number` is (STAT in its middle)."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellServer:
+    """Send these bytes, one whole command, to the server."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """Start TLS with the server now; nothing it said before may be left over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenForClient:
+    """Listen for the client's data connection; answered by ClientListening or DataFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectToClient:
+    """Remember where the client listens; connect once a transfer begins."""
+
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectToServer:
+    """Connect to this port of the control connection's peer; answered by ServerDataReady or DataFailed."""
+
+    port: int
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenForServer:
+    """Listen for the server's data connection; answered by ServerListening or DataFailed."""
+
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropData:
+    """Forget the data connections prepared so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A transfer: its number in the session, from 1, and the command that asked for it."""
+
+    number: int
+    verb: bytes
+    path: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class BeginData:
+    """Move the bytes of this transfer over the prepared connections; answered by DataEnded."""
+
+    transfer: Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class EndData:
+    """Close transfer `number`: so that the client sees a whole file, or so that both sides see a torn one.
+
+    `code` is the reply the client hears, 0 when there is no one to hear it.
+    """
+
+    number: int
+    whole: bool
+    code: int
+    outcome: Outcome
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Close both control connections, after what was told has been sent."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteLogin:
+    """For the log: the server has answered a login."""
+
+    user: str
+    ok: bool
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRefused:
+    """For the log: the upstream can't be used, a machine word and plain words."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteAddress:
+    """For the log: a reply named another host than the one the control connection goes to."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteReuse:
+    """For the log: the server wants its TLS session resumed and did not find it so."""
+
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteLimit:
+    """For the log: the client met a limit."""
+
+    limit: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteForeign:
+    """For the log: the client speaks another protocol."""
+
+    protocol: str
+
+
+Order = (
+    TellClient
+    | TellStatus
+    | TellServer
+    | StartTls
+    | ListenForClient
+    | ConnectToClient
+    | ConnectToServer
+    | ListenForServer
+    | DropData
+    | BeginData
+    | EndData
+    | HangUp
+    | NoteLogin
+    | NoteRefused
+    | NoteAddress
+    | NoteReuse
+    | NoteLimit
+    | NoteForeign
+)

@@ -1,0 +1,487 @@
+"""The state machine of a session: events in, finished lists of orders out; no I/O, no clock.
+
+Theory. One command at a time is under way at the server (`Exchange`); one more of the client's may be held, and while
+it is, the client is not heard, so that pipelined lines queue in the kernel. In the middle of a transfer ABOR passes at
+once, NOOP and STAT are answered here, because no server says which of its replies answers which, and all else is held.
+
+The joint rule: the client hears a transfer's final reply only when the server has given it *and* the bytes have ended.
+A transfer whose bytes did not end well is never answered 2xx, one that the server refuses never ends well.
+"""
+
+from dataclasses import dataclass
+
+from ftpsproxy.ftp import commands, dataends, replies
+from ftpsproxy.ftp.commands import Command, Direction
+from ftpsproxy.ftp.dataends import DATA_END_VERBS, ClientWay, Learned, Preparation
+from ftpsproxy.ftp.errors import ProtocolError
+from ftpsproxy.ftp.exchange import Abort, Exchange
+from ftpsproxy.ftp.login import Login
+from ftpsproxy.ftp.messages import (
+    BeginData,
+    ClientErred,
+    ClientListening,
+    ClientLost,
+    ClientSaid,
+    Connected,
+    DataEnded,
+    DataFailed,
+    DropData,
+    EndData,
+    Event,
+    HangUp,
+    NoteForeign,
+    NoteLimit,
+    NoteRefused,
+    NoteReuse,
+    Order,
+    Outcome,
+    Secured,
+    ServerDataReady,
+    ServerListening,
+    ServerLost,
+    ServerRefused,
+    ServerSaid,
+    Stopped,
+    TellClient,
+    TellServer,
+    TellStatus,
+    TimedOut,
+    Transfer,
+    Waiting,
+)
+from ftpsproxy.ftp.opening import Opening
+from ftpsproxy.ftp.replies import Reply
+
+_GREETING = replies.own(220, "FTP service ready.")
+_QUIT = b"QUIT\r\n"
+_REUSE_WORDS = ("reuse", "resum")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the protocol must know of its listener, upstream and limits. `client` is the client's plain address."""
+
+    client: str
+    implicit: bool = False
+    auth: tuple[str, ...] = ("TLS",)
+    data_mode: str = "auto"
+    own_greeting: bool = True
+    login_attempts: int = 6
+    bad_lines: int = 10
+    passive_v4: bool = True
+
+
+class Protocol:
+    """One session's rules. Feed it with `handle`; `waiting` and `hears_client` tell the session what to do next."""
+
+    def __init__(self, policy: Policy, learned: Learned | None = None) -> None:
+        self._policy = policy
+        self._learned = learned if learned is not None else Learned()
+        self._opening: Opening | None = Opening(implicit=policy.implicit, auth=policy.auth)
+        self._login = Login(implicit=policy.implicit, attempts=policy.login_attempts)
+        self._preparation: Preparation | None = None
+        self._exchange: Exchange | None = None
+        self._held: Command | ClientErred | None = None
+        self._peer = ""
+        self._ends_ready = False
+        self._epsv_only = False
+        self._closed = False
+        self._client_gone = False
+        self._bad_lines = 0
+        self._number = 0
+        self._handlers = {
+            ClientSaid: self._client_said,
+            ServerSaid: self._server_said,
+            DataEnded: self._data_ended,
+            ServerDataReady: self._data_end,
+            ServerListening: self._data_end,
+            ClientListening: self._data_end,
+            DataFailed: self._data_end,
+            Connected: self._connected,
+            Secured: self._secured,
+            ClientErred: self._client_erred,
+            TimedOut: self._timed_out,
+            ClientLost: self._client_lost,
+            ServerRefused: self._server_refused,
+            ServerLost: self._server_lost,
+            Stopped: self._stopped,
+        }
+
+    def handle(self, event: Event) -> list[Order]:
+        """What to do about `event`. Never raises for anything a peer can cause; after HangUp nothing is ordered."""
+        if self._closed:
+            return []
+        orders: list[Order] = self._handlers[type(event)](event)  # type: ignore[operator] # each takes its own event
+        while self._held is not None and self.idle and not self._closed:
+            held, self._held = self._held, None
+            orders += self._client_erred(held) if isinstance(held, ClientErred) else self._execute(held)
+        if self._client_gone and self.idle and not self._closed:
+            self._closed = True
+            orders += [TellServer(_QUIT), HangUp("client gone")]
+        return orders
+
+    # --- what the session asks ------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Whether the client's next command can be taken up at once."""
+        return self._exchange is None and self._preparation is None and self._opening is None and not self._login.busy
+
+    @property
+    def hears_client(self) -> bool:
+        """Whether the client's lines are wanted now."""
+        return self._held is None and self._opening is None and not self._closed
+
+    @property
+    def waiting(self) -> Waiting:
+        """What kind of waiting this is."""
+        if self._closed:
+            return Waiting.NOTHING
+        if self._opening is not None:
+            return Waiting.OPENING
+        exchange = self._exchange
+        if exchange is None:
+            if self._preparation is not None or self._login.busy:
+                return Waiting.REPLY
+            return Waiting.CLIENT if self._login.done else Waiting.LOGIN
+        if exchange.abort is not None:
+            return Waiting.ABORT
+        if exchange.transfer is None or exchange.reply is not None:
+            return Waiting.REPLY if exchange.transfer is None else Waiting.DATA
+        if exchange.ended is None:
+            return Waiting.DATA
+        return Waiting.VERDICT if exchange.ended.ok else Waiting.TORN
+
+    @property
+    def upload_under_way(self) -> bool:
+        """Whether an upload is under way, so that the end of its data counts when the client is lost."""
+        exchange = self._exchange
+        if exchange is None or exchange.abort is not None:
+            return False
+        if exchange.transfer is not None:
+            return exchange.transfer.direction is not Direction.DOWNLOAD
+        return self._ends_ready and commands.DATA_VERBS.get(exchange.command.verb) is Direction.UPLOAD
+
+    # --- opening --------------------------------------------------------------------------------------------------
+
+    def _connected(self, event: Connected) -> list[Order]:
+        self._peer = event.peer
+        return []
+
+    def _secured(self, event: Secured) -> list[Order]:
+        return self._opening.secured() if self._opening is not None else []
+
+    def _open(self, opening: Opening, reply: Reply) -> list[Order]:
+        orders = opening.heard(reply)
+        if opening.refusal is not None:
+            return self._refuse(opening.refusal.reason, opening.refusal.detail)
+        if opening.done:
+            self._opening = None
+            self._login.protect = opening.protect_later
+            greeting = _GREETING if self._policy.own_greeting or opening.greeting is None else opening.greeting
+            return [*orders, TellClient(greeting)]
+        return orders
+
+    def _refuse(self, reason: str, detail: str) -> list[Order]:
+        return [NoteRefused(reason, detail), *self._goodbye(f"Service not available: {detail}", reason)]
+
+    def _goodbye(self, text: str, why: str, code: int = 421) -> list[Order]:
+        self._closed = True
+        if text and not text.endswith((".", "!", "?")):
+            text += "."
+        return [TellClient(replies.own(code, text[:400])), HangUp(why)]
+
+    # --- the client -----------------------------------------------------------------------------------------------
+
+    def _client_said(self, event: ClientSaid) -> list[Order]:
+        try:
+            command = commands.parse(event.line)
+        except ProtocolError as error:
+            return self._client_erred(ClientErred(str(error)))
+        if command is None:
+            return []
+        if self.idle:
+            return self._execute(command)
+        exchange = self._exchange
+        if exchange is not None and exchange.abort is None:
+            if command.verb == b"ABOR" and (exchange.moving or exchange.command.verb in commands.DATA_VERBS):
+                return self._abort(exchange)
+            if exchange.transfer is not None:
+                if command.verb == b"NOOP":
+                    return [TellClient(replies.own(200, "NOOP ok."))]
+                if command.verb == b"STAT" and not command.argument:
+                    return [TellStatus(exchange.transfer.number)]
+        self._held = command
+        return []
+
+    def _client_erred(self, event: ClientErred) -> list[Order]:
+        if not self.idle:
+            self._held = event
+            return []
+        self._bad_lines += 1
+        if self._bad_lines >= self._policy.bad_lines:
+            return [
+                NoteLimit("bad_lines", event.why),
+                *self._goodbye("Too many bad lines, closing.", "bad lines"),
+            ]
+        return [TellClient(replies.own(500, f"Not understood: {event.why}."))]
+
+    def _execute(self, command: Command) -> list[Order]:
+        verb = command.verb
+        if verb in DATA_END_VERBS:
+            return self._prepare(command)
+        if (reason := commands.REFUSED.get(verb)) is not None:
+            return [TellClient(replies.own(502, reason))]
+        if commands.is_http(command):
+            self._closed = True
+            return [NoteForeign("http"), HangUp("foreign protocol")]
+        return self._forward(command)
+
+    def _forward(self, command: Command, sent: Command | None = None) -> list[Order]:
+        sent = sent if sent is not None else command
+        self._exchange = Exchange(command, sent)
+        return [TellServer(sent.encode())]
+
+    # --- preparing data connections -------------------------------------------------------------------------------
+
+    def _prepare(self, command: Command) -> list[Order]:
+        if command.verb == b"EPSV" and (command.argument or b"").strip().upper() == b"ALL":
+            self._epsv_only = True
+            return [TellClient(replies.own(200, "EPSV ALL ok."))]
+        way = dataends.wanted(command, self._policy.client, epsv_only=self._epsv_only, v4=self._policy.passive_v4)
+        if not isinstance(way, ClientWay):
+            return way
+        self._ends_ready = False
+        self._preparation = Preparation(way, self._policy.data_mode, self._peer, self._learned)
+        return self._preparation.start()
+
+    def _data_end(self, event: ServerDataReady | ServerListening | ClientListening | DataFailed) -> list[Order]:
+        if self._preparation is None:
+            return []
+        return self._prepared(self._preparation, self._preparation.on(event))
+
+    def _prepared(self, preparation: Preparation, orders: list[Order]) -> list[Order]:
+        if preparation.done:
+            self._preparation = None
+            self._ends_ready = preparation.ready
+        return orders
+
+    # --- the server -----------------------------------------------------------------------------------------------
+
+    def _server_said(self, event: ServerSaid) -> list[Order]:
+        reply = event.reply
+        if self._opening is not None:
+            return self._open(self._opening, reply)
+        if reply.code == 421:
+            return self._server_leaves(reply)
+        if self._login.busy:
+            return self._login_step(self._login.heard(reply))
+        if self._preparation is not None and self._preparation.waits_for_server:
+            return self._prepared(self._preparation, self._preparation.heard(reply))
+        exchange = self._exchange
+        if exchange is None:
+            # Nobody asked. Passed on, it would be taken for the answer to the client's next command.
+            return []
+        if exchange.abort is not None:
+            return self._abort_heard(exchange, exchange.abort, reply)
+        if reply.preliminary:
+            return self._preliminary(exchange, reply)
+        if exchange.transfer is not None:
+            return self._verdict(exchange, exchange.transfer, reply)
+        if reply.good and self._ends_ready and exchange.command.verb in commands.DATA_VERBS:
+            # A final reply without 150: the data connection still has to show what it carries.
+            exchange.reply = reply
+            return self._begin(exchange)
+        return self._answered(exchange, reply)
+
+    def _preliminary(self, exchange: Exchange, reply: Reply) -> list[Order]:
+        if exchange.transfer is None and self._ends_ready:
+            return [*self._begin(exchange), TellClient(reply)]
+        return [TellClient(reply)]
+
+    def _begin(self, exchange: Exchange) -> list[Order]:
+        self._ends_ready = False
+        self._number += 1
+        verb = exchange.command.verb
+        exchange.transfer = Transfer(
+            self._number, verb, exchange.command.shown, commands.DATA_VERBS.get(verb, Direction.UNKNOWN)
+        )
+        return [BeginData(exchange.transfer)]
+
+    def _answered(self, exchange: Exchange, reply: Reply) -> list[Order]:
+        """The final reply to a command without a transfer."""
+        self._exchange = None
+        command = exchange.command
+        match command.verb:
+            case b"USER" | b"PASS" | b"ACCT":
+                return self._login_step(self._login.answered(command, reply))
+            case b"FEAT" if reply.code == 211:
+                return [TellClient(Reply(211, commands.visible_features(reply.lines)))]
+            case b"QUIT":
+                self._closed = True
+                return [TellClient(reply), HangUp("quit")]
+            case b"OPTS" if reply.refused and self._login.keeps(command):
+                return [TellClient(replies.own(200, "UTF8 noted."))]
+        modern = commands.MODERN.get(command.verb)
+        if modern is not None and exchange.sent is command and reply.code in (500, 502):
+            return self._forward(command, Command(modern, command.argument))
+        if reply.refused and command.verb in commands.DATA_VERBS:
+            return [*_reuse_note(reply), TellClient(reply)]
+        return [TellClient(reply)]
+
+    def _login_step(self, orders: list[Order]) -> list[Order]:
+        """After what the login wants done, what follows from its failure."""
+        login = self._login
+        if login.refusal is not None:
+            return [*orders, TellServer(_QUIT), *self._refuse(login.refusal.reason, login.refusal.detail)]
+        if login.exhausted:
+            note = NoteLimit("login_attempts", f"{self._policy.login_attempts} logins refused")
+            goodbye = self._goodbye("Too many refused logins, closing.", "login attempts")
+            return [*orders, note, TellServer(_QUIT), *goodbye]
+        return orders
+
+    # --- a transfer's end -----------------------------------------------------------------------------------------
+
+    def _verdict(self, exchange: Exchange, transfer: Transfer, reply: Reply) -> list[Order]:
+        ended = exchange.ended
+        if reply.refused:
+            why = ended.why if ended is not None and not ended.ok else f"the server said {reply.code}"
+            return [
+                *_reuse_note(reply),
+                *self._conclude(reply, EndData(transfer.number, False, reply.code, "torn", why)),
+            ]
+        if exchange.reply is not None:
+            return []  # a second final reply; the first one counts
+        exchange.reply = reply
+        return self._settle(exchange, transfer) if ended is not None else []
+
+    def _data_ended(self, event: DataEnded) -> list[Order]:
+        exchange = self._exchange
+        if exchange is None or exchange.transfer is None or exchange.transfer.number != event.number:
+            return []  # late news of a transfer that is over
+        if exchange.ended is None or exchange.ended.ok:
+            exchange.ended = event  # bytes that ended well may yet be lost on the server's side
+        if exchange.abort is not None or exchange.reply is None:
+            return []
+        return self._settle(exchange, exchange.transfer)
+
+    def _settle(self, exchange: Exchange, transfer: Transfer) -> list[Order]:
+        """The server has said 2xx, the bytes have ended."""
+        ended, reply = exchange.ended, exchange.reply
+        assert ended is not None  # noqa: S101 - both latches are set when this is called
+        assert reply is not None  # noqa: S101
+        if ended.ok:
+            why = "client_gone_before_226" if self._client_gone else ""
+            return self._conclude(reply, EndData(transfer.number, True, reply.code, "complete", why))
+        torn = replies.own(ended.code, f"Transfer failed: {ended.why}.")
+        return self._conclude(torn, EndData(transfer.number, False, torn.code, "torn", ended.why))
+
+    def _conclude(self, reply: Reply, end: EndData) -> list[Order]:
+        self._exchange = None
+        return [end, TellClient(reply)]
+
+    def _abandon(self, code: int, outcome: Outcome, why: str) -> list[Order]:
+        """End the transfer under way, if there is one, as torn."""
+        exchange = self._exchange
+        if exchange is None or exchange.transfer is None or exchange.abort is not None:
+            return []
+        return [EndData(exchange.transfer.number, False, code, outcome, why)]
+
+    # --- ABOR -----------------------------------------------------------------------------------------------------
+
+    def _abort(self, exchange: Exchange) -> list[Order]:
+        orders = self._abandon(426, "aborted", "ABOR")
+        exchange.abort = Abort()
+        orders.append(TellServer(b"ABOR\r\n"))
+        if exchange.transfer is None:
+            self._ends_ready = False
+            orders.append(DropData())
+        if exchange.reply is not None:
+            orders += self._abort_heard(exchange, exchange.abort, exchange.reply)
+        return orders
+
+    def _abort_heard(self, exchange: Exchange, abort: Abort, reply: Reply) -> list[Order]:
+        if reply.preliminary:
+            return []
+        abort.heard(reply)
+        if abort.second is None and not abort.over:
+            told = reply if reply.refused else replies.own(426, "Transfer aborted.")
+            return [TellClient(told), TellServer(b"NOOP\r\n")]
+        if not abort.over:
+            return []
+        self._exchange = None
+        second = abort.second
+        return [TellClient(second if second is not None and second.good else replies.own(226, "Abort successful."))]
+
+    # --- ends -----------------------------------------------------------------------------------------------------
+
+    def _server_leaves(self, reply: Reply) -> list[Order]:
+        orders = self._abandon(421, "torn", f"the server said 421 {reply.text}")
+        self._closed = True
+        return [*orders, TellClient(reply), HangUp(f"server: 421 {reply.text}")]
+
+    def _server_refused(self, event: ServerRefused) -> list[Order]:
+        return [*self._abandon(426, "torn", event.detail), *self._refuse(event.reason, event.detail)]
+
+    def _server_lost(self, event: ServerLost) -> list[Order]:
+        if self._opening is not None:
+            step = self._opening.step
+            return self._refuse("closed", f"the server closed the connection while {step} was awaited: {event.why}")
+        exchange = self._exchange
+        if exchange is not None and exchange.command.verb == b"QUIT":
+            return self._goodbye("Goodbye.", "quit", 221)
+        orders = self._abandon(426, "torn", f"control connection to the server lost: {event.why}")
+        if orders:
+            orders.append(TellClient(replies.own(426, "Transfer failed: control connection to the server lost.")))
+        return orders + self._goodbye(f"Connection to the server lost: {event.why}", f"server lost: {event.why}")
+
+    def _client_lost(self, event: ClientLost) -> list[Order]:
+        exchange = self._exchange
+        if event.upload_whole and exchange is not None and self.upload_under_way:
+            self._client_gone = True  # cameras and meters leave once their data is sent
+            self._held = None
+            return []
+        orders = self._abandon(0, "torn", f"the client's control connection was lost: {event.why}")
+        self._closed = True
+        if self.idle:
+            orders.append(TellServer(_QUIT))
+        return [*orders, HangUp(f"client gone: {event.why}" if event.why else "client gone")]
+
+    def _stopped(self, event: Stopped) -> list[Order]:
+        orders = self._abandon(421, "torn", event.why)
+        if self.idle:
+            orders.append(TellServer(_QUIT))
+        return orders + self._goodbye(event.why, event.why)
+
+    def _timed_out(self, event: TimedOut) -> list[Order]:
+        match self.waiting:
+            case Waiting.OPENING:
+                step = self._opening.step if self._opening is not None else ""
+                return self._refuse("timeout", f"the server did not answer in time while {step} was awaited")
+            case Waiting.LOGIN:
+                return [
+                    NoteLimit("login_timeout", ""),
+                    TellServer(_QUIT),
+                    *self._goodbye("Login timed out.", "login timeout"),
+                ]
+            case Waiting.CLIENT:
+                return [TellServer(_QUIT), *self._goodbye("Idle for too long, closing.", "idle timeout")]
+            case Waiting.VERDICT | Waiting.TORN:
+                why = "no final reply from the server in time"
+                if (ended := self._exchange and self._exchange.ended) and not ended.ok:
+                    why = ended.why
+                orders = self._abandon(426, "torn", why)
+                told = TellClient(replies.own(426, f"Transfer failed: {why}."))
+                return [*orders, told, *self._goodbye("The server does not answer.", "reply timeout")]
+            case Waiting.DATA:
+                return []
+            case _:
+                return self._goodbye("The server does not answer.", "reply timeout")
+
+
+def _reuse_note(reply: Reply) -> list[Order]:
+    """vsftpd says 522, ProFTPD and FileZilla Server 425, when a data connection did not resume."""
+    text = reply.text.lower()
+    if reply.code in (425, 522) and any(word in text for word in _REUSE_WORDS):
+        return [NoteReuse(f"{reply.code} {reply.text}")]
+    return []

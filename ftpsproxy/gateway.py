@@ -1,0 +1,211 @@
+"""Listeners, limits, signals, drain; the crash barrier round each session."""
+
+import errno
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+import trio
+
+from ftpsproxy import log, net
+from ftpsproxy.config import Listener, Settings
+from ftpsproxy.ftp import replies
+from ftpsproxy.ftp.dataends import Learned
+from ftpsproxy.listeners import DataListeners
+from ftpsproxy.net import Socket
+from ftpsproxy.session import Service, Session
+from ftpsproxy.tls import build_context
+
+
+class ListenError(Exception):
+    """An address can't be listened on; `str()` is one plain line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A listener in service, with its real port."""
+
+    name: str
+    host: str
+    port: int
+
+
+def _listen(listener: Listener) -> Socket:
+    try:
+        return net.listen(listener.host, listener.port)
+    except OSError as error:
+        hint = ""
+        if error.errno == errno.EACCES:
+            hint = "; ports below 1024 need CAP_NET_BIND_SERVICE, or take a higher one"
+        elif error.errno == errno.EADDRINUSE:
+            hint = "; another program has it"
+        why = (error.strerror or str(error)).lower()
+        where = f"[{listener.host}]:{listener.port}" if ":" in listener.host else f"{listener.host}:{listener.port}"
+        raise ListenError(f"listener {listener.name}: can't listen on {where}: {why}{hint}") from None
+
+
+class Gateway:
+    """All listeners and sessions of one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sessions: set[Session] = set()
+        self._per_client: Counter[str] = Counter()
+        self._draining = False
+        self._empty = trio.Event()
+
+    async def serve(self, stop: trio.Event, task_status: trio.TaskStatus[tuple[Bound, ...]]) -> None:
+        """Serve until `stop` is set, then drain. Raises ListenError and tls.TlsConfigError before it is ready."""
+        settings = self._settings
+        started = time.monotonic()
+        contexts = {name: build_context(upstream) for name, upstream in settings.upstreams.items()}
+        learned = {name: Learned() for name in settings.upstreams}
+        sockets: list[Socket] = []
+        try:
+            for listener in settings.listeners:
+                sockets.append(_listen(listener))
+            async with trio.open_nursery() as doors, trio.open_nursery() as sessions, trio.open_nursery() as accepting:
+                data_listeners = DataListeners(doors)
+                bound = []
+                for listener, sock in zip(settings.listeners, sockets, strict=True):
+                    service = Service(
+                        listener,
+                        settings.upstreams[listener.upstream],
+                        settings.limits,
+                        settings.timeouts,
+                        contexts[listener.upstream],
+                        learned[listener.upstream],
+                        data_listeners,
+                        settings.log.level == "debug",
+                    )
+                    bound.append(Bound(listener.name, listener.host, sock.getsockname()[1]))
+                    accepting.start_soon(self._accept, sock, service, sessions)
+                log.gateway_ready(listeners=[self._shown(one) for one in bound])
+                task_status.started(tuple(bound))
+                await stop.wait()
+                accepting.cancel_scope.cancel()
+                for sock in sockets:
+                    sock.close()
+                await self._drain()
+                sessions.cancel_scope.cancel()
+                doors.cancel_scope.cancel()
+        finally:
+            for sock in sockets:
+                sock.close()
+        log.gateway_stopped(seconds=round(time.monotonic() - started, 3))
+
+    def _shown(self, bound: Bound) -> str:
+        listener = next(one for one in self._settings.listeners if one.name == bound.name)
+        upstream = self._settings.upstreams[listener.upstream]
+        host = f"[{bound.host}]" if ":" in bound.host else bound.host
+        far = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
+        scheme = "ftps" if upstream.implicit else "ftpes"
+        return f"{bound.name} {host}:{bound.port} -> {scheme}://{far}:{upstream.port}"
+
+    async def _drain(self) -> None:
+        seconds = self._settings.timeouts.drain
+        if not self._sessions:
+            return
+        log.gateway_draining(sessions=len(self._sessions), seconds=seconds)
+        for session in list(self._sessions):
+            session.stop("The gateway is shutting down.", now=False)
+        with trio.move_on_after(seconds):
+            await self._all_gone()
+            return
+        for session in list(self._sessions):
+            session.stop("The gateway is shutting down.", now=True)
+        with trio.move_on_after(self._settings.timeouts.linger):
+            await self._all_gone()
+
+    async def _all_gone(self) -> None:
+        self._draining = True
+        if self._sessions:
+            await self._empty.wait()
+
+    async def _accept(self, listener: Socket, service: Service, nursery: trio.Nursery) -> None:
+        while True:
+            sock = await net.accepted(listener)
+            try:
+                client = net.plain_address(sock.getpeername())
+                sock.getsockname()
+            except OSError:
+                sock.close()
+                continue
+            if (reason := self._refusal(client, service)) is not None:
+                log.session_refused(client=client, listener=service.listener.name, reason=reason)
+                _turn_away(sock, reason)
+                # Many that are turned away must not keep the others from being heard.
+                await trio.lowlevel.checkpoint()
+                continue
+            nursery.start_soon(self._session, service, sock, client)
+            self._per_client[client] += 1
+
+    def _refusal(self, client: str, service: Service) -> str | None:
+        limits = self._settings.limits
+        address = ip_address(client)
+        if not any(address.version == network.version and address in network for network in service.listener.clients):
+            return "address not allowed"
+        if self._per_client.total() >= limits.sessions:
+            return "too many sessions"
+        if self._per_client[client] >= limits.sessions_per_client:
+            return "too many sessions from your address"
+        return None
+
+    async def _session(self, service: Service, sock: Socket, client: str) -> None:
+        session = Session(service, sock, client)
+        self._sessions.add(session)
+        try:
+            await session.run()
+        except Exception as error:
+            log.session_crashed(error=error)
+        finally:
+            self._sessions.discard(session)
+            self._per_client[client] -= 1
+            if not self._per_client[client]:
+                del self._per_client[client]
+            if not self._sessions and self._draining:
+                self._empty.set()
+
+
+def _turn_away(sock: Socket, reason: str) -> None:
+    """Say why, without waiting, and close."""
+    try:
+        sock.send(replies.own(421, f"Service not available: {reason}.").encode())
+        sock.shutdown(net.SHUT_WR)
+    except OSError:
+        pass
+    sock.close()
+
+
+async def serve(
+    settings: Settings,
+    *,
+    stop: trio.Event | None = None,
+    task_status: trio.TaskStatus[tuple[Bound, ...]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve `settings` until `stop` is set; all sessions have ended then. Raises ListenError, tls.TlsConfigError."""
+    await Gateway(settings).serve(stop if stop is not None else trio.Event(), task_status)
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, which drain; a second one ends at once. Raises as `serve` does."""
+    trio.run(_run, settings)
+
+
+async def _run(settings: Settings) -> None:
+    stop = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                async for _ in signals:
+                    if stop.is_set():
+                        nursery.cancel_scope.cancel()
+                        return
+                    stop.set()
+
+            nursery.start_soon(watch)
+            await serve(settings, stop=stop)
+            nursery.cancel_scope.cancel()

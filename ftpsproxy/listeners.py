@@ -1,0 +1,152 @@
+"""Passive ports, shared: a door stays open and hands each connection to the session that expects its address there.
+
+The ports needed are the transfers that one client address has at a time, whatever the number of clients; and no socket
+is made and closed for a file. Whom nobody expects is reset.
+"""
+
+import contextlib
+import errno
+import random
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from ftpsproxy import net
+from ftpsproxy.net import Socket
+
+
+class NoPort(Exception):
+    """There is no port to listen on; `str()` is one plain line."""
+
+
+class Expectation:
+    """One expected connection: of one address, at one port. The first that comes is held until `wait` takes it."""
+
+    __slots__ = ("_arrived", "_forget", "host", "port", "sock")
+
+    def __init__(self, host: str, port: int, forget: Callable[["Expectation"], None]) -> None:
+        self.host = host
+        self.port = port
+        self.sock: Socket | None = None
+        self._arrived: trio.Event | None = None
+        self._forget = forget
+
+    def deliver(self, sock: Socket) -> None:
+        """The connection has come."""
+        self.sock = sock
+        if self._arrived is not None:
+            self._arrived.set()
+
+    async def wait(self) -> Socket:
+        """The connection; it is the caller's from here on."""
+        if self.sock is None:
+            self._arrived = trio.Event()
+            await self._arrived.wait()
+        sock, self.sock = self.sock, None
+        assert sock is not None  # noqa: S101 - `deliver` sets both
+        return sock
+
+    def cancel(self) -> None:
+        """Expect nothing any more; reset what has come and was not taken."""
+        self._forget(self)
+        if self.sock is not None:
+            net.reset(self.sock)
+            self.sock = None
+
+
+class _Door:
+    """One open port and who is expected at it."""
+
+    __slots__ = ("expected", "listener", "once", "port", "scope")
+
+    def __init__(self, listener: Socket, *, once: bool) -> None:
+        self.listener = listener
+        self.port: int = listener.getsockname()[1]
+        self.once = once
+        self.expected: dict[str, Expectation] = {}
+        self.scope = trio.CancelScope()
+
+    async def serve(self) -> None:
+        """Hand out connections until closed."""
+        with self.scope, contextlib.closing(self.listener):
+            while True:
+                try:
+                    sock = await net.accepted(self.listener)
+                except OSError:
+                    return
+                try:
+                    peer = net.plain_address(sock.getpeername())
+                except OSError:
+                    sock.close()
+                    continue
+                expectation = self.expected.pop(peer, None)
+                if expectation is None:
+                    net.reset(sock)
+                    continue
+                net.tune(sock)
+                expectation.deliver(sock)
+                if self.once:
+                    return
+
+    def forget(self, expectation: Expectation) -> None:
+        """Called when an expectation is over."""
+        if self.expected.get(expectation.host) is expectation:
+            del self.expected[expectation.host]
+            if self.once:
+                self.scope.cancel()
+
+
+class DataListeners:
+    """All passive doors of one process; their tasks live in `nursery`."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._doors: dict[tuple[str, tuple[int, int] | None], deque[_Door]] = {}
+
+    def expect(self, local: str, ports: tuple[int, int] | None, peer: str) -> Expectation:
+        """Expect a connection from `peer` at a port of the local address `local`. Raises NoPort.
+
+        `ports`: lowest and highest port, or None for any free one.
+        """
+        doors = self._doors.setdefault((local, ports), deque())
+        # The one used longest ago first: a straggler for an old transfer then finds nobody.
+        for _ in range(len(doors)):
+            door = doors[0]
+            doors.rotate(-1)
+            if peer not in door.expected:
+                return self._add(door, peer)
+        taken = {door.port for door in doors}
+        door = self._open(local, ports, taken, once=False)
+        doors.append(door)
+        return self._add(door, peer)
+
+    def expect_once(self, local: str, ports: tuple[int, int] | None, peer: str) -> Expectation:
+        """The same at a port of its own, closed afterwards, for a peer that calls from a fixed port.
+
+        A server that calls from port 20 can't reach the same port of ours again within TIME_WAIT.
+        """
+        return self._add(self._open(local, ports, set(), once=True), peer)
+
+    def _add(self, door: _Door, peer: str) -> Expectation:
+        expectation = Expectation(peer, door.port, door.forget)
+        door.expected[peer] = expectation
+        return expectation
+
+    def _open(self, local: str, ports: tuple[int, int] | None, taken: set[int], *, once: bool) -> _Door:
+        candidates = [0]
+        if ports is not None:
+            candidates = [port for port in range(ports[0], ports[1] + 1) if port not in taken]
+            random.shuffle(candidates)  # RFC 2577 section 5: no guessable order
+        why = f"all ports {ports[0]} to {ports[1]} are in use" if ports is not None else "no port"
+        for port in candidates:
+            try:
+                listener = net.listen(local, port)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    continue
+                raise NoPort(f"can't listen on {local}: {(error.strerror or str(error)).lower()}") from None
+            door = _Door(listener, once=once)
+            self._nursery.start_soon(door.serve)
+            return door
+        raise NoPort(why)

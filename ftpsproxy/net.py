@@ -1,0 +1,226 @@
+"""Sockets: connecting, listening, options, closing so that the far side sees what it should. Never a protocol.
+
+All sockets are non-blocking; waiting is trio's, in `readable` and `writable`.
+"""
+
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+
+import trio
+
+Socket = socket.socket
+SHUT_WR = socket.SHUT_WR
+SHUT_RDWR = socket.SHUT_RDWR
+SOL_SOCKET = socket.SOL_SOCKET
+SO_OOBINLINE = socket.SO_OOBINLINE
+
+_TCP_CLOSE_WAIT = 8
+_TCP_CLOSE = 7
+# struct tcp_info of Linux: one byte of state first; tcpi_bytes_acked, 64 bits, at 120 (since Linux 4.1).
+_BYTES_ACKED = struct.Struct("@Q")
+_BYTES_ACKED_AT = 120
+_BACKLOG = 1024
+# A connect that gets no answer gives way to the next address after this many seconds.
+_NEXT_ADDRESS_SECONDS = 5.0
+
+
+class ConnectError(Exception):
+    """No connection; `str()` says to where and why in one line."""
+
+
+def plain_address(sockaddr: tuple[object, ...]) -> str:
+    """The numeric host of a socket address, IPv4 inside IPv6 as IPv4, without a zone."""
+    host = str(sockaddr[0]).partition("%")[0]
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+async def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
+    """The addresses of `host`. Raises ConnectError."""
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConnectError(f"the name {host} can't be resolved: {_reason(error)}") from None
+    return [(family, sockaddr) for family, _, _, _, sockaddr in found]
+
+
+async def connect(host: str, port: int) -> Socket:
+    """A connection to the first address of `host` that answers. Raises ConnectError; cancellable at any time."""
+    addresses = await resolve(host, port)
+    why = "no address"
+    for index, (family, sockaddr) in enumerate(addresses):
+        patience = _NEXT_ADDRESS_SECONDS if index + 1 < len(addresses) else float("inf")
+        try:
+            with trio.move_on_after(patience):
+                return await connect_to(family, sockaddr)
+            why = "no answer"
+        except OSError as error:
+            why = _reason(error)
+    raise ConnectError(f"no connection to {host} port {port}: {why}")
+
+
+def start_connecting(family: int, sockaddr: tuple[object, ...], source: str | None = None) -> Socket:
+    """A socket on its way to `sockaddr`; `finish_connecting` tells how it went. Raises OSError."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        tune(sock)
+        if source is not None:
+            # Servers compare the source of data and control connections (vsftpd, SFTPGo), so a gateway with
+            # several addresses must not pick another.
+            sock.bind((source, 0))
+        code = sock.connect_ex(sockaddr)
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, errno.errorcode.get(code, "error"))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def finish_connecting(sock: Socket) -> None:
+    """Wait until `sock` is connected. Raises OSError, closing it; closes it when cancelled, too."""
+    try:
+        await trio.lowlevel.wait_writable(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, errno.errorcode.get(code, "error").removeprefix("E").lower())
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def connect_to(family: int, sockaddr: tuple[object, ...], source: str | None = None) -> Socket:
+    """A connection to this socket address. Raises OSError."""
+    sock = start_connecting(family, sockaddr, source)
+    await finish_connecting(sock)
+    return sock
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """The family of a numeric address."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def listen(host: str, port: int, *, share_port: bool = False) -> Socket:
+    """A listening socket at a numeric address; "::" takes IPv4 clients too. Raises OSError."""
+    family = family_of(host)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def tune(sock: Socket, keepalive_seconds: float | None = None) -> None:
+    """No delay for small writes; with `keepalive_seconds`, TCP keepalive that often (NATs forget idle connections)."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if keepalive_seconds:
+            seconds = max(1, int(keepalive_seconds))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, seconds)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+
+
+def reset(sock: Socket) -> None:
+    """Close so that the far side gets RST: what it has must not pass for whole."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def has_ended(sock: Socket) -> bool:
+    """Whether the far side has sent FIN and no RST, read or not."""
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE_WAIT
+    except OSError:
+        return False
+
+
+def is_broken(sock: Socket) -> bool:
+    """Whether the connection was reset by the far side."""
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+    except OSError:
+        return True
+
+
+def acknowledged(sock: Socket) -> int | None:
+    """Bytes that the far side's kernel has taken, or None where the kernel does not tell."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        return int(_BYTES_ACKED.unpack_from(info, _BYTES_ACKED_AT)[0])
+    except (OSError, struct.error):
+        return None
+
+
+async def accepted(listener: Socket) -> Socket:
+    """The next connection of a listener. Raises OSError when it can't be used any more."""
+    while True:
+        try:
+            sock, _ = listener.accept()
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(listener)
+            continue
+        except OSError as error:
+            if error.errno in _PASSING:
+                continue
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                await trio.sleep(0.1)  # sessions end and give descriptors back
+                continue
+            raise
+        sock.setblocking(False)
+        return sock
+
+
+# accept(2): errors of the new connection, not of the listener.
+_PASSING = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EPROTO,
+        errno.ENETDOWN,
+        errno.ENOPROTOOPT,
+        errno.EHOSTDOWN,
+        errno.ENONET,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+        errno.ENETUNREACH,
+        errno.EINTR,
+    }
+)
+
+
+@contextlib.contextmanager
+def closing_on_error(sock: Socket) -> Iterator[None]:
+    """Close `sock` when the block fails."""
+    try:
+        yield
+    except BaseException:
+        sock.close()
+        raise
+
+
+def has_data(sock: Socket) -> bool:
+    """Whether bytes, or the end, can be read at once. Raises OSError."""
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Moving bytes between a plain data connection and a TLS one."""

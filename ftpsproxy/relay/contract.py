@@ -1,0 +1,50 @@
+"""What a transfer's engine is given, counts and raises.
+
+The contract: bytes identical; others get their turn at least every MiB; bytes are counted as they go; a download that
+ends without close_notify is reported, one cut inside a record fails; an upload ends with close_notify, then FIN, and
+goes on reading; a reset on either side is an error, never an end; cancelling stops at once.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class RelayError(Exception):
+    """The bytes stopped: the reply code that fits, and one line of reason."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long each side may let the other wait, in seconds, and what to make of a missing close_notify."""
+
+    client_stall: float
+    server_stall: float
+    handshake: float
+    data_connect: float
+    linger: float
+    close_notify: str = "reply"
+
+
+@dataclass(slots=True)
+class Flow:
+    """What has passed so far. `close_notify` is None until the server's side has ended."""
+
+    bytes: int = 0
+    close_notify: bool | None = None
+    digest: Any = field(default=None)
+
+    def count(self, data: memoryview) -> None:
+        """These bytes have passed."""
+        self.bytes += len(data)
+        if self.digest is not None:
+            self.digest.update(data)
+
+    def start_digest(self) -> None:
+        """Keep a SHA-256 of what passes."""
+        self.digest = hashlib.sha256()

@@ -1,0 +1,297 @@
+"""The engine: OpenSSL behind memory BIOs, large socket reads, one task per transfer.
+
+At most one buffer of 256 KiB of ciphertext and one of cleartext is held per transfer, beside what the kernel holds; a
+side that does not take bytes stops the reading from the other.
+"""
+
+import ssl
+
+import trio
+
+from ftpsproxy import net
+from ftpsproxy.net import Socket
+from ftpsproxy.relay.contract import Flow, Pace, RelayError
+from ftpsproxy.relay.waiting import readable, writable
+from ftpsproxy.tls import Tls
+
+BUFFER = 256 * 1024
+# A side that never makes us wait would never let others run.
+_TURN = 1024 * 1024
+_KEPT = 16
+_HEADER = 5
+
+_pool: list[bytearray] = []
+
+
+def _take() -> bytearray:
+    return _pool.pop() if _pool else bytearray(BUFFER)
+
+
+def _give(*buffers: bytearray) -> None:
+    if len(_pool) < _KEPT:
+        _pool.extend(buffers)
+
+
+class _Records:
+    """Where TLS records end in a stream: OpenSSL does not tell whether it holds part of one."""
+
+    __slots__ = ("_head", "_skip")
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._skip = 0
+
+    def feed(self, data: memoryview) -> None:
+        """Take the next ciphertext."""
+        at, size = self._skip, len(data)
+        if self._head:
+            need = _HEADER - len(self._head)
+            self._head += bytes(data[:need])
+            if len(self._head) < _HEADER:
+                return
+            at = need + (self._head[3] << 8 | self._head[4])
+            self._head = b""
+        while at + _HEADER <= size:
+            at += _HEADER + (data[at + 3] << 8 | data[at + 4])
+        if at < size:
+            self._head = bytes(data[at:])
+            self._skip = 0
+        else:
+            self._skip = at - size
+
+    @property
+    def whole(self) -> bool:
+        """Whether the stream stands between two records."""
+        return not self._head and self._skip == 0
+
+
+async def _send(sock: Socket, data: memoryview | bytes, stall: float, side: str, look: object) -> bool:
+    """Send all of `data` → whether it had to wait. Raises RelayError."""
+    waited = False
+    view = memoryview(data)
+    while True:
+        try:
+            sent = sock.send(view)
+        except BlockingIOError:
+            waited = True
+            await writable(sock, stall, f"the {side} took no bytes for {stall:g} seconds", look)  # type: ignore[arg-type]
+            continue
+        except OSError as error:
+            raise RelayError(426, f"the {side} broke the data connection: {_words(error)}") from None
+        if sent == len(view):
+            return waited
+        view = view[sent:]
+
+
+def _words(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pace) -> None:
+    """Server to client, until the server's end; the client's end of file is left to the caller.
+
+    Raises RelayError: for a reset, a stall, a broken record, and an end without close_notify where `pace` or the place
+    of the cut forbids it. `flow.close_notify` tells how it ended.
+    """
+    raw, clear = _take(), _take()
+    records = _Records()
+    raw_view, clear_view = memoryview(raw), memoryview(clear)
+    turn = 0
+
+    def look_at_client() -> None:
+        if net.is_broken(client):
+            raise RelayError(426, "the client broke the data connection")
+
+    def look_at_server() -> None:
+        pass
+
+    try:
+        while True:
+            filled, ended = _decrypt(tls, clear, clear_view)
+            if filled:
+                data = clear_view[:filled]
+                flow.count(data)
+                turn += filled
+                if await _send(client, data, pace.client_stall, "client", look_at_server):
+                    turn = 0
+            if ended:
+                flow.close_notify = True
+                _answer_close_notify(server, tls)
+                return
+            if filled == BUFFER:
+                continue
+            if turn >= _TURN:
+                turn = 0
+                await trio.lowlevel.checkpoint()
+            try:
+                got = server.recv_into(raw)
+            except BlockingIOError:
+                turn = 0
+                why = f"the server sent no data for {pace.server_stall:g} seconds"
+                await readable(server, pace.server_stall, why, look_at_client)
+                continue
+            except OSError as error:
+                if pace.close_notify == "ignore" and records.whole:
+                    flow.close_notify = False
+                    return
+                raise RelayError(426, f"the server broke the data connection: {_words(error)}") from None
+            if not got:
+                flow.close_notify = False
+                if not records.whole:
+                    raise RelayError(426, "the server's data ended in the middle of a TLS record")
+                if pace.close_notify == "require":
+                    raise RelayError(426, "the server's data ended without close_notify, so it may be cut")
+                return
+            records.feed(raw_view[:got])
+            tls.incoming.write(raw_view[:got])
+    finally:
+        raw_view.release()
+        clear_view.release()
+        _give(raw, clear)
+
+
+def _decrypt(tls: Tls, clear: bytearray, view: memoryview) -> tuple[int, bool]:
+    """Cleartext that is there, gathered into `clear` → how much, and whether the server has said its end."""
+    filled = 0
+    read = tls.engine.read
+    try:
+        while filled < BUFFER:
+            # A record is 16 KiB at most, so several are gathered before one send.
+            got = read(BUFFER - filled, view[filled:])
+            if not got:
+                return filled, True
+            filled += got  # type: ignore[operator] # with a buffer, read returns a count
+    except ssl.SSLWantReadError:
+        return filled, False
+    except ssl.SSLZeroReturnError:
+        return filled, True
+    except ssl.SSLError as error:
+        words = (error.reason or "protocol error").lower().replace("_", " ")
+        raise RelayError(426, f"TLS on the data connection failed: {words}") from None
+    return filled, False
+
+
+def _answer_close_notify(server: Socket, tls: Tls) -> None:
+    """At once, whatever the client does: some servers wait for it before they say 226."""
+    try:
+        server.send(tls.close_notify())
+        server.shutdown(net.SHUT_WR)
+    except OSError:
+        pass  # it has closed already; its data was whole
+
+
+async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pace) -> int:
+    """Client to server, until the client's end; then close_notify and FIN → bytes sent to the server in all.
+
+    Raises RelayError. What the server sends meanwhile is read: tickets left unread would turn close into a reset, and a
+    TLS 1.2 renegotiation waits for an answer.
+    """
+    raw, clear = _take(), _take()
+    clear_view = memoryview(clear)
+    turn = sent = 0
+    write, outgoing = tls.engine.write, tls.outgoing
+
+    def hear_server() -> None:
+        _hear(server, tls, raw)
+
+    try:
+        while True:
+            try:
+                got = client.recv_into(clear)
+            except BlockingIOError:
+                turn = 0
+                hear_server()
+                why = f"the client sent no data for {pace.client_stall:g} seconds"
+                await readable(client, pace.client_stall, why, hear_server)
+                continue
+            except OSError as error:
+                raise RelayError(426, f"the client broke the data connection: {_words(error)}") from None
+            if not got:
+                break
+            data = clear_view[:got]
+            flow.count(data)
+            _write(write, data)
+            sealed = outgoing.read()
+            sent += len(sealed)
+            if await _send(server, sealed, pace.server_stall, "server", hear_server):
+                turn = 0
+            hear_server()
+            turn += got
+            if turn >= _TURN:
+                turn = 0
+                await trio.lowlevel.checkpoint()
+        end = tls.close_notify()
+        sent += len(end)
+        await _send(server, end, pace.server_stall, "server", hear_server)
+        try:
+            server.shutdown(net.SHUT_WR)
+        except OSError as error:
+            raise RelayError(426, f"the server broke the data connection: {_words(error)}") from None
+        return sent
+    finally:
+        clear_view.release()
+        _give(raw, clear)
+
+
+def _write(write: object, data: memoryview) -> None:
+    try:
+        write(data)  # type: ignore[operator]
+    except ssl.SSLError as error:
+        words = (error.reason or "protocol error").lower().replace("_", " ")
+        raise RelayError(426, f"TLS on the data connection failed: {words}") from None
+
+
+def _hear(server: Socket, tls: Tls, raw: bytearray) -> None:
+    """Take what the server has sent on an upload's data connection. Raises RelayError when it ends or fails."""
+    try:
+        got = server.recv_into(raw)
+    except BlockingIOError:
+        return
+    except OSError as error:
+        raise RelayError(426, f"the server broke the data connection: {_words(error)}") from None
+    if not got:
+        raise RelayError(426, "the server closed the data connection before the upload had ended")
+    tls.incoming.write(memoryview(raw)[:got])
+    try:
+        while True:
+            if not tls.engine.read(BUFFER):
+                raise RelayError(426, "the server ended the upload before the client had")
+    except ssl.SSLWantReadError:
+        pass
+    except ssl.SSLZeroReturnError:
+        raise RelayError(426, "the server ended the upload before the client had") from None
+    except ssl.SSLError as error:
+        words = (error.reason or "protocol error").lower().replace("_", " ")
+        raise RelayError(426, f"TLS on the data connection failed: {words}") from None
+
+
+async def drain(server: Socket, tls: Tls, sent: int, flow: Flow) -> None:
+    """Behind an upload: read until the server's end, so that no unread byte turns our close into a reset.
+
+    Raises RelayError when the server broke the connection without having taken all `sent` bytes: its 226 would be a
+    lie. Has no limit of its own: the final reply ends the waiting.
+    """
+    while True:
+        try:
+            data = server.recv(65536)
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(server)
+            continue
+        except OSError as error:
+            taken = net.acknowledged(server)
+            if taken is not None and taken < sent:
+                raise RelayError(426, f"the server broke the data connection before the end: {_words(error)}") from None
+            return
+        if not data:
+            flow.close_notify = bool(flow.close_notify)
+            return
+        if flow.close_notify is None:
+            tls.incoming.write(data)
+            try:
+                while tls.engine.read(65536):
+                    pass
+                flow.close_notify = True
+            except ssl.SSLZeroReturnError:
+                flow.close_notify = True
+            except ssl.SSLError:
+                pass  # after our close_notify OpenSSL may refuse to read tickets; only the end matters here

@@ -1,0 +1,421 @@
+"""One client's session: feeds what happens to the protocol, carries out its orders, keeps the clock.
+
+Two tasks: one hears the server and keeps the time, one hears the client; a transfer has its own. Whatever happens is
+an event for the protocol; its orders are carried out at once and never wait.
+"""
+
+import secrets
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from ftpsproxy import log, net
+from ftpsproxy.config import Limits, Listener, Timeouts, Upstream
+from ftpsproxy.control import ClientControl, ForeignProtocol, Lost, ServerControl
+from ftpsproxy.datapath import DataPath, Route, Totals
+from ftpsproxy.ftp import commands, messages, replies
+from ftpsproxy.ftp.dataends import Learned
+from ftpsproxy.ftp.errors import ProtocolError
+from ftpsproxy.ftp.messages import Event, Waiting
+from ftpsproxy.ftp.protocol import Policy, Protocol
+from ftpsproxy.listeners import DataListeners
+from ftpsproxy.net import Socket
+from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain
+
+_WARN_DAYS = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What all sessions of one listener share."""
+
+    listener: Listener
+    upstream: Upstream
+    limits: Limits
+    timeouts: Timeouts
+    context: ssl.SSLContext
+    learned: Learned
+    data_listeners: DataListeners
+    debug: bool = False
+
+
+class Session:
+    """One session; `run` is its whole life."""
+
+    def __init__(self, service: Service, sock: Socket, client: str) -> None:
+        self.client = client
+        self._service = service
+        self._sock = sock
+        self._local = net.plain_address(sock.getsockname())
+        upstream, listener, limits = service.upstream, service.listener, service.limits
+        shown = listener.passive_address or self._local
+        self._protocol = Protocol(
+            Policy(
+                client=client,
+                implicit=upstream.implicit,
+                auth=upstream.auth,
+                data_mode=upstream.data_mode,
+                own_greeting=listener.greeting == "own",
+                login_attempts=limits.login_attempts,
+                bad_lines=limits.bad_lines,
+                passive_v4=":" not in shown,
+            ),
+            service.learned,
+        )
+        self._opened = time.monotonic()
+        self._commands = 0
+        self._window = 0
+        self._window_count = 0
+        self._why = "ended"
+        self._over = False
+        self._stop_reason = ""
+        self._events: deque[Event] = deque()
+        self._feeding = False
+        self._tls_wanted = False
+        self._wanted = trio.Event()
+        self._clock = trio.CancelScope()
+        self._due = float("inf")
+        self._waiting = Waiting.OPENING
+        self._login_due = float("inf")
+        self._server: ServerControl | None = None
+        self._data: DataPath | None = None
+        self._do = self._orders()
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until the session ends; closes everything it opened. Raises only for our own mistakes."""
+        service = self._service
+        log.bind(
+            session=secrets.token_hex(6),
+            client=self.client,
+            listener=service.listener.name,
+            upstream=service.upstream.name,
+        )
+        log.session_opened()
+        self._control = ClientControl(self._sock, self._spawn, line_bytes=service.limits.line_bytes)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                await self._serve()
+                nursery.cancel_scope.cancel()
+        except BaseException:
+            if not self._over:
+                self._control.send(replies.own(421, "The gateway made a mistake and ends this session.").encode())
+                self._why = "crashed"
+            raise
+        finally:
+            if self._data is not None:
+                self._data.close()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + service.timeouts.linger):
+                if self._server is not None:
+                    with trio.move_on_after(1):
+                        await self._server.close(goodbye=True)
+                    await self._server.close(goodbye=False)
+                with trio.move_on_after(2):
+                    await self._control.close(goodbye=True)
+            await self._control.close(goodbye=False)
+            self._say_closed()
+            log.clear()
+
+    def _say_closed(self) -> None:
+        totals = self._data.totals if self._data is not None else Totals()
+        log.session_closed(
+            seconds=round(time.monotonic() - self._opened, 3),
+            reason=self._why,
+            commands=self._commands,
+            transfers=totals.transfers,
+            torn=totals.torn,
+            bytes_up=totals.bytes_up,
+            bytes_down=totals.bytes_down,
+        )
+
+    def _spawn(self, task: Callable[..., Any]) -> None:
+        if not self._over:
+            self._nursery.start_soon(task)
+
+    def stop(self, why: str, *, now: bool) -> None:
+        """End the session: at once, or as soon as nothing is under way."""
+        self._stop_reason = why
+        if now or self._protocol.idle:
+            self.feed(messages.Stopped(why))
+
+    async def _serve(self) -> None:
+        if not await self._reach_upstream():
+            return
+        self._login_due = trio.current_time() + self._service.timeouts.login
+        self._arm()
+        self._nursery.start_soon(self._hear_client)
+        await self._hear_server()
+
+    async def _reach_upstream(self) -> bool:
+        upstream, timeouts, limits = self._service.upstream, self._service.timeouts, self._service.limits
+        reason = "connect_failed"
+        try:
+            with trio.fail_after(timeouts.connect):
+                sock = await net.connect(upstream.host, upstream.port)
+        except trio.TooSlowError:
+            reason, detail = "connect_timeout", f"no answer from {upstream.host} port {upstream.port}"
+        except net.ConnectError as error:
+            detail = str(error)
+        else:
+            net.tune(sock, timeouts.keepalive)
+            net.tune(self._sock, timeouts.keepalive)
+            self._server = ServerControl(
+                sock,
+                self._spawn,
+                line_bytes=limits.reply_bytes,
+                reply_bytes=limits.reply_bytes,
+                reply_lines=limits.reply_lines,
+            )
+            if not upstream.implicit or await self._secure():
+                self.feed(messages.Connected(net.plain_address(sock.getpeername())))
+            return not self._over
+        self.feed(messages.ServerRefused(reason, detail))
+        return False
+
+    async def _secure(self) -> bool:
+        """TLS on the server's control connection → whether it stands; feeds ServerRefused otherwise."""
+        server, upstream = self._server, self._service.upstream
+        assert server is not None  # noqa: S101 - called with a connection up
+        started = time.monotonic()
+        tls = Tls(self._service.context, upstream.server_name)
+        try:
+            with trio.fail_after(self._service.timeouts.handshake):
+                await server.start_tls(tls)
+            certificate = tls.certificate()
+            tls.check_pins(upstream.pins)
+        except trio.TooSlowError:
+            self.feed(
+                messages.ServerRefused("handshake_timeout", "the server did not finish the TLS handshake in time")
+            )
+            return False
+        except (ssl.SSLError, OSError, TlsRefused) as error:
+            refused = explain(error)
+            if upstream.implicit and refused.reason == "handshake_garbage":
+                refused = TlsRefused(
+                    "plaintext_on_implicit_port", "the server speaks no TLS at once; perhaps it is explicit: ftpes://"
+                )
+            self.feed(messages.ServerRefused(refused.reason, refused.detail))
+            return False
+        log.upstream_secured(
+            version=tls.version,
+            cipher=tls.cipher,
+            resumed=tls.resumed,
+            certificate_sha256=certificate.fingerprint,
+            subject=certificate.subject,
+            days_left=certificate.days_left,
+            milliseconds=round((time.monotonic() - started) * 1000, 1),
+        )
+        if certificate.days_left < _WARN_DAYS:
+            log.upstream_certificate_expiring(days_left=certificate.days_left, subject=certificate.subject)
+        self._data = DataPath(
+            self._service.listener,
+            upstream,
+            self._service.timeouts,
+            self._service.context,
+            self._service.data_listeners,
+            self._nursery,
+            Route(
+                client_local=self._local,
+                client_peer=self.client,
+                server_local=net.plain_address(server.sock.getsockname()),
+                server_peer=net.plain_address(server.sock.getpeername()),
+            ),
+            Resumption(tls),
+            self.feed,
+        )
+        return True
+
+    # --- hearing ----------------------------------------------------------------------------------------------------
+
+    async def _hear_server(self) -> None:
+        server = self._server
+        assert server is not None  # noqa: S101 - called with a connection up
+        while not self._over:
+            self._clock = trio.CancelScope(deadline=self._due)
+            heard = True
+            try:
+                with self._clock:
+                    heard = await server.receive()
+                if self._clock.cancelled_caught:
+                    if not self._over and trio.current_time() >= self._due:
+                        self.feed(messages.TimedOut())
+                        self._arm(again=True)
+                    continue
+                while not self._over and not self._tls_wanted and (reply := server.pop()) is not None:
+                    if self._service.debug:
+                        log.session_reply(code=reply.code, text=reply.text)
+                    self.feed(messages.ServerSaid(reply))
+            except Lost as error:
+                self.feed(messages.ServerLost(str(error)))
+                return
+            except ssl.SSLError as error:
+                refused = explain(error)
+                self.feed(messages.ServerRefused(refused.reason, refused.detail))
+                return
+            except ProtocolError as error:
+                self.feed(messages.ServerRefused("protocol_error", f"the server broke the protocol: {error}"))
+                return
+            if not heard:
+                self.feed(messages.ServerLost("closed by the server"))
+                return
+            if self._tls_wanted and not self._over:
+                self._tls_wanted = False
+                if await self._secure():
+                    self.feed(messages.Secured())
+
+    async def _hear_client(self) -> None:
+        control, protocol = self._control, self._protocol
+        while not self._over:
+            if not protocol.hears_client:
+                self._wanted = trio.Event()
+                await self._wanted.wait()
+                continue
+            try:
+                line = control.pop()
+            except ProtocolError as error:
+                self.feed(messages.ClientErred(str(error)))
+                continue
+            if line is not None:
+                self._hear_line(line)
+                continue
+            try:
+                if await control.receive():
+                    continue
+                why = ""
+            except ForeignProtocol as error:
+                log.session_foreign(protocol=str(error))
+                why = "foreign protocol"
+            except Lost as error:
+                why = str(error)
+            whole = self._data is not None and protocol.upload_under_way and self._data.upload_whole()
+            self.feed(messages.ClientLost(why, upload_whole=whole))
+            return
+
+    def _hear_line(self, line: bytes) -> None:
+        self._commands += 1
+        window = int(time.monotonic())
+        if window != self._window:
+            self._window, self._window_count = window, 0
+        self._window_count += 1
+        if self._window_count > self._service.limits.commands_per_second:
+            log.session_limit(limit="commands_per_second", detail=f"{self._window_count} in one second")
+            self.feed(messages.Stopped("Too many commands, closing."))
+            return
+        if self._service.debug:
+            try:
+                command = commands.parse(line)
+            except ProtocolError:
+                command = None
+            if command is not None:
+                log.session_command(verb=command.verb.decode("ascii", "backslashreplace"), argument=command.shown)
+        self.feed(messages.ClientSaid(line))
+
+    # --- the clock --------------------------------------------------------------------------------------------------
+
+    def _arm(self, *, again: bool = False) -> None:
+        """Set the time by which something must happen, according to what is being waited for."""
+        waiting = self._protocol.waiting
+        if waiting is Waiting.LOGIN:
+            due = self._login_due
+        else:
+            seconds = self._seconds(waiting)
+            due = trio.current_time() + seconds if seconds else float("inf")
+        self._waiting = waiting
+        self._due = due
+        # A deadline that is too early costs one more look at the clock, a changed one costs more.
+        if due < self._clock.deadline or again:
+            self._clock.deadline = due
+
+    def _seconds(self, waiting: Waiting) -> float:
+        timeouts = self._service.timeouts
+        match waiting:
+            case Waiting.CLIENT:
+                return timeouts.idle
+            case Waiting.OPENING:
+                return timeouts.reply
+            case Waiting.REPLY | Waiting.TORN:
+                return timeouts.reply
+            case Waiting.VERDICT:
+                return timeouts.final_reply
+            case Waiting.ABORT:
+                return timeouts.abort
+            case _:
+                return 0.0
+
+    # --- events and orders ------------------------------------------------------------------------------------------
+
+    def feed(self, event: Event) -> None:
+        """Let the protocol know, and do what it orders. Never waits; may be called from within an order."""
+        self._events.append(event)
+        if self._feeding:
+            return
+        self._feeding = True
+        try:
+            while self._events:
+                for order in self._protocol.handle(self._events.popleft()):
+                    self._do[type(order)](order)
+                if self._stop_reason and self._protocol.idle:
+                    self._events.append(messages.Stopped(self._stop_reason))
+                    self._stop_reason = ""
+        finally:
+            self._feeding = False
+        if self._over:
+            return
+        self._arm()
+        if self._protocol.hears_client:
+            self._wanted.set()
+
+    def _orders(self) -> dict[type, Callable[[Any], None]]:
+        return {
+            messages.TellClient: lambda order: self._control.send(order.reply.encode()),
+            messages.TellServer: lambda order: self._tell_server(order.data),
+            messages.TellStatus: self._tell_status,
+            messages.StartTls: self._want_tls,
+            messages.ListenForClient: lambda order: self._path.listen_for_client(),
+            messages.ConnectToClient: lambda order: self._path.connect_to_client(order),
+            messages.ConnectToServer: lambda order: self._path.connect_to_server(order),
+            messages.ListenForServer: lambda order: self._path.listen_for_server(order),
+            messages.DropData: lambda order: self._path.drop(),
+            messages.BeginData: lambda order: self._path.begin(order),
+            messages.EndData: lambda order: self._path.end(order),
+            messages.HangUp: self._hang_up,
+            messages.NoteLogin: lambda order: log.session_login(user=order.user, ok=order.ok, reply=order.code),
+            messages.NoteRefused: lambda order: log.upstream_failed(reason=order.reason, detail=order.detail),
+            messages.NoteAddress: lambda order: log.upstream_address_ignored(
+                reply_host=order.host, peer=self._server_peer()
+            ),
+            messages.NoteReuse: lambda order: log.upstream_session_reuse_refused(reply=order.reply),
+            messages.NoteLimit: lambda order: log.session_limit(limit=order.limit, detail=order.detail),
+            messages.NoteForeign: lambda order: log.session_foreign(protocol=order.protocol),
+        }
+
+    @property
+    def _path(self) -> DataPath:
+        assert self._data is not None  # noqa: S101 - no order for data comes before TLS is up
+        return self._data
+
+    def _server_peer(self) -> str:
+        return net.plain_address(self._server.sock.getpeername()) if self._server is not None else ""
+
+    def _tell_server(self, data: bytes) -> None:
+        if self._server is not None:
+            self._server.send(data)
+
+    def _tell_status(self, order: messages.TellStatus) -> None:
+        moved = self._data.moved if self._data is not None else 0
+        self._control.send(replies.own(211, f"Transfer {order.number} under way, {moved} bytes so far.").encode())
+
+    def _want_tls(self, order: messages.StartTls) -> None:
+        self._tls_wanted = True
+
+    def _hang_up(self, order: messages.HangUp) -> None:
+        self._over = True
+        self._why = order.why
+        self._clock.cancel()

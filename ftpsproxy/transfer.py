@@ -1,0 +1,237 @@
+"""One data transfer: joins its two data connections, secures the server's, runs the engine, reports its end.
+
+One task each. It holds both sockets from the beginning, so that whoever ends it can close them at once.
+"""
+
+import contextlib
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from ftpsproxy import net
+from ftpsproxy.config import Upstream
+from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.messages import DataEnded, Transfer
+from ftpsproxy.listeners import Expectation
+from ftpsproxy.net import Socket
+from ftpsproxy.relay import memory_bio as engine
+from ftpsproxy.relay.contract import Flow, Pace, RelayError
+from ftpsproxy.relay.handshake import shake_hands
+from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain
+
+
+@dataclass(slots=True)
+class Ends:
+    """The prepared ends of a transfer, and by which command each side came to it (for the log)."""
+
+    client: Expectation | Endpoint | None = None
+    server: Expectation | Socket | None = None
+    client_mode: str = ""
+    server_mode: str = ""
+
+    def drop(self) -> None:
+        """Forget both; what is open is reset."""
+        if isinstance(self.client, Expectation):
+            self.client.cancel()
+        if isinstance(self.server, Expectation):
+            self.server.cancel()
+        elif self.server is not None:
+            net.reset(self.server)
+        self.client = self.server = None
+
+
+class DataTransfer:
+    """A transfer under way. `run` reports DataEnded through `report`; `end` closes both connections as ordered."""
+
+    def __init__(
+        self,
+        order: Transfer,
+        ends: Ends,
+        upstream: Upstream,
+        context: ssl.SSLContext,
+        resumption: Resumption,
+        pace: Pace,
+        report: Callable[[DataEnded], None],
+        *,
+        digest: bool,
+    ) -> None:
+        self.order = order
+        self.ends = ends
+        self.flow = Flow()
+        self.tls: Tls | None = None
+        self.scope = trio.CancelScope()
+        self.started = time.monotonic()
+        self.upload_read = False
+        self._upstream = upstream
+        self._context = context
+        self._resumption = resumption
+        self._pace = pace
+        self._report = report
+        self._client: Socket | None = None
+        self._server: Socket | None = None
+        self._over = trio.Event()
+        self._direction = order.direction
+        if digest:
+            self.flow.start_digest()
+
+    async def run(self) -> None:
+        """The whole transfer, until `end` or the session's end."""
+        try:
+            with self.scope:
+                await self._move()
+                await trio.sleep_forever()
+        finally:
+            self._close(whole=False)
+
+    async def _move(self) -> None:
+        number = self.order.number
+        try:
+            server = await self._server_end()
+            tls = self.tls = await self._secure(server)
+            client = await self._client_end()
+            direction = self._direction
+            if direction is Direction.UNKNOWN:
+                direction = self._direction = await _first_to_speak(client, server, tls, self._pace)
+            if direction is Direction.DOWNLOAD:
+                await engine.download(client, server, tls, self.flow, self._pace)
+                self._resumption.learn(tls)
+                self._report(DataEnded(number, True))
+                return
+            sent = await engine.upload(client, server, tls, self.flow, self._pace)
+            self.upload_read = True
+            self._report(DataEnded(number, True))
+            await engine.drain(server, tls, sent, self.flow)
+            self._resumption.learn(tls)
+            self._over.set()
+        except RelayError as error:
+            self._report(DataEnded(number, False, error.code, error.why))
+
+    async def _server_end(self) -> Socket:
+        end, self.ends.server = self.ends.server, None
+        if isinstance(end, Expectation):
+            try:
+                with trio.fail_after(self._pace.data_connect):
+                    self._server = await end.wait()
+            except trio.TooSlowError:
+                raise RelayError(425, "the server opened no data connection") from None
+            finally:
+                end.cancel()
+        else:
+            self._server = end
+        if self._server is None:
+            raise RelayError(425, "no data connection to the server was prepared")
+        return self._server
+
+    async def _client_end(self) -> Socket:
+        end, self.ends.client = self.ends.client, None
+        try:
+            with trio.fail_after(self._pace.data_connect):
+                if isinstance(end, Expectation):
+                    try:
+                        self._client = await end.wait()
+                    finally:
+                        end.cancel()
+                elif end is not None:
+                    family = net.family_of(end.host)
+                    self._client = await net.connect_to(family, (end.host, end.port))
+        except trio.TooSlowError:
+            raise RelayError(425, "the client opened no data connection in time") from None
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise RelayError(425, f"no connection to the client's data port: {why}") from None
+        if self._client is None:
+            raise RelayError(425, "no data connection with the client was prepared")
+        return self._client
+
+    async def _secure(self, server: Socket) -> Tls:
+        upstream = self._upstream
+        # The name is the control connection's, whatever address the data goes to.
+        tls = Tls(self._context, upstream.server_name, self._resumption.offer())
+        try:
+            with trio.fail_after(self._pace.handshake):
+                await shake_hands(server, tls)
+            if not tls.resumed:
+                tls.check_pins(upstream.pins)
+                if upstream.data_session_reuse == "require":
+                    raise TlsRefused("not_resumed", "the server did not resume the TLS session on the data connection")
+        except trio.TooSlowError:
+            raise RelayError(425, "the server did not finish the TLS handshake of the data connection") from None
+        except (ssl.SSLError, OSError, TlsRefused) as error:
+            self._resumption.start_again()
+            raise RelayError(425, f"TLS on the data connection: {explain(error).detail}") from None
+        return tls
+
+    # --- what the session asks and orders -----------------------------------------------------------------------------
+
+    @property
+    def direction(self) -> Direction:
+        """Which way it goes; found out on the way for verbs nobody knows."""
+        return self._direction
+
+    @property
+    def upload_whole(self) -> bool:
+        """Whether the client has ended its upload properly: its FIN is here, read or not."""
+        if self._direction is Direction.DOWNLOAD:
+            return False
+        if self.upload_read:
+            return True
+        sock = self._client
+        if sock is None and isinstance(self.ends.client, Expectation):
+            sock = self.ends.client.sock
+        return sock is not None and net.has_ended(sock)
+
+    def end(self, *, whole: bool) -> str:
+        """Close: whole, so that the client sees the end of a file, or torn, with resets both ways → what was amiss."""
+        amiss = ""
+        if whole and self._client is not None and net.is_broken(self._client) and self._direction is Direction.DOWNLOAD:
+            amiss = "the client broke the data connection before its end"
+        lingers = whole and self.upload_read and not self._over.is_set() and self._server is not None
+        if lingers and self._client is not None:
+            self._client.close()
+            self._client = None
+        if lingers:
+            # The server has said 2xx but has not closed; it gets a moment, so that nothing unread resets it.
+            self.scope.deadline = trio.current_time() + self._pace.linger
+            return amiss
+        self.scope.cancel()
+        self._close(whole=whole)
+        return amiss
+
+    def _close(self, *, whole: bool) -> None:
+        self.ends.drop()
+        for sock in (self._client, self._server):
+            if sock is not None:
+                if whole or self._over.is_set():
+                    sock.close()
+                else:
+                    net.reset(sock)
+        self._client = self._server = None
+
+
+async def _first_to_speak(client: Socket, server: Socket, tls: Tls, pace: Pace) -> Direction:
+    """For a verb nobody knows: a client that sends or ends first uploads, a server that does sends."""
+    found = Direction.DOWNLOAD
+    if tls.incoming.pending:
+        return found
+    with trio.move_on_after(min(pace.client_stall, pace.server_stall)) as limit:
+        async with trio.open_nursery() as nursery:
+
+            async def watch(sock: Socket, direction: Direction) -> None:
+                nonlocal found
+                await trio.lowlevel.wait_readable(sock)
+                found = direction
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch, server, Direction.DOWNLOAD)
+            nursery.start_soon(watch, client, Direction.UPLOAD)
+    if limit.cancelled_caught:
+        raise RelayError(426, "neither side sent any data")
+    with contextlib.suppress(OSError):
+        # TLS 1.3 tickets are bytes, too, but no data: a client that speaks as well is the one that means it.
+        if found is Direction.DOWNLOAD and net.has_data(client):
+            found = Direction.UPLOAD
+    return found

@@ -1,0 +1,228 @@
+"""A random walk through the protocol: client, server, data and clock in any order, and what must hold all the same.
+
+The number of steps follows the hypothesis profile: `HYPOTHESIS_PROFILE=nightly` walks more than 100,000.
+"""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from ftpsproxy.ftp import messages
+from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.messages import Event, Waiting
+from ftpsproxy.ftp.protocol import Policy, Protocol
+from tests.ftp.play import CLIENT, SERVER, reply
+
+LINES = st.sampled_from(
+    [
+        "USER a",
+        "PASS b",
+        "PASV",
+        "EPSV",
+        "PORT 10,0,0,7,8,1",
+        "EPSV ALL",
+        "RETR a",
+        "STOR a",
+        "LIST",
+        "XFOO",
+        "PWD",
+        "ABOR",
+        "NOOP",
+        "STAT",
+        "QUIT",
+        "FEAT",
+        "AUTH TLS",
+        "OPTS UTF8 ON",
+        "XCWD a",
+        "PORT 1,2,3,4,5,6",
+        "RETR a\x00b",
+        "",
+    ]
+)
+REPLIES = st.sampled_from(
+    [
+        "150 go",
+        "125 go",
+        "226 done",
+        "250 done",
+        "200 ok",
+        "225 nothing",
+        "230 in",
+        "331 more",
+        "350 more",
+        "213 1",
+        "227 (1,2,3,4,8,0)",
+        "229 (|||2000|)",
+        "227 none",
+        "425 no",
+        "426 torn",
+        "450 no",
+        "500 ?",
+        "502 ?",
+        "530 no",
+        "550 no",
+        "211-a\n AUTH TLS\n211 z",
+        "221 bye",
+        "234 go",
+        "220 hi",
+        "522 session reuse required",
+    ]
+)
+
+
+class AnySession(RuleBasedStateMachine):
+    """One session with no sense in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.protocol = Protocol(Policy(client=CLIENT, bad_lines=1000, login_attempts=1000))
+        self.secure = False
+        self.over = False
+        self.begun = 0
+        self.open_transfer = 0
+        self.data_ok: bool | None = None
+        self.server_good: bool | None = None
+        self.asked = 0
+        self.answered = 0
+        self.pending: list[Event] = []
+        self.number = 0
+        self.feed(messages.Connected(SERVER))
+
+    def feed(self, event: Event) -> None:
+        """Handle one event and check every order."""
+        for order in self.protocol.handle(event):
+            assert not self.over, "an order behind the end"
+            match order:
+                case messages.TellServer(data):
+                    assert data.endswith(b"\r\n")
+                    assert data.count(b"\n") == 1
+                    assert self.secure or data.startswith(b"AUTH ")
+                case messages.StartTls():
+                    self.pending.append(messages.Secured())
+                case messages.ListenForClient():
+                    self.pending.append(messages.ClientListening(Endpoint("10.0.0.1", 3000)))
+                case messages.ConnectToServer():
+                    self.pending.append(messages.ServerDataReady())
+                case messages.ListenForServer():
+                    self.pending.append(messages.ServerListening(Endpoint("192.0.2.9", 3001)))
+                case messages.BeginData(transfer):
+                    assert not self.open_transfer, "two transfers at a time"
+                    assert transfer.number == self.begun + 1
+                    self.begun = self.open_transfer = self.number = transfer.number
+                    self.data_ok = None
+                case messages.EndData(number, whole, code, _, _):
+                    assert number == self.open_transfer, "a transfer ended twice, or one that never began"
+                    self.open_transfer = 0
+                    if whole:
+                        assert self.data_ok is True
+                        assert self.server_good is True
+                        assert 200 <= code < 300
+                    else:
+                        assert not 200 <= code < 300
+                case messages.TellClient(said):
+                    if said.code >= 200:
+                        self.answered += 1
+                case messages.TellStatus():
+                    self.answered += 1
+                case messages.HangUp():
+                    self.over = True
+        assert not (self.over and self.open_transfer), "left with a transfer open"
+
+    @rule()
+    @precondition(lambda self: bool(self.pending))
+    def news(self) -> None:
+        """What was ordered has been done."""
+        if self.pending:
+            event = self.pending.pop(0)
+            if isinstance(event, messages.Secured):
+                self.secure = True
+            self.feed(event)
+
+    @rule(why=st.sampled_from(["refused", "no answer"]))
+    def no_news(self, why: str) -> None:
+        """What was ordered has failed."""
+        if self.pending and not isinstance(self.pending[0], messages.Secured):
+            self.pending.pop(0)
+            self.feed(messages.DataFailed(why))
+
+    @rule(line=LINES)
+    def client(self, line: str) -> None:
+        """A line of the client's, when it is heard."""
+        if self.protocol.hears_client and not self.over:
+            if line:
+                self.asked += 1
+            self.feed(messages.ClientSaid(line.encode()))
+
+    @rule(text=REPLIES)
+    def server(self, text: str) -> None:
+        """Any reply."""
+        said = reply(text)
+        if self.open_transfer and said.code >= 200 and self.server_good is None:
+            self.server_good = said.good
+        if not self.open_transfer:
+            self.server_good = said.good if said.code >= 200 else None
+        self.feed(messages.ServerSaid(said))
+
+    @rule()
+    def opening(self) -> None:
+        """The shortest way in, so that most walks get somewhere."""
+        for text in ("220 hi", "234 go"):
+            if self.protocol.waiting is Waiting.OPENING and not self.secure:
+                self.feed(messages.ServerSaid(reply(text)))
+        self.news()
+        for text in ("200 ok", "200 ok"):
+            if self.protocol.waiting is Waiting.OPENING and self.secure:
+                self.feed(messages.ServerSaid(reply(text)))
+
+    @rule(command=st.sampled_from(["RETR a", "STOR a", "LIST", "XFOO"]))
+    def transfer(self, command: str) -> None:
+        """Into a transfer by the shortest way."""
+        if not self.protocol.idle or self.over:
+            return
+        self.client("PASV")
+        for text in ("229 (|||2000|)", ""):
+            if text:
+                self.feed(messages.ServerSaid(reply(text)))
+            while self.pending:
+                self.news()
+        if self.protocol.idle:
+            self.client(command)
+            self.server_good = None
+            self.feed(messages.ServerSaid(reply("150 go")))
+
+    @rule(ok=st.booleans(), late=st.integers(0, 1))
+    def data(self, ok: bool, late: int) -> None:
+        """The bytes of this transfer, or of the last one, have ended."""
+        number = self.number - late
+        if number == self.open_transfer and number and self.data_ok is not False:
+            self.data_ok = ok
+        self.feed(messages.DataEnded(number, ok, 226 if ok else 426, "" if ok else "cut"))
+
+    @rule()
+    def clock(self) -> None:
+        """Time is up, now and then."""
+        if self.begun % 3 == 2:
+            self.feed(messages.TimedOut())
+
+    @rule(whole=st.booleans(), often=st.integers(0, 5))
+    def client_leaves(self, whole: bool, often: int) -> None:
+        """Seldom: it ends the walk."""
+        if not often:
+            self.feed(messages.ClientLost("", upload_whole=whole))
+            self.asked = -1
+
+    @rule(often=st.integers(0, 8))
+    def server_leaves(self, often: int) -> None:
+        """Seldom."""
+        if not often:
+            self.feed(messages.ServerLost("reset"))
+
+    @invariant()
+    def every_command_has_one_answer(self) -> None:
+        """With nothing under way, the client has heard one final reply for each command, and the greeting."""
+        if self.asked >= 0 and not self.over and self.protocol.idle and self.protocol.hears_client:
+            assert self.answered == self.asked + 1
+
+
+AnySession.TestCase.settings = settings(deadline=None)
+TestAnySession = AnySession.TestCase

@@ -1,0 +1,103 @@
+"""Replies in and out."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftpsproxy.ftp import replies
+from ftpsproxy.ftp.errors import ProtocolError
+from ftpsproxy.ftp.replies import Reply, ReplyReader
+from tests.ftp.test_lines import cut
+
+
+def reader() -> ReplyReader:
+    """Small bounds."""
+    return ReplyReader(max_line=200, max_bytes=400, max_lines=6)
+
+
+def read(chunks: list[bytes]) -> list[Reply | str]:
+    """All replies, and "error" where it ends in one."""
+    one = reader()
+    found: list[Reply | str] = []
+    for chunk in chunks:
+        one.feed(chunk)
+        try:
+            while (reply := one.pop()) is not None:
+                found.append(reply)
+        except ProtocolError:
+            return [*found, "error"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "count"),
+    [
+        (b"220 ready\r\n", 220, 1),
+        (b"220\r\n", 220, 1),
+        (b"220 bare LF\n", 220, 1),
+        (b"211-Features:\r\n MLST a;b\r\n226 not the end\r\n211-neither\r\n211 End\r\n", 211, 5),
+        (b"234-z/OS\r\n234\r\n", 234, 2),
+        (b"\r\n220 after an empty line\r\n", 220, 1),
+    ],
+)
+def test_a_reply(data: bytes, code: int, count: int) -> None:
+    (reply,) = read([data])
+    assert isinstance(reply, Reply)
+    assert (reply.code, len(reply.lines)) == (code, count)
+
+
+def test_it_goes_out_as_it_came() -> None:
+    data = b"211-Features:\r\n MLST type*;size*;\r\n gr\xfc\xdfe\r\n211 End\r\n"
+    (reply,) = read([data])
+    assert isinstance(reply, Reply)
+    assert reply.encode() == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hello\r\n",
+        b"600 no such class\r\n",
+        b"099 neither\r\n",
+        b"22\r\n",
+        b"220x\r\n",
+        b"\x16\x03\x01\x02\x00\r\n",
+        b"211-a\r\n" + b" b\r\n" * 6,
+        b"220-" + b"x" * 190 + b"\r\n" + (b"y" * 190 + b"\r\n") * 2,
+        b"x" * 300,
+    ],
+)
+def test_what_is_no_reply_is_an_error(data: bytes) -> None:
+    assert read([data]) == ["error"]
+
+
+def test_a_lone_cr_makes_no_second_line_for_the_client() -> None:
+    (reply,) = read([b"550 no\r226 Transfer complete.\r\n"])
+    assert isinstance(reply, Reply)
+    assert reply.encode() == b"550 no 226 Transfer complete.\r\n"
+
+
+def test_leftovers_are_seen() -> None:
+    one = reader()
+    one.feed(b"234 go\r\n220")
+    assert one.pop() is not None
+    assert one.pending
+
+
+def test_our_own_words_can_hold_no_line_break() -> None:
+    assert replies.own(421, "a\r\nb\x1bé").encode() == b"421 a??b?\\xe9\r\n"
+
+
+PIECES = st.lists(
+    st.sampled_from([b"220 a\r\n", b"211-x\r\n", b"211 y\r\n", b" z\r\n", b"5", b"\n", b"\0"]), max_size=12
+)
+
+
+@given(PIECES.map(b"".join), st.lists(st.integers(0, 200)))
+def test_chunks_do_not_matter(data: bytes, places: list[int]) -> None:
+    assert read(cut(data, places)) == read([data])
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_raise_nothing_else(data: bytes) -> None:
+    read([data])
