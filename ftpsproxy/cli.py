@@ -41,9 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(options)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader left; nothing more can be said
-        return FAILED
+    except _UnwritableError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python would try, and complain, once more at exit
+        return _fail(f"cannot write to standard output: {error}", FAILED)
+
+
+class _UnwritableError(Exception):
+    """Standard output is full or closed; the text says why."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -90,6 +94,13 @@ def _fail(message: object, code: int) -> int:
     return code
 
 
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        raise _UnwritableError(error.strerror) from None
+
+
 def _missing(_options: argparse.Namespace) -> int:
     return _fail("say what to do: run, check or demo; see ftpsproxy --help", WRONG)
 
@@ -97,7 +108,7 @@ def _missing(_options: argparse.Namespace) -> int:
 def _version(_options: argparse.Namespace) -> int:
     from ftpsproxy import __version__
 
-    print(f"ftpsproxy {__version__}")
+    _say(f"ftpsproxy {__version__}")
     return 0
 
 
@@ -150,10 +161,10 @@ def check(options: argparse.Namespace) -> int:
     except tls.TlsConfigError as error:
         return _fail(error, WRONG)
     for listener in settings.listeners:
-        print("\n".join(_describe_listener(listener)))
+        _say("\n".join(_describe_listener(listener)))
     for server in settings.upstreams.values():
-        print("\n".join(_describe_upstream(server)))
-    print(f"log: {settings.log.format}, from level {settings.log.level}")
+        _say("\n".join(_describe_upstream(server)))
+    _say(f"log: {settings.log.format}, from level {settings.log.level}")
     _warn(settings)
     return 0
 
@@ -162,8 +173,8 @@ def demo(options: argparse.Namespace) -> int:
     """Show it at work."""
     try:
         from ftpsproxy import demo as show
-    except ModuleNotFoundError as error:
-        if error.name not in ("pyftpdlib", "OpenSSL", "rich"):
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("pyftpdlib", "OpenSSL", "rich"):
             raise
         return _fail("the demo needs an FTPS server of its own; pip install 'ftpsproxy[demo]'", WRONG)
     return show.run(keep=options.keep)

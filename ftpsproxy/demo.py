@@ -79,8 +79,9 @@ def run(*, keep: bool) -> int:
     except KeyboardInterrupt:
         return 0 if done else 130
     except (DemoError, ftplib.Error, OSError, EOFError) as error:
-        for line in journal.lines:
-            console.print(line, markup=False, soft_wrap=True)
+        with contextlib.suppress(OSError):
+            for line in journal.lines:
+                console.print(line, markup=False, soft_wrap=True)
         print("ftpsproxy: demo:", " ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
         return 1
 

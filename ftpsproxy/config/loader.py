@@ -73,8 +73,10 @@ def _spread_simple(written: Written) -> None:
             f"{written.origin}no upstream; say --upstream ftpes://HOST, set {PREFIX}UPSTREAM "
             "or write [upstream.NAME] in a file"
         )
-    if not written.named["listener"]:
-        written.named["listener"]["default"] = {"listen": Leaf(DEFAULT_LISTEN, "--listen")}
+    listeners = written.named["listener"] or {"default": {}}
+    if len(listeners) == 1:
+        next(iter(listeners.values())).setdefault("listen", Leaf(DEFAULT_LISTEN, "--listen"))
+    written.named["listener"] = listeners
 
 
 def _values(section: str, table: Table) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import trio
 from ftpsproxy import net
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
-from ftpsproxy.relay.waiting import readable, writable
+from ftpsproxy.relay.waiting import Look, readable, writable
 from ftpsproxy.tls import Tls
 
 BUFFER = 256 * 1024
@@ -65,7 +65,7 @@ class _Records:
         return not self._head and self._skip == 0
 
 
-async def _send(sock: Socket, data: memoryview | bytes, stall: float, side: str, look: object) -> bool:
+async def _send(sock: Socket, data: memoryview | bytes, stall: float, side: str, look: Look) -> bool:
     """Send all of `data` → whether it had to wait. Raises RelayError."""
     waited = False
     view = memoryview(data)
@@ -74,7 +74,7 @@ async def _send(sock: Socket, data: memoryview | bytes, stall: float, side: str,
             sent = sock.send(view)
         except BlockingIOError:
             waited = True
-            await writable(sock, stall, f"the {side} took no bytes for {stall:g} seconds", look)  # type: ignore[arg-type]
+            await writable(sock, stall, f"the {side} took no bytes for {stall:g} seconds", look)
             continue
         except OSError as error:
             raise RelayError(426, f"the {side} broke the data connection: {_words(error)}") from None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import trio
 
+from ftpsproxy import net
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import RelayError
 
@@ -11,23 +12,34 @@ from ftpsproxy.relay.contract import RelayError
 _LOOK_SECONDS = 1.0
 
 
-async def readable(sock: Socket, stall: float, why: str, look: Callable[[], object]) -> None:
+Look = Callable[[], object]
+
+
+async def readable(sock: Socket, stall: float, why: str, look: Look) -> None:
     """Until `sock` has something to read. Raises RelayError after `stall` seconds, and what `look` raises."""
-    await _wait(trio.lowlevel.wait_readable, sock, stall, why, look)
-
-
-async def writable(sock: Socket, stall: float, why: str, look: Callable[[], object]) -> None:
-    """Until `sock` takes bytes again. Raises RelayError after `stall` seconds, and what `look` raises."""
-    await _wait(trio.lowlevel.wait_writable, sock, stall, why, look)
-
-
-async def _wait(wait: Callable[..., object], sock: Socket, stall: float, why: str, look: Callable[[], object]) -> None:
     until = trio.current_time() + stall
-    while True:
-        now = trio.current_time()
-        if now >= until:
-            raise RelayError(426, why)
+    while (now := trio.current_time()) < until:
         with trio.move_on_at(min(until, now + _LOOK_SECONDS)):
-            await wait(sock)  # type: ignore[misc] # both are coroutine functions
+            await trio.lowlevel.wait_readable(sock)
             return
         look()
+    raise RelayError(426, why)
+
+
+async def writable(sock: Socket, stall: float, why: str, look: Look) -> None:
+    """Until `sock` takes bytes again. Raises RelayError after `stall` seconds, and what `look` raises.
+
+    The kernel calls a socket writable only when a third of its buffer is free, which takes a slow peer minutes; it has
+    not stalled as long as it acknowledges what was sent.
+    """
+    until = trio.current_time() + stall
+    taken = net.acknowledged(sock)
+    while (now := trio.current_time()) < until:
+        with trio.move_on_at(min(until, now + _LOOK_SECONDS)):
+            await trio.lowlevel.wait_writable(sock)
+            return
+        look()
+        if (more := net.acknowledged(sock)) != taken:
+            taken = more
+            until = trio.current_time() + stall
+    raise RelayError(426, why)

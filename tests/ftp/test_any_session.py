@@ -5,7 +5,7 @@ The number of steps follows the hypothesis profile: `HYPOTHESIS_PROFILE=nightly`
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ftpsproxy.ftp import messages
 from ftpsproxy.ftp.addresses import Endpoint
@@ -153,6 +153,12 @@ class AnySession(RuleBasedStateMachine):
                 self.asked += 1
             self.feed(messages.ClientSaid(line.encode()))
 
+    @rule(good=st.booleans())
+    def verdict(self, good: bool) -> None:
+        """What a server says at the end of a transfer."""
+        if self.open_transfer:
+            self.server("226 done" if good else "426 torn")
+
     @rule(text=REPLIES)
     def server(self, text: str) -> None:
         """Any reply."""
@@ -163,16 +169,19 @@ class AnySession(RuleBasedStateMachine):
             self.server_good = said.good if said.code >= 200 else None
         self.feed(messages.ServerSaid(said))
 
-    @rule()
-    def opening(self) -> None:
-        """The shortest way in, so that most walks get somewhere."""
+    @initialize(far=st.integers(0, 5))
+    def opening(self, far: int) -> None:
+        """Most walks start behind the login, some before TLS, some in the middle."""
+        if far == 0:
+            return
         for text in ("220 hi", "234 go"):
-            if self.protocol.waiting is Waiting.OPENING and not self.secure:
-                self.feed(messages.ServerSaid(reply(text)))
+            self.feed(messages.ServerSaid(reply(text)))
         self.news()
         for text in ("200 ok", "200 ok"):
-            if self.protocol.waiting is Waiting.OPENING and self.secure:
-                self.feed(messages.ServerSaid(reply(text)))
+            self.feed(messages.ServerSaid(reply(text)))
+        if far > 1:
+            self.client("USER a")
+            self.feed(messages.ServerSaid(reply("230 in")))
 
     @rule(command=st.sampled_from(["RETR a", "STOR a", "LIST", "XFOO"]))
     def transfer(self, command: str) -> None:

@@ -1,0 +1,370 @@
+"""What an engine owes (relay/contract.py), on real sockets against a blocking stdlib-ssl server in a thread.
+
+A trio server would hold TLS 1.3 tickets back and so hide how uploads get lost.
+"""
+
+import contextlib
+import os
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftpsproxy.relay import memory_bio as engine
+from ftpsproxy.relay.contract import Flow, Pace, RelayError
+from ftpsproxy.relay.handshake import shake_hands
+from ftpsproxy.tls import Tls
+from tests.ftp.test_lines import cut
+from tests.support.certificates import Certificates
+
+PACE = Pace(client_stall=20, server_stall=20, handshake=20, data_connect=20, linger=20)
+VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+Behaviour = Callable[[ssl.SSLSocket], object]
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a TCP connection on loopback: ours, non-blocking, and the far one, blocking with a limit."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        far = socket.create_connection(listener.getsockname(), timeout=30)
+        ours, _ = listener.accept()
+    ours.setblocking(False)
+    return ours, far
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Until the end. Raises OSError for RST, ssl.SSLError for an end without close_notify."""
+    parts = []
+    while data := sock.recv(65536):
+        parts.append(data)
+    return b"".join(parts)
+
+
+@dataclass
+class Stage:
+    """Both data connections, TLS up, a behaviour running on the far side of the server's."""
+
+    client: socket.socket
+    far_client: socket.socket
+    server: socket.socket
+    tls: Tls
+    outcome: list[object]
+    done: trio.Event
+
+
+@contextlib.asynccontextmanager
+async def stage(certificates: Certificates, behaviour: Behaviour, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3):  # type: ignore[no-untyped-def] # the decorator makes the type
+    """Set the stage; the server's behaviour runs in a thread after its handshake."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(certificates.server.certificate_file, certificates.server.key_file)
+    trust = ssl.create_default_context(cafile=certificates.ca_file)
+    client, far_client = pair()
+    server, far_server = pair()
+    outcome: list[object] = []
+    done = trio.Event()
+
+    def serve() -> None:
+        try:
+            with context.wrap_socket(far_server, server_side=True, suppress_ragged_eofs=False) as secured:
+                outcome.append(behaviour(secured))
+        except (OSError, ssl.SSLError) as error:
+            outcome.append(error)
+
+    async def run() -> None:
+        await trio.to_thread.run_sync(serve)
+        done.set()
+
+    tls = Tls(trust, "localhost")
+    with contextlib.ExitStack() as stack, trio.fail_after(60):
+        for sock in (client, far_client, server, far_server):
+            stack.callback(sock.close)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            await shake_hands(server, tls)
+            yield Stage(client, far_client, server, tls, outcome, done)
+            server.close()
+            client.close()
+
+
+def say_all(data: bytes) -> Behaviour:
+    """Send `data` and end properly."""
+
+    def behave(secured: ssl.SSLSocket) -> None:
+        secured.sendall(data)
+        with contextlib.suppress(OSError):
+            secured.unwrap()
+
+    return behave
+
+
+def bare(secured: ssl.SSLSocket) -> socket.socket:
+    """The TCP connection under a TLS one."""
+    return socket.socket(fileno=secured.detach())
+
+
+@VERSIONS
+async def test_download(certificates: Certificates, version: ssl.TLSVersion) -> None:
+    data = os.urandom(3_000_000)
+    async with stage(certificates, say_all(data), version) as on:
+        got: list[bytes] = []
+        flow = Flow()
+        flow.start_digest()
+        async with trio.open_nursery() as nursery:
+
+            async def collect() -> None:
+                got.append(await trio.to_thread.run_sync(read_all, on.far_client))
+
+            nursery.start_soon(collect)
+            await engine.download(on.client, on.server, on.tls, flow, PACE)
+            assert flow.bytes == len(data)
+            assert flow.close_notify is True
+            assert not got, "the end of file is the caller's to give"
+            on.client.close()
+        assert got == [data]
+
+
+@pytest.mark.parametrize(("policy", "taken"), [("require", False), ("reply", True), ("ignore", True)])
+async def test_download_without_close_notify(certificates: Certificates, policy: str, taken: bool) -> None:
+    def behave(secured: ssl.SSLSocket) -> None:
+        secured.sendall(b"x" * 5000)
+        bare(secured).close()
+
+    async with stage(certificates, behave) as on:
+        flow = Flow()
+        pace = Pace(20, 20, 20, 20, 20, close_notify=policy)
+        if taken:
+            await engine.download(on.client, on.server, on.tls, flow, pace)
+        else:
+            with pytest.raises(RelayError, match="close_notify"):
+                await engine.download(on.client, on.server, on.tls, flow, pace)
+        assert flow.close_notify is False
+        assert flow.bytes == 5000
+
+
+async def test_download_cut_inside_a_record_is_torn_whatever_the_policy(certificates: Certificates) -> None:
+    # A man in the middle cuts the stream some bytes into a record; the FIN is as clean as can be.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server.certificate_file, certificates.server.key_file)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    far = context.wrap_bio(incoming, outgoing, server_side=True)
+    client, far_client = pair()
+    server, far_server = pair()
+    tls = Tls(ssl.create_default_context(cafile=certificates.ca_file), "localhost")
+
+    def serve() -> None:
+        while True:
+            try:
+                far.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                far_server.sendall(outgoing.read())
+                incoming.write(far_server.recv(65536))
+        far.write(b"a" * 10000)
+        far.write(b"b" * 10000)
+        far_server.sendall(outgoing.read()[:-3])
+        far_server.shutdown(socket.SHUT_WR)
+
+    with contextlib.closing(client), contextlib.closing(far_client), contextlib.closing(server), far_server:
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.to_thread.run_sync, serve)
+                await shake_hands(server, tls)
+                flow = Flow()
+                with pytest.raises(RelayError, match="middle of a TLS record"):
+                    await engine.download(client, server, tls, flow, Pace(20, 20, 20, 20, 20, close_notify="ignore"))
+                assert flow.bytes == 10000
+
+
+@pytest.mark.parametrize(("policy", "taken"), [("reply", False), ("ignore", True)])
+async def test_download_reset(certificates: Certificates, policy: str, taken: bool) -> None:
+    async with stage(certificates, lambda secured: reset(bare(secured))) as on:
+        flow = Flow()
+        pace = Pace(20, 20, 20, 20, 20, close_notify=policy)
+        if taken:
+            await engine.download(on.client, on.server, on.tls, flow, pace)
+            assert flow.close_notify is False
+        else:
+            with pytest.raises(RelayError, match="server broke"):
+                await engine.download(on.client, on.server, on.tls, flow, pace)
+
+
+async def test_download_to_a_client_that_resets(certificates: Certificates) -> None:
+    async with stage(certificates, say_all(b"x" * 8_000_000)) as on:
+        reset(on.far_client)
+        with pytest.raises(RelayError, match="client broke"):
+            await engine.download(on.client, on.server, on.tls, Flow(), PACE)
+
+
+async def test_download_to_a_client_that_resets_while_the_server_is_silent(certificates: Certificates) -> None:
+    def behave(secured: ssl.SSLSocket) -> object:
+        with contextlib.suppress(OSError, ssl.SSLError):
+            return secured.recv(1)
+        return None
+
+    async with stage(certificates, behave) as on:
+        reset(on.far_client)
+        with pytest.raises(RelayError, match="client broke"):
+            await engine.download(on.client, on.server, on.tls, Flow(), PACE)
+
+
+async def test_a_client_that_takes_nothing_stalls_the_download(certificates: Certificates) -> None:
+    async with stage(certificates, say_all(b"x" * 30_000_000)) as on:
+        flow = Flow()
+        with pytest.raises(RelayError, match="client took no bytes"):
+            await engine.download(on.client, on.server, on.tls, flow, Pace(0.3, 20, 20, 20, 20))
+        assert flow.bytes < 30_000_000, "what nobody takes must not be gathered here"
+        on.far_client.close()
+
+
+async def test_a_silent_server_stalls_the_download(certificates: Certificates) -> None:
+    def behave(secured: ssl.SSLSocket) -> object:
+        with contextlib.suppress(OSError, ssl.SSLError):
+            return secured.recv(1)
+        return None
+
+    async with stage(certificates, behave) as on:
+        with pytest.raises(RelayError, match="server sent no data"):
+            await engine.download(on.client, on.server, on.tls, Flow(), Pace(20, 0.3, 20, 20, 20))
+
+
+@VERSIONS
+async def test_upload_to_a_slow_reader_with_a_small_window(certificates: Certificates, version: ssl.TLSVersion) -> None:
+    data = os.urandom(8 * 1024 * 1024)
+
+    def behave(secured: ssl.SSLSocket) -> bytes:
+        secured.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        parts = []
+        slow = 0
+        while got := secured.recv(16384):  # raises unless the end is close_notify
+            parts.append(got)
+            if (slow := slow + 1) % 64 == 0:
+                time.sleep(0.01)  # a slow disk
+        return b"".join(parts)
+
+    async with stage(certificates, behave, version) as on:
+        async with trio.open_nursery() as nursery:
+
+            def send() -> None:
+                on.far_client.sendall(data)
+                on.far_client.close()
+
+            nursery.start_soon(trio.to_thread.run_sync, send)
+            flow = Flow()
+            sent = await engine.upload(on.client, on.server, on.tls, flow, PACE)
+            assert flow.bytes == len(data)
+            await engine.drain(on.server, on.tls, sent, flow)
+        await on.done.wait()
+        assert on.outcome == [data]
+
+
+async def test_a_server_that_is_slow_but_moves_has_not_stalled(certificates: Certificates) -> None:
+    """A third of the send buffer must be free before the kernel lets us send again, here for several seconds."""
+
+    def behave(secured: ssl.SSLSocket) -> int:
+        secured.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        total = 0
+        while got := secured.recv(16384):
+            total += len(got)
+            time.sleep(0.05)
+        return total
+
+    async with stage(certificates, behave) as on:
+        on.server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 150_000)
+        on.far_client.sendall(b"x" * 350_000)
+        on.far_client.close()
+        flow = Flow()
+        sent = await engine.upload(on.client, on.server, on.tls, flow, Pace(20, 0.8, 20, 20, 20))
+        await engine.drain(on.server, on.tls, sent, flow)
+        await on.done.wait()
+        assert on.outcome == [350_000]
+
+
+async def test_an_empty_upload_ends_properly(certificates: Certificates) -> None:
+    async with stage(certificates, read_all) as on:
+        on.far_client.close()
+        sent = await engine.upload(on.client, on.server, on.tls, Flow(), PACE)
+        await engine.drain(on.server, on.tls, sent, Flow())
+        await on.done.wait()
+        assert on.outcome == [b""]
+
+
+async def test_an_upload_whose_client_resets_never_ends_properly(certificates: Certificates) -> None:
+    async with stage(certificates, read_all) as on:
+        on.far_client.sendall(b"x" * 100_000)
+        reset(on.far_client)
+        with pytest.raises(RelayError, match="client broke"):
+            await engine.upload(on.client, on.server, on.tls, Flow(), PACE)
+        reset(on.server)
+        await on.done.wait()
+        assert isinstance(on.outcome[0], OSError)
+
+
+@pytest.mark.parametrize("how", ["close_notify", "fin", "rst"])
+async def test_a_server_that_ends_the_upload_early(certificates: Certificates, how: str) -> None:
+    def behave(secured: ssl.SSLSocket) -> None:
+        secured.recv(1)
+        if how == "close_notify":
+            with contextlib.suppress(OSError, ssl.SSLError):
+                secured.unwrap()
+        elif how == "fin":
+            bare(secured).close()
+        else:
+            reset(bare(secured))
+
+    async with stage(certificates, behave) as on:
+        on.far_client.sendall(b"x" * 100)
+        with pytest.raises(RelayError, match="server"):
+            await engine.upload(on.client, on.server, on.tls, Flow(), PACE)
+
+
+async def test_a_silent_client_stalls_the_upload(certificates: Certificates) -> None:
+    async with stage(certificates, read_all) as on:
+        with pytest.raises(RelayError, match="client sent no data"):
+            await engine.upload(on.client, on.server, on.tls, Flow(), Pace(0.3, 20, 20, 20, 20))
+        reset(on.server)
+
+
+async def test_a_reset_that_loses_the_uploads_tail_is_torn(certificates: Certificates) -> None:
+    """The bytes are with the kernels, the server resets without having taken them: its 226 would be a lie."""
+
+    def behave(secured: ssl.SSLSocket) -> None:
+        secured.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        secured.recv(1)
+        time.sleep(0.5)  # the upload ends meanwhile, most of it in the gateway's kernel
+        reset(bare(secured))
+
+    async with stage(certificates, behave) as on:
+        on.server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_000_000)
+        on.far_client.sendall(b"x" * 1_000_000)
+        on.far_client.close()
+        flow = Flow()
+        with pytest.raises(RelayError, match="server broke"):
+            await engine.drain(on.server, on.tls, await engine.upload(on.client, on.server, on.tls, flow, PACE), flow)
+
+
+def _records(chunks: Iterator[bytes]) -> bool:
+    records = engine._Records()
+    for chunk in chunks:
+        records.feed(memoryview(chunk))
+    return records.whole
+
+
+@given(st.lists(st.integers(0, 300), max_size=8), st.integers(0, 400), st.lists(st.integers(0, 3000), max_size=9))
+def test_record_ends_are_found_in_any_chunks(lengths: list[int], more: int, places: list[int]) -> None:
+    stream = b"".join(b"\x17\x03\x03" + struct.pack(">H", length) + b"\xaa" * length for length in lengths)
+    assert _records(iter(cut(stream, places)))
+    torn = (b"\x17\x03\x03" + struct.pack(">H", 500) + b"\xbb" * more)[: more + 1]
+    assert not _records(iter(cut(stream + torn, places)))

@@ -1,0 +1,230 @@
+"""The files in deploy/ say what they should, as far as a tool or a schema can tell."""
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from ftpsproxy.config import load
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+
+
+_SWITCHES = [
+    "DynamicUser",
+    "LockPersonality",
+    "MemoryDenyWriteExecute",
+    "NoNewPrivileges",
+    "PrivateDevices",
+    "PrivateTmp",
+    "ProtectClock",
+    "ProtectControlGroups",
+    "ProtectHome",
+    "ProtectHostname",
+    "ProtectKernelLogs",
+    "ProtectKernelModules",
+    "ProtectKernelTunables",
+    "RemoveIPC",
+    "RestrictNamespaces",
+    "RestrictRealtime",
+    "RestrictSUIDSGID",
+]
+
+
+class _Unit(configparser.RawConfigParser):
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
+def _unit() -> _Unit:
+    unit = _Unit(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",))
+    unit.read(DEPLOY / "ftpsproxy.service")
+    return unit
+
+
+def test_unit_is_hardened_and_gives_transfers_time_to_end() -> None:
+    service = dict(_unit()["Service"])
+    assert service["ExecStart"].endswith("/ftpsproxy run -c /etc/ftpsproxy/ftpsproxy.toml")
+    for key in _SWITCHES:
+        assert service[key] == "yes", key
+    assert service["ProtectSystem"] == "strict"
+    assert service["AmbientCapabilities"] == service["CapabilityBoundingSet"] == "CAP_NET_BIND_SERVICE"
+    assert service["RestrictAddressFamilies"].split() == ["AF_INET", "AF_INET6", "AF_UNIX"]
+    assert service["RestartPreventExitStatus"] == "2"
+    drain = load(None, flags={"upstream": "ftpes://h"}, environ={}).timeouts.drain
+    assert float(service["TimeoutStopSec"]) > drain
+    assert _unit()["Install"]["WantedBy"] == "multi-user.target"
+
+
+_VERIFY = ["verify", "--man=no"]
+_EXPOSURE = ["security", "--offline=true", "--no-pager", "--threshold=20"]
+
+
+@pytest.mark.parametrize("check", [_VERIFY, _EXPOSURE], ids=["verify", "security"])
+def test_unit_satisfies_systemd(tmp_path: Path, check: list[str]) -> None:
+    """Where systemd-analyze is installed, it finds no mistake and an exposure of at most 2.0 of 10."""
+    tool = shutil.which("systemd-analyze")
+    if tool is None:
+        assert _unit().sections() == ["Unit", "Service", "Install"]
+        return
+    unit = tmp_path / "ftpsproxy.service"
+    text = (DEPLOY / "ftpsproxy.service").read_text()
+    unit.write_text(text.replace("/opt/ftpsproxy/bin/ftpsproxy", sys.executable))
+    done = subprocess.run([tool, *check, str(unit)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ftpsproxy.service:" not in done.stderr, done.stderr  # a complaint about a line of the unit
+
+
+_NAME = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63}
+_PROBE = {
+    "type": "object",
+    "required": ["tcpSocket"],
+    "properties": {
+        "tcpSocket": {"type": "object", "required": ["port"], "properties": {"port": {"enum": ["ftp", 2121]}}},
+        "periodSeconds": {"type": "integer", "minimum": 1},
+        "timeoutSeconds": {"type": "integer", "minimum": 1},
+        "failureThreshold": {"type": "integer", "minimum": 1},
+    },
+    "additionalProperties": False,
+}
+_CONTAINER = {
+    "type": "object",
+    "required": ["name", "image"],
+    "properties": {
+        "name": _NAME,
+        "image": {"type": "string", "pattern": "^[a-z0-9./-]+:[A-Za-z0-9._-]+$"},
+        "args": {"type": "array", "items": {"type": "string"}},
+        "env": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "value"],
+                "properties": {"name": {"pattern": "^[A-Z][A-Z0-9_]*$"}, "value": {"type": "string"}},
+                "additionalProperties": False,
+            },
+        },
+        "ports": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["containerPort"],
+                "properties": {
+                    "name": {**_NAME, "maxLength": 15},
+                    "containerPort": {"type": "integer", "minimum": 1, "maximum": 65535},
+                    "protocol": {"enum": ["TCP"]},
+                },
+                "additionalProperties": False,
+            },
+        },
+        "restartPolicy": {"const": "Always"},
+        "startupProbe": _PROBE,
+        "livenessProbe": _PROBE,
+        "resources": {"type": "object"},
+        "securityContext": {"type": "object"},
+        "volumeMounts": {"type": "array", "items": {"type": "object", "required": ["name", "mountPath"]}},
+    },
+    "additionalProperties": False,
+}
+_DEPLOYMENT = {
+    "type": "object",
+    "required": ["apiVersion", "kind", "metadata", "spec"],
+    "properties": {
+        "apiVersion": {"const": "apps/v1"},
+        "spec": {
+            "type": "object",
+            "required": ["selector", "template"],
+            "properties": {
+                "replicas": {"type": "integer"},
+                "selector": {"type": "object", "required": ["matchLabels"]},
+                "template": {
+                    "type": "object",
+                    "required": ["metadata", "spec"],
+                    "properties": {
+                        "spec": {
+                            "type": "object",
+                            "required": ["initContainers", "containers", "volumes"],
+                            "properties": {
+                                "initContainers": {"type": "array", "items": _CONTAINER, "minItems": 1},
+                                "containers": {"type": "array", "items": _CONTAINER, "minItems": 1},
+                                "volumes": {"type": "array"},
+                                "automountServiceAccountToken": {"const": False},
+                                "terminationGracePeriodSeconds": {"type": "integer", "minimum": 31},
+                            },
+                            "additionalProperties": False,
+                        }
+                    },
+                },
+            },
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+def _pod() -> tuple[dict[str, Any], dict[str, Any]]:
+    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes-sidecar.yaml").read_text()))
+    config_map, deployment = documents
+    assert (config_map["kind"], config_map["apiVersion"]) == ("ConfigMap", "v1")
+    assert "ca.pem" in config_map["data"]
+    jsonschema.validate(deployment, _DEPLOYMENT)
+    spec = deployment["spec"]
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    assert config_map["metadata"]["name"] in [v["configMap"]["name"] for v in spec["template"]["spec"]["volumes"]]
+    pod: dict[str, Any] = spec["template"]["spec"]
+    return pod, pod["initContainers"][0]
+
+
+def test_manifest_is_a_native_sidecar_without_rights() -> None:
+    pod, sidecar = _pod()
+    assert sidecar["restartPolicy"] == "Always"
+    assert sidecar["startupProbe"]["tcpSocket"] == sidecar["livenessProbe"]["tcpSocket"] == {"port": "ftp"}
+    context = sidecar["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert {mount["name"] for mount in sidecar["volumeMounts"]} <= {volume["name"] for volume in pod["volumes"]}
+
+
+def test_manifest_holds_settings_that_load(tmp_path: Path) -> None:
+    pod, sidecar = _pod()
+    environ = {entry["name"]: entry["value"] for entry in sidecar["env"]}
+    roots = tmp_path / "ca.pem"
+    roots.touch()
+    assert environ["FTPSPROXY_CA_FILE"].startswith(sidecar["volumeMounts"][0]["mountPath"])
+    settings = load(None, flags={}, environ={**environ, "FTPSPROXY_CA_FILE": str(roots)})
+    assert [str(net) for net in settings.listeners[0].clients] == ["127.0.0.0/8"]
+    assert settings.listeners[0].port == sidecar["ports"][0]["containerPort"]
+    assert settings.upstreams["default"].ca_file == roots
+    assert pod["terminationGracePeriodSeconds"] > settings.timeouts.drain
+    app = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
+    assert app["FTP_PORT"] == str(settings.listeners[0].port)
+
+
+def test_containerfile_runs_the_gateway_without_root() -> None:
+    text = re.sub(r"\\\n", " ", (DEPLOY / "Containerfile").read_text())
+    lines = [line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#")]
+    last = {line[0]: line[1] for line in lines}
+    assert re.fullmatch(r"(ARG|FROM|WORKDIR|COPY|RUN|ENV|USER|EXPOSE|STOPSIGNAL|ENTRYPOINT|CMD| )+", " ".join(last))
+    assert last["USER"] == "65532:65532"
+    assert last["ENTRYPOINT"] == '["ftpsproxy"]'
+    assert last["CMD"] == '["run"]'
+    for word, rest in lines:
+        if word == "COPY" and "--from" not in rest:
+            assert all((ROOT / source).exists() for source in rest.split()[:-1]), rest
+    assert str(load(None, flags={"upstream": "ftpes://h"}, environ={}).listeners[0].port) == last["EXPOSE"]
+
+
+def test_readme_names_every_file() -> None:
+    text = (DEPLOY / "README.md").read_text()
+    assert all(f"`{name}`" in text for name in os.listdir(DEPLOY) if name != "README.md")
