@@ -95,10 +95,11 @@ class ClientControl:
     async def receive(self) -> bool:
         """Wait for bytes and take them → False when the client has closed. Raises Lost."""
         while True:
+            # Between two lines there is nothing to read: asking first would be a system call for nothing.
+            await trio.lowlevel.wait_readable(self._sock)
             try:
                 data = self._sock.recv(_CHUNK)
             except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._sock)
                 continue
             except OSError as error:
                 raise _lost(error) from None
@@ -173,10 +174,10 @@ class ServerControl:
     async def receive(self) -> bool:
         """Wait for bytes and take them → False when the server has ended. Raises Lost and ssl.SSLError."""
         while True:
+            await trio.lowlevel.wait_readable(self._sock)
             try:
                 data = self._sock.recv(_CHUNK)
             except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._sock)
                 continue
             except OSError as error:
                 raise _lost(error) from None

@@ -1,6 +1,7 @@
 """Listeners, limits, signals, drain; the crash barrier round each session."""
 
 import errno
+import gc
 import signal
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.dataends import Learned
 from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
-from ftpsproxy.session import Service, Session
+from ftpsproxy.session import Service, Session, patience
 from ftpsproxy.tls import build_context
 
 
@@ -62,6 +63,7 @@ class Gateway:
         started = time.monotonic()
         contexts = {name: build_context(upstream) for name, upstream in settings.upstreams.items()}
         learned = {name: Learned() for name in settings.upstreams}
+        resolver = net.Resolver()
         sockets: list[Socket] = []
         try:
             for listener in settings.listeners:
@@ -78,6 +80,8 @@ class Gateway:
                         contexts[listener.upstream],
                         learned[listener.upstream],
                         data_listeners,
+                        resolver,
+                        patience(settings.timeouts),
                         settings.log.level == "debug",
                     )
                     bound.append(Bound(listener.name, listener.host, sock.getsockname()[1]))
@@ -191,6 +195,9 @@ async def serve(
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, which drain; a second one ends at once. Raises as `serve` does."""
+    # What start-up made lives as long as the process: not worth a look at each collection.
+    gc.collect()
+    gc.freeze()
     trio.run(_run, settings)
 
 

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import socket
 import struct
-from collections.abc import Iterator
 
 import trio
 
@@ -41,18 +40,38 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-async def resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
-    """The addresses of `host`. Raises ConnectError."""
-    try:
-        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConnectError(f"the name {host} can't be resolved: {_reason(error)}") from None
-    return [(family, sockaddr) for family, _, _, _, sockaddr in found]
+Address = tuple[socket.AddressFamily, tuple[object, ...]]
 
 
-async def connect(host: str, port: int) -> Socket:
+class Resolver:
+    """Names to addresses, each answer kept for a moment: a crowd of sessions asks once and wakes one thread."""
+
+    def __init__(self, keep_seconds: float = 5.0) -> None:
+        self._keep_seconds = keep_seconds
+        self._known: dict[tuple[str, int], tuple[float, list[Address]]] = {}
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """The addresses of `host`. Raises ConnectError."""
+        known = self._known.get((host, port))
+        now = trio.current_time()
+        if known is not None and now - known[0] < self._keep_seconds:
+            return known[1]
+        try:
+            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise ConnectError(f"the name {host} can't be resolved: {_reason(error)}") from None
+        addresses: list[Address] = [(family, sockaddr) for family, _, _, _, sockaddr in found]
+        self._known[host, port] = (now, addresses)
+        return addresses
+
+    def forget(self, host: str, port: int) -> None:
+        """None of the addresses answered: ask again next time."""
+        self._known.pop((host, port), None)
+
+
+async def connect(resolver: Resolver, host: str, port: int) -> Socket:
     """A connection to the first address of `host` that answers. Raises ConnectError; cancellable at any time."""
-    addresses = await resolve(host, port)
+    addresses = await resolver.resolve(host, port)
     why = "no address"
     for index, (family, sockaddr) in enumerate(addresses):
         patience = _NEXT_ADDRESS_SECONDS if index + 1 < len(addresses) else float("inf")
@@ -62,6 +81,7 @@ async def connect(host: str, port: int) -> Socket:
             why = "no answer"
         except OSError as error:
             why = _reason(error)
+    resolver.forget(host, port)
     raise ConnectError(f"no connection to {host} port {port}: {why}")
 
 
@@ -205,16 +225,6 @@ _PASSING = frozenset(
         errno.EINTR,
     }
 )
-
-
-@contextlib.contextmanager
-def closing_on_error(sock: Socket) -> Iterator[None]:
-    """Close `sock` when the block fails."""
-    try:
-        yield
-    except BaseException:
-        sock.close()
-        raise
 
 
 def has_data(sock: Socket) -> bool:

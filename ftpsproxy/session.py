@@ -41,7 +41,24 @@ class Service:
     context: ssl.SSLContext
     learned: Learned
     data_listeners: DataListeners
+    resolver: net.Resolver
+    patience: dict[Waiting, float]
     debug: bool = False
+
+
+def patience(timeouts: Timeouts) -> dict[Waiting, float]:
+    """How long, in seconds, each kind of waiting may last; a login has a time of its own, from the session's start."""
+    return {
+        Waiting.OPENING: timeouts.reply,
+        Waiting.LOGIN: timeouts.login,
+        Waiting.CLIENT: timeouts.idle,
+        Waiting.REPLY: timeouts.reply,
+        Waiting.DATA: float("inf"),  # the transfer keeps its own time, for each side
+        Waiting.VERDICT: timeouts.final_reply,
+        Waiting.TORN: timeouts.reply,
+        Waiting.ABORT: timeouts.abort,
+        Waiting.NOTHING: float("inf"),
+    }
 
 
 class Session:
@@ -80,10 +97,10 @@ class Session:
         self._wanted = trio.Event()
         self._clock = trio.CancelScope()
         self._due = float("inf")
-        self._waiting = Waiting.OPENING
         self._login_due = float("inf")
         self._server: ServerControl | None = None
         self._data: DataPath | None = None
+        self._patience = service.patience
         self._do = self._orders()
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -158,7 +175,7 @@ class Session:
         reason = "connect_failed"
         try:
             with trio.fail_after(timeouts.connect):
-                sock = await net.connect(upstream.host, upstream.port)
+                sock = await net.connect(self._service.resolver, upstream.host, upstream.port)
         except trio.TooSlowError:
             reason, detail = "connect_timeout", f"no answer from {upstream.host} port {upstream.port}"
         except net.ConnectError as error:
@@ -239,34 +256,31 @@ class Session:
         assert server is not None  # noqa: S101 - called with a connection up
         while not self._over:
             self._clock = trio.CancelScope(deadline=self._due)
-            heard = True
             try:
                 with self._clock:
-                    heard = await server.receive()
-                if self._clock.cancelled_caught:
-                    if not self._over and trio.current_time() >= self._due:
-                        self.feed(messages.TimedOut())
-                        self._arm(again=True)
-                    continue
-                while not self._over and not self._tls_wanted and (reply := server.pop()) is not None:
-                    if self._service.debug:
-                        log.session_reply(code=reply.code, text=reply.text)
-                    self.feed(messages.ServerSaid(reply))
+                    await self._hear_replies(server)
             except Lost as error:
                 self.feed(messages.ServerLost(str(error)))
-                return
             except ssl.SSLError as error:
                 refused = explain(error)
                 self.feed(messages.ServerRefused(refused.reason, refused.detail))
-                return
             except ProtocolError as error:
                 self.feed(messages.ServerRefused("protocol_error", f"the server broke the protocol: {error}"))
-                return
-            if not heard:
-                self.feed(messages.ServerLost("closed by the server"))
-                return
+            if self._clock.cancelled_caught and not self._over and trio.current_time() >= self._due:
+                self.feed(messages.TimedOut())
+
+    async def _hear_replies(self, server: ServerControl) -> None:
+        """Until the session is over, or cancelled by the clock. Raises Lost, ssl.SSLError, ProtocolError."""
+        while not self._over:
+            if not await server.receive():
+                raise Lost("closed by the server")
+            while not self._over and not self._tls_wanted and (reply := server.pop()) is not None:
+                if self._service.debug:
+                    log.session_reply(code=reply.code, text=reply.text)
+                self.feed(messages.ServerSaid(reply))
             if self._tls_wanted and not self._over:
                 self._tls_wanted = False
+                self._due = self._clock.deadline = float("inf")  # the handshake has a limit of its own
                 if await self._secure():
                     self.feed(messages.Secured())
 
@@ -319,35 +333,14 @@ class Session:
 
     # --- the clock --------------------------------------------------------------------------------------------------
 
-    def _arm(self, *, again: bool = False) -> None:
+    def _arm(self) -> None:
         """Set the time by which something must happen, according to what is being waited for."""
         waiting = self._protocol.waiting
-        if waiting is Waiting.LOGIN:
-            due = self._login_due
-        else:
-            seconds = self._seconds(waiting)
-            due = trio.current_time() + seconds if seconds else float("inf")
-        self._waiting = waiting
+        due = self._login_due if waiting is Waiting.LOGIN else trio.current_time() + self._patience[waiting]
         self._due = due
         # A deadline that is too early costs one more look at the clock, a changed one costs more.
-        if due < self._clock.deadline or again:
+        if due < self._clock.deadline:
             self._clock.deadline = due
-
-    def _seconds(self, waiting: Waiting) -> float:
-        timeouts = self._service.timeouts
-        match waiting:
-            case Waiting.CLIENT:
-                return timeouts.idle
-            case Waiting.OPENING:
-                return timeouts.reply
-            case Waiting.REPLY | Waiting.TORN:
-                return timeouts.reply
-            case Waiting.VERDICT:
-                return timeouts.final_reply
-            case Waiting.ABORT:
-                return timeouts.abort
-            case _:
-                return 0.0
 
     # --- events and orders ------------------------------------------------------------------------------------------
 

@@ -66,6 +66,7 @@ class DataTransfer:
         self.scope = trio.CancelScope()
         self.started = time.monotonic()
         self.upload_read = False
+        self._lingering = False
         self._upstream = upstream
         self._context = context
         self._resumption = resumption
@@ -73,7 +74,7 @@ class DataTransfer:
         self._report = report
         self._client: Socket | None = None
         self._server: Socket | None = None
-        self._over = trio.Event()
+        self._drained = False
         self._direction = order.direction
         if digest:
             self.flow.start_digest()
@@ -83,7 +84,8 @@ class DataTransfer:
         try:
             with self.scope:
                 await self._move()
-                await trio.sleep_forever()
+                if not self._lingering:
+                    await trio.sleep_forever()  # `end` closes, on the verdict
         finally:
             self._close(whole=False)
 
@@ -106,7 +108,7 @@ class DataTransfer:
             self._report(DataEnded(number, True))
             await engine.drain(server, tls, sent, self.flow)
             self._resumption.learn(tls)
-            self._over.set()
+            self._drained = True
         except RelayError as error:
             self._report(DataEnded(number, False, error.code, error.why))
 
@@ -189,13 +191,13 @@ class DataTransfer:
         amiss = ""
         if whole and self._client is not None and net.is_broken(self._client) and self._direction is Direction.DOWNLOAD:
             amiss = "the client broke the data connection before its end"
-        lingers = whole and self.upload_read and not self._over.is_set() and self._server is not None
-        if lingers and self._client is not None:
-            self._client.close()
-            self._client = None
-        if lingers:
+        if whole and self.upload_read and not self._drained:
             # The server has said 2xx but has not closed; it gets a moment, so that nothing unread resets it.
+            self._lingering = True
             self.scope.deadline = trio.current_time() + self._pace.linger
+            if self._client is not None:
+                self._client.close()
+                self._client = None
             return amiss
         self.scope.cancel()
         self._close(whole=whole)
@@ -205,7 +207,7 @@ class DataTransfer:
         self.ends.drop()
         for sock in (self._client, self._server):
             if sock is not None:
-                if whole or self._over.is_set():
+                if whole or self._lingering:
                     sock.close()
                 else:
                     net.reset(sock)

@@ -45,10 +45,10 @@ async def shake_hands(sock: Socket, tls: Tls) -> None:
         else:
             await flush(sock, tls)
             return
+        await trio.lowlevel.wait_readable(sock)
         try:
             data = sock.recv(_CHUNK)
         except BlockingIOError:
-            await trio.lowlevel.wait_readable(sock)
             continue
         if data:
             tls.incoming.write(data)

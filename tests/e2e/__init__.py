@@ -1,0 +1,1 @@
+"""Real clients, the gateway as a process, real servers."""

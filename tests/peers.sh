@@ -1,0 +1,119 @@
+#!/bin/bash
+# Sets up the real programs the end-to-end tests talk to, from Debian's packages. Run as root; quick when all is there.
+#
+# Clients are installed. Servers are only unpacked into .peers/: Debian lets one FTP server be installed at a time, and an
+# installed one would start to listen. Of the servers' packages only the shared libraries they need are installed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+
+CLIENT_PACKAGES=(curl lftp tnftp inetutils-ftp ncftp busybox wget netbase)
+CLIENT_PROGRAMS=(curl lftp tnftp inetutils-ftp ncftpget ncftpput ncftpls busybox wget)
+SERVER_PACKAGES=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common)
+SERVER_PROGRAMS=(usr/sbin/vsftpd usr/sbin/proftpd usr/sbin/pure-ftpd usr/bin/pure-pw)
+SERVER_LIBRARIES=(usr/lib/proftpd/mod_tls.so)
+PAM_SERVICE=/etc/pam.d/ftpsproxy-tests
+APT=(apt-get -q=2 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o APT::Sandbox::User=root)
+
+say() { printf 'peers: %s\n' "$*"; }
+
+clients_ready() {
+    local program
+    for program in "${CLIENT_PROGRAMS[@]}"; do
+        command -v "$program" >/dev/null || return 1
+    done
+    [[ -e /etc/services ]] # without it inetutils ftp knows no service "ftp"
+}
+
+servers_ready() {
+    local file
+    for file in "${SERVER_PROGRAMS[@]}" "${SERVER_LIBRARIES[@]}"; do
+        [[ -s .peers/$file ]] || return 1
+        if ldd ".peers/$file" 2>/dev/null | grep -q 'not found'; then return 1; fi
+    done
+}
+
+update_once() {
+    [[ -z ${updated:-} ]] || return 0
+    local try
+    for try in 1 2 3 4 5; do
+        if "${APT[@]}" update >.peers/apt.log 2>&1; then
+            updated=yes
+            return 0
+        fi
+        say "apt-get update failed (try $try of 5)"
+        sleep $((try * 3))
+    done
+    cat .peers/apt.log >&2
+    return 1
+}
+
+install_packages() {
+    local try
+    for try in 1 2 3; do
+        if "${APT[@]}" install -y --no-install-recommends "$@" >.peers/apt.log 2>&1; then return 0; fi
+        say "apt-get install failed (try $try of 3)"
+        sleep $((try * 3))
+    done
+    cat .peers/apt.log >&2
+    return 1
+}
+
+fetch_servers() {
+    local folder=.peers/packages
+    rm -rf "$folder" .peers/usr .peers/etc .peers/var .peers/lib
+    mkdir -p "$folder"
+    local try fetched=""
+    for try in 1 2 3; do
+        if (cd "$folder" && "${APT[@]}" download "${SERVER_PACKAGES[@]}") >.peers/apt.log 2>&1; then
+            fetched=yes
+            break
+        fi
+        say "apt-get download failed (try $try of 3)"
+        sleep $((try * 3))
+    done
+    if [[ -z $fetched ]]; then
+        cat .peers/apt.log >&2
+        return 1
+    fi
+    local package libraries=(libpam-modules)
+    for package in "$folder"/*.deb; do
+        # "libacl1 (>= 2.2.23), adduser, libfoo1 | libbar1" -> libacl1 libfoo1
+        mapfile -t -O "${#libraries[@]}" libraries < <(
+            dpkg-deb -f "$package" Depends Pre-Depends | sed 's/^[A-Za-z-]*://' | tr ',' '\n' |
+                sed 's/|.*//; s/(.*//; s/[[:space:]]//g' | grep '^lib' || true
+        )
+        dpkg-deb -x "$package" .peers
+    done
+    install_packages "${libraries[@]}"
+    rm -rf "$folder"
+}
+
+# vsftpd knows users through PAM only. This service, which only the tests' vsftpd on the loopback address names, lets anyone in
+# (as the system user "daemon", locked into a scratch directory); so no account has to be made.
+pam_service() {
+    cat <<'END'
+# Made by ftpsproxy's tests/peers.sh for a test server on the loopback address; safe to delete.
+auth    required pam_permit.so
+account required pam_permit.so
+session required pam_permit.so
+END
+}
+
+mkdir -p .peers
+if ! clients_ready; then
+    say "installing the clients"
+    update_once
+    install_packages "${CLIENT_PACKAGES[@]}"
+    clients_ready || { say "a client is still missing: ${CLIENT_PROGRAMS[*]}"; exit 1; }
+fi
+if ! servers_ready; then
+    say "unpacking the servers"
+    update_once
+    fetch_servers
+    servers_ready || { say "a server or one of its libraries is still missing"; exit 1; }
+fi
+if ! pam_service | cmp -s - "$PAM_SERVICE"; then
+    mkdir -p "$(dirname "$PAM_SERVICE")"
+    pam_service >"$PAM_SERVICE"
+fi

@@ -1,0 +1,44 @@
+"""TLS contexts of the misbehaving server: one per session, so that no ticket of another session is worth anything."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import warnings
+from pathlib import Path
+
+from tests.support.hostile.quirks import Handshake, Quirks
+from tests.support.hostile.seen import SeenData, SeenSession
+
+_warnings_lock = threading.Lock()
+
+
+def build(certificate: Path, key: Path, quirks: Quirks, seen: SeenSession | SeenData) -> ssl.SSLContext:
+    """Return a fresh server context as `quirks` wants it; the name asked for (SNI) is noted in `seen`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if quirks.handshake is Handshake.OLD_TLS:
+        with _warnings_lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = ssl.TLSVersion.TLSv1_1
+    else:
+        context.maximum_version = quirks.tls_max
+    if not quirks.tickets:
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+    if quirks.client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(quirks.client_ca)
+    if quirks.alpn:
+        context.set_alpn_protocols(list(quirks.alpn))
+
+    def note_name(_tls: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int | None:
+        seen.server_name = name
+        if quirks.strict_sni is not None and name != quirks.strict_sni:
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        return None
+
+    context.sni_callback = note_name  # type: ignore[assignment]
+    return context

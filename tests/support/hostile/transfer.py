@@ -1,0 +1,243 @@
+"""One data transfer of the misbehaving server: the connection, its TLS, the bytes, the fault and the final reply."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from tests.support.hostile.channel import PATIENCE, Channel
+from tests.support.hostile.quirks import Control, Fault, Final, Quirks
+from tests.support.hostile.seen import SeenData
+
+if TYPE_CHECKING:
+    from tests.support.hostile.session import Session
+
+_CHUNK = 16384
+_LINGER = 2.0
+
+
+class Transfer:
+    """A transfer in a thread of its own. `body` is what a download sends; an upload has None and fills `received`."""
+
+    def __init__(self, session: Session, quirks: Quirks, verb: str, argument: bytes, body: bytes | None) -> None:
+        self._session = session
+        self._quirks = quirks
+        self._body = body
+        self._channel: Channel | None = None
+        self._aborted = threading.Event()
+        self.received = bytearray()
+        self.seen = SeenData(verb, argument)
+        self._thread = threading.Thread(target=self._run, name=f"hostile {verb}")
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._session.note_data(self.seen)
+        self._thread.start()
+
+    def abort(self) -> None:
+        """Stop at once; no final reply is given any more."""
+        self._aborted.set()
+        if self._channel is not None:
+            self._channel.wake()
+
+    def join(self) -> None:
+        self._thread.join(PATIENCE)
+
+    def _run(self) -> None:
+        final = b""
+        try:
+            final = self._transfer()
+        except OSError:
+            # The peer was first; `_end` has noted how.
+            final = self._quirks.final_torn
+        finally:
+            if self._channel is not None:
+                self._end(self._channel)
+            self.seen.over = True
+            self._session.transfer_over(self, final if not self._aborted.is_set() else b"")
+
+    def _transfer(self) -> bytes:
+        quirks = self._quirks
+        try:
+            sock, self.seen.peer = self._session.data_socket()
+        except OSError:
+            return b"425 no data connection\r\n"
+        if quirks.receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, quirks.receive_buffer)
+        channel = self._channel = Channel(sock)
+        self._say(quirks.preliminary)
+        if quirks.refuse_data_tls:
+            return quirks.refuse_data_tls
+        if quirks.data_hangs:
+            self._wait_for_release()
+            return b""
+        self.seen.first_bytes = channel.peek(5)
+        context = self._session.data_context(self.seen)
+        try:
+            channel.start_tls(context)
+        except OSError as error:
+            self.seen.ended = channel.ended or "broken"
+            return f"425 TLS on the data connection failed: {type(error).__name__}\r\n".encode()
+        tls = channel.tls
+        self.seen.secured, self.seen.resumed = True, bool(tls.session_reused)
+        self.seen.version = tls.version() or ""
+        if quirks.requires_reuse and not self.seen.resumed:
+            return quirks.requires_reuse
+        if quirks.final_when is Final.EARLY:
+            self._say(quirks.final)
+        return self._receive(channel) if self._body is None else self._send(channel, self._body)
+
+    # Downloads
+
+    def _send(self, channel: Channel, body: bytes) -> bytes:
+        quirks = self._quirks
+        at = len(body) if quirks.fault_at is None else min(quirks.fault_at, len(body))
+        for start in range(0, at, 1 << 18):
+            part = body[start : min(start + (1 << 18), at)]
+            channel.write(part)
+            self.seen.sent += len(part)
+        self._control_fault()
+        self._spoil(channel, body[at:])
+        if quirks.fault is Fault.NONE:
+            rest = body[at:]
+            if rest:
+                channel.write(rest)
+                self.seen.sent += len(rest)
+            channel.close_notify()
+            channel.fin()
+            self._read_to_end(channel)
+        return self._final_reply(quirks.final)
+
+    def _spoil(self, channel: Channel, rest: bytes) -> None:
+        fault = self._quirks.fault
+        record = rest[:_CHUNK] or bytes(1024)
+        if fault is Fault.FIN:
+            channel.fin()
+            self._linger(channel)
+        elif fault is Fault.RESET:
+            channel.wait_until_sent()
+            channel.reset()
+            self._here()
+        elif fault in (Fault.CUT_RECORD, Fault.CUT_RECORD_RESET):
+            raw = channel.encrypt(record)
+            channel.write_raw(raw[: len(raw) // 2])
+            if fault is Fault.CUT_RECORD:
+                channel.fin()
+                self._linger(channel)
+            else:
+                channel.wait_until_sent()
+                channel.reset()
+                self._here()
+        elif fault is Fault.CORRUPT:
+            raw = bytearray(channel.encrypt(record))
+            raw[len(raw) // 2] ^= 0x01
+            channel.write_raw(bytes(raw))
+            channel.write(rest[_CHUNK:])
+            channel.close_notify()
+            channel.fin()
+            self._linger(channel)
+        elif fault is Fault.ALERT:
+            channel.alert()
+            channel.fin()
+            self._linger(channel)
+        elif fault is Fault.PLAIN:
+            channel.write_raw(record)
+            channel.fin()
+            self._linger(channel)
+        elif fault is Fault.STALL:
+            self._wait_for_release()
+
+    # Uploads
+
+    def _receive(self, channel: Channel) -> bytes:
+        quirks = self._quirks
+        at = quirks.fault_at
+        while True:
+            if at is not None and len(self.received) >= at:
+                self._control_fault()
+                if quirks.fault is Fault.STALL:
+                    self._wait_for_release()
+                elif quirks.fault is Fault.RESET:
+                    channel.reset()
+                    self._here()
+                    return self._final_reply(quirks.final)
+                elif quirks.fault is Fault.ALERT:
+                    channel.alert()
+                    channel.fin()
+                    return self._final_reply(quirks.final)
+                elif quirks.fault is Fault.FIN:
+                    channel.close_notify()
+                    channel.close()
+                    self._here()
+                    return self._final_reply(quirks.final)
+                at = None
+            data = channel.read(_CHUNK)
+            if not data:
+                break
+            self.received += data
+            self.seen.received = len(self.received)
+            self._session.news()
+            if quirks.read_pause:
+                time.sleep(quirks.read_pause)
+        self.seen.ended = channel.ended
+        if quirks.fault_at is None:
+            self._control_fault()
+        if channel.ended == "close_notify":
+            channel.close_notify()
+            channel.fin()
+            self.seen.tcp_ended = channel.read_to_tcp_end()
+            return self._final_reply(quirks.final)
+        return self._final_reply(quirks.final_torn)
+
+    # Both
+
+    def _final_reply(self, reply: bytes) -> bytes:
+        when = self._quirks.final_when
+        if when is Final.LATE:
+            self._aborted.wait(self._quirks.final_delay)
+        elif when is Final.HELD:
+            self._wait_for_release()
+        return b"" if when in (Final.NEVER, Final.EARLY) else reply
+
+    def _control_fault(self) -> None:
+        control = self._quirks.control
+        if control is Control.SHUTS_DOWN:
+            self._say(b"421 shutting down\r\n")
+        if control is not Control.OPEN:
+            self._session.cut(reset=control is Control.RESET)
+
+    def _wait_for_release(self) -> None:
+        self._session.news()
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and not self._aborted.is_set() and not self._session.released():
+            pass
+
+    def _linger(self, channel: Channel) -> None:
+        """After a fault: give the peer a moment to end, as ProFTPD does, before the final reply."""
+        channel.patience(_LINGER)
+        self._read_to_end(channel)
+
+    def _read_to_end(self, channel: Channel) -> None:
+        while channel.read():
+            pass
+        self.seen.ended = channel.ended
+        if channel.ended == "close_notify":
+            self.seen.tcp_ended = channel.read_to_tcp_end()
+
+    def _here(self) -> None:
+        self.seen.ended = "here"
+
+    def _end(self, channel: Channel) -> None:
+        if self._aborted.is_set():
+            self.seen.ended = "here"
+        self.seen.ended = self.seen.ended or channel.ended or "here"
+        channel.close()
+
+    def _say(self, reply: bytes) -> None:
+        if reply and not self._aborted.is_set():
+            self._session.say(reply)

@@ -1,0 +1,53 @@
+"""pyftpdlib as a server process: plaintext, or TLS required on both channels.
+
+    python -m tests.support.pyftpd --host 127.0.0.1 --home DIR [--certificate PEM] ...
+
+Prints ``ready PORT`` on standard output once it listens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore")  # its use of PyOpenSSL is its own affair
+
+from pyftpdlib.authorizers import DummyAuthorizer  # noqa: E402
+from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler  # noqa: E402
+from pyftpdlib.servers import FTPServer  # noqa: E402
+
+ALL_RIGHTS = "elradfmwMT"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--user", required=True)
+    parser.add_argument("--password", required=True)
+    parser.add_argument("--certificate", type=Path, help="PEM with key and certificate; without it the server is plain")
+    options = parser.parse_args()
+
+    authorizer = DummyAuthorizer()
+    authorizer.add_user(options.user, options.password, str(options.home), perm=ALL_RIGHTS)
+    base = TLS_FTPHandler if options.certificate else FTPHandler
+    attributes = {"authorizer": authorizer, "banner": "pyftpdlib for tests", "timeout": 600, "use_gmt_times": True}
+    if options.certificate:
+        attributes |= {
+            "certfile": str(options.certificate),
+            "keyfile": str(options.certificate),
+            "tls_control_required": True,
+            "tls_data_required": True,
+        }
+    handler = type("Handler", (base,), attributes)
+    server = FTPServer((options.host, options.port), handler, backlog=512)
+    server.max_cons = 4000
+    server.max_cons_per_ip = 0
+    print(f"ready {server.address[1]}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
