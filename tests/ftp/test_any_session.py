@@ -3,13 +3,12 @@
 The number of steps follows the hypothesis profile: `HYPOTHESIS_PROFILE=nightly` walks more than 100,000.
 """
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ftpsproxy.ftp import messages
 from ftpsproxy.ftp.addresses import Endpoint
-from ftpsproxy.ftp.messages import Event, Waiting
+from ftpsproxy.ftp.messages import Event
 from ftpsproxy.ftp.protocol import Policy, Protocol
 from tests.ftp.play import CLIENT, SERVER, reply
 
@@ -233,5 +232,4 @@ class AnySession(RuleBasedStateMachine):
             assert self.answered == self.asked + 1
 
 
-AnySession.TestCase.settings = settings(deadline=None)
 TestAnySession = AnySession.TestCase
