@@ -156,11 +156,6 @@ class ServerControl:
         self.tls: Tls | None = None
         self.replies = ReplyReader(max_line=line_bytes, max_bytes=reply_bytes, max_lines=reply_lines)
 
-    @property
-    def sock(self) -> Socket:
-        """The socket, for its addresses."""
-        return self._sock
-
     async def start_tls(self, tls: Tls) -> None:
         """Secure the connection. Raises TlsRefused, ssl.SSLError, OSError.
 

@@ -3,6 +3,7 @@
 import errno
 import gc
 import signal
+import ssl
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -62,43 +63,57 @@ class Gateway:
         settings = self._settings
         started = time.monotonic()
         contexts = {name: build_context(upstream) for name, upstream in settings.upstreams.items()}
-        learned = {name: Learned() for name in settings.upstreams}
-        resolver = net.Resolver()
         sockets: list[Socket] = []
         try:
             for listener in settings.listeners:
                 sockets.append(_listen(listener))
-            async with trio.open_nursery() as doors, trio.open_nursery() as sessions, trio.open_nursery() as accepting:
-                data_listeners = DataListeners(doors)
-                bound = []
-                for listener, sock in zip(settings.listeners, sockets, strict=True):
-                    service = Service(
-                        listener,
-                        settings.upstreams[listener.upstream],
-                        settings.limits,
-                        settings.timeouts,
-                        contexts[listener.upstream],
-                        learned[listener.upstream],
-                        data_listeners,
-                        resolver,
-                        patience(settings.timeouts),
-                        settings.log.level == "debug",
-                    )
-                    bound.append(Bound(listener.name, listener.host, sock.getsockname()[1]))
-                    accepting.start_soon(self._accept, sock, service, sessions)
-                log.gateway_ready(listeners=[self._shown(one) for one in bound])
-                task_status.started(tuple(bound))
-                await stop.wait()
-                accepting.cancel_scope.cancel()
-                for sock in sockets:
-                    sock.close()
-                await self._drain()
-                sessions.cancel_scope.cancel()
+            async with trio.open_nursery() as doors:
+                async with trio.open_nursery() as sessions:
+                    async with trio.open_nursery() as accepting:
+                        bound = self._open(sockets, contexts, DataListeners(doors), sessions, accepting)
+                        log.gateway_ready(listeners=[self._shown(one) for one in bound])
+                        task_status.started(bound)
+                        await stop.wait()
+                        accepting.cancel_scope.cancel()
+                    for sock in sockets:
+                        sock.close()
+                    await self._drain()
+                    sessions.cancel_scope.cancel()
                 doors.cancel_scope.cancel()
         finally:
             for sock in sockets:
                 sock.close()
         log.gateway_stopped(seconds=round(time.monotonic() - started, 3))
+
+    def _open(
+        self,
+        sockets: list[Socket],
+        contexts: dict[str, ssl.SSLContext],
+        data_listeners: DataListeners,
+        sessions: trio.Nursery,
+        accepting: trio.Nursery,
+    ) -> tuple[Bound, ...]:
+        """Put the listening sockets into service."""
+        settings = self._settings
+        learned = {name: Learned() for name in settings.upstreams}
+        resolver = net.Resolver()
+        bound = []
+        for listener, sock in zip(settings.listeners, sockets, strict=True):
+            service = Service(
+                listener,
+                settings.upstreams[listener.upstream],
+                settings.limits,
+                settings.timeouts,
+                contexts[listener.upstream],
+                learned[listener.upstream],
+                data_listeners,
+                resolver,
+                patience(settings.timeouts),
+                settings.log.level == "debug",
+            )
+            bound.append(Bound(listener.name, listener.host, sock.getsockname()[1]))
+            accepting.start_soon(self._accept, sock, service, sessions)
+        return tuple(bound)
 
     def _shown(self, bound: Bound) -> str:
         listener = next(one for one in self._settings.listeners if one.name == bound.name)

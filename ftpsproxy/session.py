@@ -68,6 +68,7 @@ class Session:
         self.client = client
         self._service = service
         self._sock = sock
+        self._server_local = self._server_peer = ""
         self._local = net.plain_address(sock.getsockname())
         upstream, listener, limits = service.upstream, service.listener, service.limits
         shown = listener.passive_address or self._local
@@ -176,10 +177,14 @@ class Session:
         try:
             with trio.fail_after(timeouts.connect):
                 sock = await net.connect(self._service.resolver, upstream.host, upstream.port)
+            self._server_local = net.plain_address(sock.getsockname())
+            self._server_peer = net.plain_address(sock.getpeername())
         except trio.TooSlowError:
             reason, detail = "connect_timeout", f"no answer from {upstream.host} port {upstream.port}"
         except net.ConnectError as error:
             detail = str(error)
+        except OSError as error:
+            detail = f"{upstream.host} port {upstream.port}: the connection broke at once: {error.strerror}"
         else:
             net.tune(sock, timeouts.keepalive)
             net.tune(self._sock, timeouts.keepalive)
@@ -191,7 +196,7 @@ class Session:
                 reply_lines=limits.reply_lines,
             )
             if not upstream.implicit or await self._secure():
-                self.feed(messages.Connected(net.plain_address(sock.getpeername())))
+                self.feed(messages.Connected(self._server_peer))
             return not self._over
         self.feed(messages.ServerRefused(reason, detail))
         return False
@@ -241,8 +246,8 @@ class Session:
             Route(
                 client_local=self._local,
                 client_peer=self.client,
-                server_local=net.plain_address(server.sock.getsockname()),
-                server_peer=net.plain_address(server.sock.getpeername()),
+                server_local=self._server_local,
+                server_peer=self._server_peer,
             ),
             Resumption(tls),
             self.feed,
@@ -382,7 +387,7 @@ class Session:
             messages.NoteLogin: lambda order: log.session_login(user=order.user, ok=order.ok, reply=order.code),
             messages.NoteRefused: lambda order: log.upstream_failed(reason=order.reason, detail=order.detail),
             messages.NoteAddress: lambda order: log.upstream_address_ignored(
-                reply_host=order.host, peer=self._server_peer()
+                reply_host=order.host, peer=self._server_peer
             ),
             messages.NoteReuse: lambda order: log.upstream_session_reuse_refused(reply=order.reply),
             messages.NoteLimit: lambda order: log.session_limit(limit=order.limit, detail=order.detail),
@@ -393,9 +398,6 @@ class Session:
     def _path(self) -> DataPath:
         assert self._data is not None  # noqa: S101 - no order for data comes before TLS is up
         return self._data
-
-    def _server_peer(self) -> str:
-        return net.plain_address(self._server.sock.getpeername()) if self._server is not None else ""
 
     def _tell_server(self, data: bytes) -> None:
         if self._server is not None:

@@ -110,6 +110,8 @@ class DataTransfer:
             self._resumption.learn(tls)
             self._drained = True
         except RelayError as error:
+            # Both sides learn it now: the server's verdict depends on it.
+            self._close(whole=False)
             self._report(DataEnded(number, False, error.code, error.why))
 
     async def _server_end(self) -> Socket:

@@ -61,7 +61,7 @@ install_packages() {
 
 fetch_servers() {
     local folder=.peers/packages
-    rm -rf "$folder" .peers/usr .peers/etc .peers/var .peers/lib
+    rm -rf "$folder" .peers/usr
     mkdir -p "$folder"
     local try fetched=""
     for try in 1 2 3; do
@@ -86,7 +86,7 @@ fetch_servers() {
         dpkg-deb -x "$package" .peers
     done
     install_packages "${libraries[@]}"
-    rm -rf "$folder"
+    rm -rf "$folder" .peers/usr/share .peers/etc .peers/var .peers/lib # manuals and set-up scripts
 }
 
 # vsftpd knows users through PAM only. This service, which only the tests' vsftpd on the loopback address names, lets anyone in

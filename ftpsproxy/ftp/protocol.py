@@ -344,12 +344,12 @@ class Protocol:
 
     def _verdict(self, exchange: Exchange, transfer: Transfer, reply: Reply) -> list[Order]:
         ended = exchange.ended
-        if reply.refused:
+        if not reply.good:
             why = ended.why if ended is not None and not ended.ok else f"the server said {reply.code}"
-            return [
-                *_reuse_note(reply),
-                *self._conclude(reply, EndData(transfer.number, False, reply.code, "torn", why)),
-            ]
+            # 3xx ends no transfer (RFC 959); only 2xx makes a file whole.
+            told = reply if reply.refused else replies.own(451, f"The server answered {reply.code} {reply.text}")
+            end = EndData(transfer.number, False, told.code, "torn", why)
+            return [*_reuse_note(reply), *self._conclude(told, end)]
         if exchange.reply is not None:
             return []  # a second final reply; the first one counts
         exchange.reply = reply

@@ -188,6 +188,12 @@ def test_a_refusal_instead_of_150() -> None:
     assert play.server("150 here") == ["begin 1 download", "C 150 here"]
 
 
+def test_a_3xx_completes_nothing() -> None:
+    play = Play().logged_in().transfer("RETR a")
+    assert play.ended(1) == []
+    assert play.server("350 go on") == ["end 1 torn torn", "C 451 The server answered 350 go on"]
+
+
 def test_a_missing_resumption_is_noted() -> None:
     play = Play().logged_in().transfer("RETR a")
     assert play.server("522 SSL connection failed; session reuse required")[0] == "NoteReuse"

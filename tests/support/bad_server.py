@@ -34,8 +34,7 @@ class BadServer:
     def __init__(
         self, certificate: Path, key: Path, quirks: Quirks | None = None, *, host: str = "127.0.0.1", backlog: int = 50
     ) -> None:
-        self._certificate = certificate
-        self._key = key
+        self.certificate = certificate, key
         self.quirks = quirks or Quirks()
         self._news = threading.Condition()
         self._release = threading.Event()
@@ -77,7 +76,7 @@ class BadServer:
         """Behave like this from now on, with these files, and forget everything seen; old sessions are ended."""
         self._end_sessions()
         if certificate is not None:
-            self._certificate, self._key = certificate
+            self.certificate = certificate
         self.quirks = quirks
         self._release.clear()
         self.files = dict(files or {})
@@ -107,7 +106,7 @@ class BadServer:
         return self._release.wait(seconds)
 
     def context(self, quirks: Quirks, seen: SeenSession | SeenData) -> ssl.SSLContext:
-        return contexts.build(self._certificate, self._key, quirks, seen)
+        return contexts.build(*self.certificate, quirks, seen)
 
     def _accept(self) -> None:
         while True:

@@ -207,7 +207,11 @@ class Channel:
         with self._lock:
             raw = self._outgoing.read()
             if raw:
-                self._sock.sendall(raw)
+                try:
+                    self._sock.sendall(raw)
+                except (ConnectionResetError, BrokenPipeError):
+                    self.ended = "reset"
+                    raise
 
     def _flush_quietly(self) -> None:
         with contextlib.suppress(OSError):

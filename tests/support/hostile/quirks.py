@@ -76,6 +76,7 @@ class Quirks:
     tickets: bool = True  # False: TLS 1.2 session ids, no TLS 1.3 tickets at all
     client_ca: Path | None = None  # ask for a client certificate of this CA
     alpn: tuple[str, ...] = ("ftp",)
+    renegotiate_at: int | None = None  # renegotiate (TLS 1.2) after this many bytes of a data connection (U10)
     strict_sni: str | None = None  # refuse the handshake unless this name is asked for (U24)
 
     # Commands. Keys are a whole line ("SITE WHO") or a verb; b"" is silence.

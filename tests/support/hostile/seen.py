@@ -21,6 +21,7 @@ class SeenData:
     version: str = ""
     server_name: str | None = None
     first_bytes: bytes = b""  # what came before TLS was up, 5 bytes at most: a TLS record begins with 0x16 0x03
+    renegotiations: int = 0
     received: int = 0  # bytes of an upload
     sent: int = 0  # bytes of a download
     ended: str = ""

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.hostile import contexts
@@ -132,6 +133,9 @@ class Session:
             dial, self._dial = self._dial, None
             return socket.create_connection(dial, 20), dial[0]
         raise OSError("no data connection was asked for")
+
+    def certificate(self) -> tuple[Path, Path]:
+        return self._server.certificate
 
     def data_context(self, seen: SeenData) -> ssl.SSLContext:
         """Return the context of the control connection, or another one when its sessions are to be forgotten."""

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from tests.support.hostile.channel import PATIENCE, Channel
 from tests.support.hostile.quirks import Control, Fault, Final, Quirks
+from tests.support.hostile.renegotiating import Renegotiating
 from tests.support.hostile.seen import SeenData
 
 if TYPE_CHECKING:
     from tests.support.hostile.session import Session
 
 _CHUNK = 16384
-_LINGER = 2.0
+_LINGER = 0.5
 
 
 class Transfer:
@@ -69,6 +70,8 @@ class Transfer:
             return b"425 no data connection\r\n"
         if quirks.receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, quirks.receive_buffer)
+        if quirks.renegotiate_at is not None:
+            return self._renegotiating(sock, quirks.renegotiate_at)
         channel = self._channel = Channel(sock)
         self._say(quirks.preliminary)
         if quirks.refuse_data_tls:
@@ -91,6 +94,21 @@ class Transfer:
         if quirks.final_when is Final.EARLY:
             self._say(quirks.final)
         return self._receive(channel) if self._body is None else self._send(channel, self._body)
+
+    def _renegotiating(self, sock: socket.socket, at: int) -> bytes:
+        """A whole transfer with nothing wrong but a renegotiation in its middle."""
+        with sock:
+            sock.settimeout(PATIENCE)
+            self._say(self._quirks.preliminary)
+            data = Renegotiating(sock, *self._session.certificate(), at)
+            self.seen.secured, self.seen.version = True, "TLSv1.2"
+            if self._body is None:
+                self.received += data.receive()
+            else:
+                data.send(self._body)
+            self.seen.renegotiations = data.renegotiations
+        self.seen.ended = "close_notify"
+        return self._quirks.final
 
     # Downloads
 

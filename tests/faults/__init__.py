@@ -1,0 +1,1 @@
+"""Faults: the gateway as a process between a misbehaving server and a misbehaving client."""

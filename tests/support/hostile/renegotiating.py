@@ -1,0 +1,100 @@
+"""A data connection whose server renegotiates TLS 1.2 in mid-transfer, as ProFTPD's TLSRenegotiate does (U10).
+
+Python's `ssl` cannot start a renegotiation, pyOpenSSL can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from OpenSSL import SSL
+
+_CHUNK = 16384
+_Result = TypeVar("_Result")
+
+
+def _context(certificate: Path, key: Path) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    context.use_certificate_chain_file(str(certificate))
+    context.use_privatekey_file(str(key))
+    context.set_session_id(b"renegotiating")
+    return context
+
+
+class Renegotiating:
+    """The server's side of one data connection; renegotiates once, after `at` bytes. Raises OSError when that fails."""
+
+    def __init__(self, sock: socket.socket, certificate: Path, key: Path, at: int) -> None:
+        self._sock = sock
+        self._at = at
+        self._tls = SSL.Connection(_context(certificate, key), None)
+        self._tls.set_accept_state()
+        self._asked = False
+        self._pump(self._tls.do_handshake)
+
+    @property
+    def renegotiations(self) -> int:
+        """How many were asked for and have come about."""
+        return int(self._tls.total_renegotiations()) if self._asked else 0
+
+    def send(self, body: bytes) -> None:
+        """Send all of `body`, then the end."""
+        for start in range(0, len(body), _CHUNK):
+            if start >= self._at and not self._asked:
+                self._ask()
+                self._pump(self._tls.do_handshake)
+            self._pump(lambda part=body[start : start + _CHUNK]: self._tls.sendall(part))
+        self._tls.shutdown()
+        self._flush()
+        self._sock.shutdown(socket.SHUT_WR)
+
+    def receive(self) -> bytes:
+        """Return all that comes until the peer's close_notify."""
+        data = bytearray()
+        while True:
+            try:
+                data += self._pump(lambda: self._tls.recv(_CHUNK))
+            except SSL.ZeroReturnError:
+                self._tls.shutdown()
+                self._flush()
+                return bytes(data)
+            if len(data) >= self._at and not self._asked:
+                self._ask()  # the answer is dealt with on the way
+
+    def _ask(self) -> None:
+        self._asked = True
+        self._tls.renegotiate()
+        with contextlib.suppress(SSL.WantReadError):
+            self._tls.do_handshake()
+        self._flush()
+
+    def _pump(self, act: Callable[[], _Result]) -> _Result:
+        while True:
+            try:
+                result = act()
+            except SSL.WantReadError:
+                self._flush()
+                raw = self._sock.recv(65536)
+                if not raw:
+                    raise ConnectionError("the peer ended") from None
+                self._tls.bio_write(raw)
+            except SSL.ZeroReturnError:
+                raise
+            except SSL.Error as error:
+                raise ConnectionError(f"TLS failed: {error}") from None
+            else:
+                self._flush()
+                return result
+
+    def _flush(self) -> None:
+        while True:
+            try:
+                raw = self._tls.bio_read(65536)
+            except SSL.WantReadError:
+                return
+            self._sock.sendall(raw)
