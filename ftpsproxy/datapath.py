@@ -25,6 +25,7 @@ from ftpsproxy.ftp.messages import (
     ServerListening,
 )
 from ftpsproxy.listeners import DataListeners, Expectation, NoPort
+from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Pace
 from ftpsproxy.tls import Resumption
 from ftpsproxy.transfer import DataTransfer, Ends
@@ -64,6 +65,7 @@ class DataPath:
         route: Route,
         resumption: Resumption,
         feed: Callable[[Event], None],
+        control: Socket,
     ) -> None:
         self.totals = Totals()
         self._listener = listener
@@ -75,6 +77,7 @@ class DataPath:
         self._route = route
         self._resumption = resumption
         self._feed = feed
+        self._control = control
         self._ends = Ends()
         self._connecting: trio.CancelScope | None = None
         self._transfer: DataTransfer | None = None
@@ -164,6 +167,7 @@ class DataPath:
             self._resumption,
             self._pace,
             self._feed,
+            self._control,
             digest=self._listener.digest == "sha256",
         )
         self._nursery.start_soon(self._transfer.run)
@@ -171,7 +175,7 @@ class DataPath:
     def upload_whole(self) -> bool:
         """Whether the upload under way, or about to begin, has been ended properly by the client."""
         if self._transfer is not None:
-            return self._transfer.upload_whole
+            return self._transfer.upload_whole()
         client = self._ends.client
         return isinstance(client, Expectation) and client.sock is not None and net.has_ended(client.sock)
 

@@ -145,13 +145,7 @@ class Gateway:
 
     async def _accept(self, listener: Socket, service: Service, nursery: trio.Nursery) -> None:
         while True:
-            sock = await net.accepted(listener)
-            try:
-                client = net.plain_address(sock.getpeername())
-                sock.getsockname()
-            except OSError:
-                sock.close()
-                continue
+            sock, client = await net.accepted(listener)
             if (reason := self._refusal(client, service)) is not None:
                 log.session_refused(client=client, listener=service.listener.name, reason=reason)
                 _turn_away(sock, reason)

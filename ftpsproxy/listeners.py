@@ -72,14 +72,9 @@ class _Door:
         with self.scope, contextlib.closing(self.listener):
             while True:
                 try:
-                    sock = await net.accepted(self.listener)
+                    sock, peer = await net.accepted(self.listener)
                 except OSError:
                     return
-                try:
-                    peer = net.plain_address(sock.getpeername())
-                except OSError:
-                    sock.close()
-                    continue
                 expectation = self.expected.pop(peer, None)
                 if expectation is None:
                     net.reset(sock)

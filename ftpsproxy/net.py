@@ -3,10 +3,14 @@
 All sockets are non-blocking; waiting is trio's, in `readable` and `writable`.
 """
 
+import array
 import contextlib
 import errno
+import fcntl
+import select
 import socket
 import struct
+import termios
 
 import trio
 
@@ -182,6 +186,41 @@ def is_broken(sock: Socket) -> bool:
         return True
 
 
+def unread(sock: Socket) -> int:
+    """Bytes that have come and were not read."""
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(sock.fileno(), termios.FIONREAD, count)
+    except OSError:
+        return 0
+    return count[0]
+
+
+class EndOrder:
+    """Which of two connections its far side has ended first, by FIN or RST.
+
+    An epoll set keeps what became ready in the order in which it did, whenever it is asked.
+    """
+
+    __slots__ = ("_epoll", "_first")
+
+    def __init__(self, one: Socket, other: Socket) -> None:
+        self._epoll = select.epoll(2)
+        for sock in (one, other):
+            self._epoll.register(sock.fileno(), select.EPOLLRDHUP)
+        self._first: int | None = None
+
+    def was_first(self, sock: Socket) -> bool:
+        """Whether `sock` has ended, and before the other."""
+        if self._first is None and (ready := self._epoll.poll(0)):
+            self._first = ready[0][0]
+        return self._first == sock.fileno()
+
+    def close(self) -> None:
+        """Forget both."""
+        self._epoll.close()
+
+
 def acknowledged(sock: Socket) -> int | None:
     """Bytes that the far side's kernel has taken, or None where the kernel does not tell."""
     try:
@@ -191,11 +230,14 @@ def acknowledged(sock: Socket) -> int | None:
         return None
 
 
-async def accepted(listener: Socket) -> Socket:
-    """The next connection of a listener. Raises OSError when it can't be used any more."""
+async def accepted(listener: Socket) -> tuple[Socket, str]:
+    """The next connection of a listener and its plain peer address. Raises OSError when the listener is of no use.
+
+    The connection may have been reset already; only accept still knows from whom it was.
+    """
     while True:
         try:
-            sock, _ = listener.accept()
+            sock, peer = listener.accept()
         except BlockingIOError:
             await trio.lowlevel.wait_readable(listener)
             continue
@@ -207,7 +249,7 @@ async def accepted(listener: Socket) -> Socket:
                 continue
             raise
         sock.setblocking(False)
-        return sock
+        return sock, plain_address(peer)
 
 
 # accept(2): errors of the new connection, not of the listener.

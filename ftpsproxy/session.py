@@ -28,6 +28,8 @@ from ftpsproxy.net import Socket
 from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain
 
 _WARN_DAYS = 14
+# A client whose next line waits is not read from; whether it is still there is looked at this often.
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,7 @@ class Session:
             ),
             Resumption(tls),
             self.feed,
+            self._sock,
         )
         return True
 
@@ -293,8 +296,9 @@ class Session:
         control, protocol = self._control, self._protocol
         while not self._over:
             if not protocol.hears_client:
-                self._wanted = trio.Event()
-                await self._wanted.wait()
+                if not await self._client_waits():
+                    self.feed(messages.ClientLost("left with commands unanswered"))
+                    return
                 continue
             try:
                 line = control.pop()
@@ -316,6 +320,16 @@ class Session:
             whole = self._data is not None and protocol.upload_under_way and self._data.upload_whole()
             self.feed(messages.ClientLost(why, upload_whole=whole))
             return
+
+    async def _client_waits(self) -> bool:
+        """Until the client is to be heard again → False when it has gone meanwhile, with nothing left to read."""
+        self._wanted = trio.Event()
+        while True:
+            with trio.move_on_after(_LOOK_SECONDS):
+                await self._wanted.wait()
+                return True
+            if net.is_broken(self._sock) or (net.has_ended(self._sock) and not net.unread(self._sock)):
+                return self._protocol.upload_under_way
 
     def _hear_line(self, line: bytes) -> None:
         self._commands += 1

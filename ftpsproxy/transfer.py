@@ -23,6 +23,9 @@ from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.handshake import shake_hands
 from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain
 
+# What a client that is gone had sent already comes without a pause longer than this.
+_HURRY_SECONDS = 1.0
+
 
 @dataclass(slots=True)
 class Ends:
@@ -56,6 +59,7 @@ class DataTransfer:
         resumption: Resumption,
         pace: Pace,
         report: Callable[[DataEnded], None],
+        control: Socket,
         *,
         digest: bool,
     ) -> None:
@@ -72,6 +76,8 @@ class DataTransfer:
         self._resumption = resumption
         self._pace = pace
         self._report = report
+        self._control = control
+        self._order: net.EndOrder | None = None
         self._client: Socket | None = None
         self._server: Socket | None = None
         self._drained = False
@@ -136,20 +142,28 @@ class DataTransfer:
             with trio.fail_after(self._pace.data_connect):
                 if isinstance(end, Expectation):
                     try:
-                        self._client = await end.wait()
+                        self._take_client(await end.wait())
                     finally:
                         end.cancel()
                 elif end is not None:
-                    family = net.family_of(end.host)
-                    self._client = await net.connect_to(family, (end.host, end.port))
+                    # Known before it is up: its far side may end it, and leave, before we have had our turn.
+                    client = net.start_connecting(net.family_of(end.host), (end.host, end.port))
+                    self._take_client(client)
+                    await net.finish_connecting(client)
         except trio.TooSlowError:
             raise RelayError(425, "the client opened no data connection in time") from None
         except OSError as error:
+            self._client = None
             why = (error.strerror or str(error)).lower()
             raise RelayError(425, f"no connection to the client's data port: {why}") from None
         if self._client is None:
             raise RelayError(425, "no data connection with the client was prepared")
         return self._client
+
+    def _take_client(self, client: Socket) -> None:
+        self._client = client
+        if self._direction is not Direction.DOWNLOAD:
+            self._order = net.EndOrder(client, self._control)
 
     async def _secure(self, server: Socket) -> Tls:
         upstream = self._upstream
@@ -176,17 +190,24 @@ class DataTransfer:
         """Which way it goes; found out on the way for verbs nobody knows."""
         return self._direction
 
-    @property
     def upload_whole(self) -> bool:
-        """Whether the client has ended its upload properly: its FIN is here, read or not."""
+        """The client's control connection has ended: whether its upload had ended properly before, or may have.
+
+        A client killed in mid-upload ends the control connection first, a camera that is done its data.
+        Where bytes are still to be read the end of the data can't be seen yet: it must follow without a pause.
+        """
+        sock, order = self._client, self._order
         if self._direction is Direction.DOWNLOAD:
             return False
-        if self.upload_read:
-            return True
-        sock = self._client
-        if sock is None and isinstance(self.ends.client, Expectation):
-            sock = self.ends.client.sock
-        return sock is not None and net.has_ended(sock)
+        if sock is None or order is None:
+            expected = self.ends.client
+            return isinstance(expected, Expectation) and expected.sock is not None and net.has_ended(expected.sock)
+        if order.was_first(sock):
+            return self.upload_read or net.has_ended(sock)
+        if self.upload_read or not net.unread(sock):
+            return False
+        self._pace.client_stall = min(self._pace.client_stall, _HURRY_SECONDS)
+        return True
 
     def end(self, *, whole: bool) -> str:
         """Close: whole, so that the client sees the end of a file, or torn, with resets both ways → what was amiss."""
@@ -214,6 +235,9 @@ class DataTransfer:
                 else:
                     net.reset(sock)
         self._client = self._server = None
+        if self._order is not None:
+            self._order.close()
+            self._order = None
 
 
 async def _first_to_speak(client: Socket, server: Socket, tls: Tls, pace: Pace) -> Direction:

@@ -19,9 +19,12 @@ class RelayError(Exception):
         self.why = why
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pace:
-    """How long each side may let the other wait, in seconds, and what to make of a missing close_notify."""
+    """How long each side may let the other wait, in seconds, and what to make of a missing close_notify.
+
+    Looked at anew for each wait, so it can be shortened under way.
+    """
 
     client_stall: float
     server_stall: float

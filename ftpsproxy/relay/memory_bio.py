@@ -189,7 +189,7 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
     raw, clear = _take(), _take()
     clear_view = memoryview(clear)
     turn = sent = 0
-    write, outgoing = tls.engine.write, tls.outgoing
+    outgoing = tls.outgoing
 
     def hear_server() -> None:
         _hear(server, tls, raw)
@@ -210,7 +210,13 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
                 break
             data = clear_view[:got]
             flow.count(data)
-            _write(write, data)
+            while not _write(tls, data):
+                # TLS 1.2: the server negotiates anew and wants an answer before anything else.
+                sent += await _flush(server, tls, pace, hear_server)
+                why = f"the server did not go on with TLS for {pace.server_stall:g} seconds"
+                await readable(server, pace.server_stall, why, hear_server)
+                hear_server()
+                turn = 0
             sealed = outgoing.read()
             sent += len(sealed)
             if await _send(server, sealed, pace.server_stall, "server", hear_server):
@@ -233,12 +239,23 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
         _give(raw, clear)
 
 
-def _write(write: object, data: memoryview) -> None:
+async def _flush(server: Socket, tls: Tls, pace: Pace, look: Look) -> int:
+    data = tls.outgoing.read()
+    if data:
+        await _send(server, data, pace.server_stall, "server", look)
+    return len(data)
+
+
+def _write(tls: Tls, data: memoryview) -> bool:
+    """Seal `data`, all of it → False when TLS must read first. Raises RelayError."""
     try:
-        write(data)  # type: ignore[operator]
+        tls.engine.write(data)
+    except ssl.SSLWantReadError:
+        return False
     except ssl.SSLError as error:
         words = (error.reason or "protocol error").lower().replace("_", " ")
         raise RelayError(426, f"TLS on the data connection failed: {words}") from None
+    return True
 
 
 def _hear(server: Socket, tls: Tls, raw: bytearray) -> None:

@@ -58,17 +58,17 @@ PROFILES: Mapping[str, Settings] = {
     },
     "hasty": {
         "timeouts": {
-            "connect": 2,
-            "handshake": 2,
-            "reply": 2,
-            "final_reply": 2,
-            "login": 4,
-            "idle": 3,
-            "data_connect": 2,
-            "client_stall": 2,
-            "server_stall": 2,
-            "abort": 2,
-            "linger": 2,
+            "connect": 1.5,
+            "handshake": 1.5,
+            "reply": 1.5,
+            "final_reply": 1.5,
+            "login": 3,
+            "idle": 2.5,
+            "data_connect": 1.5,
+            "client_stall": 1.5,
+            "server_stall": 1.5,
+            "abort": 1,
+            "linger": 1.5,
         }
     },
 }

@@ -161,7 +161,7 @@ def test_ignoring_close_notify_does_not_forgive_a_cut_record(stages: Stages, fau
         Quirks(preliminary=b"125 here it comes\r\n"),
         Quirks(final=b"250 done\r\n"),
         Quirks(final_when=Final.EARLY),
-        Quirks(final_when=Final.LATE, final_delay=1.0),
+        Quirks(final_when=Final.LATE, final_delay=0.5),
         Quirks(preliminary=b"150-many\r\n words\r\n150 now\r\n"),
     ],
     ids=["plain", "125", "250", "early-226", "late-226", "long-150"],
@@ -177,7 +177,7 @@ def test_whole_downloads(stage: Stage, quirks: Quirks, size: int) -> None:
         assert client.command("PWD").code == 257
     finished = stage.event("transfer.finished")
     assert (finished["outcome"], finished["bytes"], finished["close_notify"]) == ("complete", size, True)
-    assert stage.server.last.data[0].ended == "close_notify"
+    stage.server.wait(lambda: stage.server.last.data[0].ended == "close_notify")
 
 
 def test_a_download_without_a_150(stage: Stage) -> None:

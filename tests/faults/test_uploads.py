@@ -107,7 +107,7 @@ def test_small_and_empty_uploads(stage: Stage, verb: str, size: int) -> None:
     "quirks",
     [
         Quirks(final_when=Final.EARLY),
-        Quirks(final_when=Final.LATE, final_delay=1.0),
+        Quirks(final_when=Final.LATE, final_delay=0.5),
         Quirks(preliminary=b"125 go on\r\n"),
         Quirks(preliminary=b"226 no 150 from me\r\n", final_when=Final.NEVER),
     ],
