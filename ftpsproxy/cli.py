@@ -26,6 +26,7 @@ FLAGS = {
     "ca_file": ("PEM", "the roots to trust (default: the system's)"),
     "log_format": ("FORMAT", "json, logfmt or console (default: console on a terminal, else json)"),
     "log_level": ("LEVEL", "debug, info or warning (default: info)"),
+    "workers": ("N", "processes that share the ports, or auto for one a core (default: 1)"),
 }
 """The short forms of settings, as `config.load` takes them."""
 
@@ -127,12 +128,12 @@ def run(options: argparse.Namespace) -> int:
         settings = _settings(options)
     except ConfigError as error:
         return _fail(error, WRONG)
-    from ftpsproxy import gateway, log, tls
+    from ftpsproxy import gateway, log, tls, workers
 
     _warn(settings)
     log.configure(settings.log.format, settings.log.level)
     try:
-        gateway.run(settings)
+        workers.run(settings)
     except Exception as error:
         cause: BaseException = error
         while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:  # a nursery's wrapping

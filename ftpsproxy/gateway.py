@@ -5,7 +5,6 @@ import gc
 import signal
 import ssl
 import time
-from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -17,6 +16,7 @@ from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.dataends import Learned
 from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
+from ftpsproxy.seats import OwnSeats, Seats
 from ftpsproxy.session import Service, Session, patience
 from ftpsproxy.tls import build_context
 
@@ -34,9 +34,10 @@ class Bound:
     port: int
 
 
-def _listen(listener: Listener) -> Socket:
+def listen(listener: Listener, *, share_port: bool = False) -> Socket:
+    """The listening socket of a listener. Raises ListenError."""
     try:
-        return net.listen(listener.host, listener.port)
+        return net.listen(listener.host, listener.port, share_port=share_port)
     except OSError as error:
         hint = ""
         if error.errno == errno.EACCES:
@@ -51,27 +52,28 @@ def _listen(listener: Listener) -> Socket:
 class Gateway:
     """All listeners and sessions of one process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, seats: Seats, *, share_port: bool = False) -> None:
         self._settings = settings
+        self._seats = seats
+        self._share_port = share_port
         self._sessions: set[Session] = set()
-        self._per_client: Counter[str] = Counter()
         self._draining = False
         self._empty = trio.Event()
 
-    async def serve(self, stop: trio.Event, task_status: trio.TaskStatus[tuple[Bound, ...]]) -> None:
+    async def serve(
+        self, stop: trio.Event, *, task_status: trio.TaskStatus[tuple[Bound, ...]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Serve until `stop` is set, then drain. Raises ListenError and tls.TlsConfigError before it is ready."""
         settings = self._settings
-        started = time.monotonic()
         contexts = {name: build_context(upstream) for name, upstream in settings.upstreams.items()}
         sockets: list[Socket] = []
         try:
             for listener in settings.listeners:
-                sockets.append(_listen(listener))
+                sockets.append(listen(listener, share_port=self._share_port))
             async with trio.open_nursery() as doors:
                 async with trio.open_nursery() as sessions:
                     async with trio.open_nursery() as accepting:
                         bound = self._open(sockets, contexts, DataListeners(doors), sessions, accepting)
-                        log.gateway_ready(listeners=[self._shown(one) for one in bound])
                         task_status.started(bound)
                         await stop.wait()
                         accepting.cancel_scope.cancel()
@@ -83,7 +85,6 @@ class Gateway:
         finally:
             for sock in sockets:
                 sock.close()
-        log.gateway_stopped(seconds=round(time.monotonic() - started, 3))
 
     def _open(
         self,
@@ -115,14 +116,6 @@ class Gateway:
             accepting.start_soon(self._accept, sock, service, sessions)
         return tuple(bound)
 
-    def _shown(self, bound: Bound) -> str:
-        listener = next(one for one in self._settings.listeners if one.name == bound.name)
-        upstream = self._settings.upstreams[listener.upstream]
-        host = f"[{bound.host}]" if ":" in bound.host else bound.host
-        far = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
-        scheme = "ftps" if upstream.implicit else "ftpes"
-        return f"{bound.name} {host}:{bound.port} -> {scheme}://{far}:{upstream.port}"
-
     async def _drain(self) -> None:
         seconds = self._settings.timeouts.drain
         if not self._sessions:
@@ -153,18 +146,13 @@ class Gateway:
                 await trio.lowlevel.checkpoint()
                 continue
             nursery.start_soon(self._session, service, sock, client)
-            self._per_client[client] += 1
 
     def _refusal(self, client: str, service: Service) -> str | None:
-        limits = self._settings.limits
+        """Why this client gets no session; None when it does, and has its seat."""
         address = ip_address(client)
         if not any(address.version == network.version and address in network for network in service.listener.clients):
             return "address not allowed"
-        if self._per_client.total() >= limits.sessions:
-            return "too many sessions"
-        if self._per_client[client] >= limits.sessions_per_client:
-            return "too many sessions from your address"
-        return None
+        return self._seats.take(client)
 
     async def _session(self, service: Service, sock: Socket, client: str) -> None:
         session = Session(service, sock, client)
@@ -175,9 +163,7 @@ class Gateway:
             log.session_crashed(error=error)
         finally:
             self._sessions.discard(session)
-            self._per_client[client] -= 1
-            if not self._per_client[client]:
-                del self._per_client[client]
+            self._seats.leave(client)
             if not self._sessions and self._draining:
                 self._empty.set()
 
@@ -192,6 +178,19 @@ def _turn_away(sock: Socket, reason: str) -> None:
     sock.close()
 
 
+def shown(settings: Settings, bound: tuple[Bound, ...]) -> list[str]:
+    """The listeners in service, for the log: `NAME ADDR:PORT -> URL`."""
+    upstreams = {listener.name: settings.upstreams[listener.upstream] for listener in settings.listeners}
+    found = []
+    for one in bound:
+        upstream = upstreams[one.name]
+        host = f"[{one.host}]" if ":" in one.host else one.host
+        far = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
+        scheme = "ftps" if upstream.implicit else "ftpes"
+        found.append(f"{one.name} {host}:{one.port} -> {scheme}://{far}:{upstream.port}")
+    return found
+
+
 async def serve(
     settings: Settings,
     *,
@@ -199,15 +198,25 @@ async def serve(
     task_status: trio.TaskStatus[tuple[Bound, ...]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve `settings` until `stop` is set; all sessions have ended then. Raises ListenError, tls.TlsConfigError."""
-    await Gateway(settings).serve(stop if stop is not None else trio.Event(), task_status)
+    started = time.monotonic()
+    gateway = Gateway(settings, OwnSeats(settings.limits))
+    async with trio.open_nursery() as nursery:
+        bound = await nursery.start(gateway.serve, stop if stop is not None else trio.Event())
+        log.gateway_ready(listeners=shown(settings, bound))
+        task_status.started(bound)
+    log.gateway_stopped(seconds=round(time.monotonic() - started, 3))
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, which drain; a second one ends at once. Raises as `serve` does."""
-    # What start-up made lives as long as the process: not worth a look at each collection.
+    settle()
+    trio.run(_run, settings)
+
+
+def settle() -> None:
+    """What start-up made lives as long as the process: not worth a look at each collection."""
     gc.collect()
     gc.freeze()
-    trio.run(_run, settings)
 
 
 async def _run(settings: Settings) -> None:

@@ -215,9 +215,14 @@ def _redact(text: str) -> str:
 # --- the gateway ------------------------------------------------------------------------------------------------------
 
 
-def gateway_ready(*, listeners: list[str]) -> None:
-    """All addresses are bound."""
-    _log.info("gateway.ready", listeners=listeners)
+def gateway_ready(*, listeners: list[str], workers: int | None = None) -> None:
+    """All listeners are bound: `NAME ADDR:PORT -> URL` each; with how many processes, when there are several."""
+    _log.info("gateway.ready", listeners=listeners, workers=workers)
+
+
+def gateway_worker_lost(*, worker: int, pid: int, status: int) -> None:
+    """A worker process ended unasked, its sessions with it; another takes its place. `status`: as of waitpid."""
+    _log.error("gateway.worker_lost", worker=worker, pid=pid, status=status)
 
 
 def gateway_draining(*, sessions: int, seconds: float) -> None:

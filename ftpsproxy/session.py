@@ -124,10 +124,12 @@ class Session:
                 self._nursery = nursery
                 await self._serve()
                 nursery.cancel_scope.cancel()
-        except BaseException:
+        except BaseException as error:
             if not self._over:
-                self._control.send(replies.own(421, "The gateway made a mistake and ends this session.").encode())
-                self._why = "crashed"
+                ours = isinstance(error, Exception)
+                text = "The gateway made a mistake and ends this session." if ours else "The gateway stops at once."
+                self._control.send(replies.own(421, text).encode())
+                self._why = "crashed" if ours else "stopped at once"
             raise
         finally:
             if self._data is not None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ftpsproxy import config
-from ftpsproxy.config import ConfigError, Limits, Listener, Log, Settings, Timeouts, Upstream
+from ftpsproxy.config import ConfigError, Limits, Listener, Log, Process, Settings, Timeouts, Upstream
 from ftpsproxy.config.parse import TABLES
 
 SAMPLE = Path(__file__).parents[1] / "config" / "ftpsproxy.toml"
@@ -49,8 +49,9 @@ def test_sample_documents_every_key() -> None:
         Log: written["log"],
         Limits: written["limits"],
         Timeouts: written["timeouts"],
+        Process: written["process"],
     }
-    assert written.keys() == {"listener", "upstream", "log", "limits", "timeouts"}
+    assert written.keys() == {"listener", "upstream", "log", "limits", "timeouts", "process"}
     for cls, parsers in TABLES.items():
         assert tables[cls].keys() - {"name"} == parsers.keys(), cls.__name__
 
@@ -61,7 +62,7 @@ def test_sample_shows_the_defaults(write: Any) -> None:
     assert opened == plain
     assert plain.upstreams["archive"] == Upstream(name="archive", host="ftp.example.com")
     assert plain.listeners == (Listener(name="scanners", host="127.0.0.1", port=2121, upstream="archive"),)
-    assert (plain.log, plain.limits, plain.timeouts) == (Log(), Limits(), Timeouts())
+    assert (plain.log, plain.limits, plain.timeouts, plain.process) == (Log(), Limits(), Timeouts(), Process())
 
 
 def test_sample_leaves_open_only_what_has_no_default() -> None:

@@ -74,6 +74,7 @@ def closed() -> None:
 
 EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     "gateway.ready": ("info", lambda: log.gateway_ready(listeners=["a 127.0.0.1:21", "b [::1]:21"])),
+    "gateway.worker_lost": ("error", lambda: log.gateway_worker_lost(worker=1, pid=99, status=-9)),
     "gateway.draining": ("info", lambda: log.gateway_draining(sessions=2, seconds=30.0)),
     "gateway.stopped": ("info", lambda: log.gateway_stopped(seconds=9.0)),
     "session.opened": ("info", log.session_opened),

@@ -16,7 +16,7 @@ from ftpsproxy.config.sources import (
     read_flags,
     read_secrets,
 )
-from ftpsproxy.config.values import Limits, Listener, Log, Settings, Timeouts, Upstream
+from ftpsproxy.config.values import Limits, Listener, Log, Process, Settings, Timeouts, Upstream
 
 DEFAULT_LISTEN = "127.0.0.1:2121"
 
@@ -24,7 +24,7 @@ DEFAULT_LISTEN = "127.0.0.1:2121"
 def load(path: Path | None, *, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
     """Settings from the file (`path`, else $FTPSPROXY_CONFIG, else none), the folder of secrets
     ($FTPSPROXY_SECRETS_DIR), the environment and the flags (`listen`, `upstream`, `ca_file`, `log_format`,
-    `log_level`); later ones beat earlier ones. Raises ConfigError, one line."""
+    `log_level`, `workers`); later ones beat earlier ones. Raises ConfigError, one line."""
     written = Written()
     if path is None and environ.get(f"{PREFIX}CONFIG"):
         path = Path(environ[f"{PREFIX}CONFIG"])
@@ -38,13 +38,25 @@ def load(path: Path | None, *, flags: Mapping[str, str | None], environ: Mapping
     upstreams = {name: _upstream(written, name, table) for name, table in written.named["upstream"].items()}
     listeners = tuple(_listener(written, name, table) for name, table in written.named["listener"].items())
     _check_addresses(written, listeners)
+    process = Process(**_values("process", written.plain["process"]))
+    _check_ports(process, listeners, upstreams)
     return Settings(
         listeners=listeners,
         upstreams=upstreams,
         log=Log(**_values("log", written.plain["log"])),
         limits=Limits(**_values("limits", written.plain["limits"])),
         timeouts=Timeouts(**_values("timeouts", written.plain["timeouts"])),
+        process=process,
     )
+
+
+def _check_ports(process: Process, listeners: tuple[Listener, ...], upstreams: Mapping[str, Upstream]) -> None:
+    """Each worker needs ports of its own."""
+    ranges = [(f"listener {one.name}: passive_ports", one.passive_ports) for one in listeners]
+    ranges += [(f"upstream {one.name}: active_ports", one.active_ports) for one in upstreams.values()]
+    for place, ports in ranges:
+        if ports is not None and (count := ports[1] - ports[0] + 1) < process.workers:
+            raise ConfigError(f"{place}: {count} ports for {process.workers} workers; give at least one to each")
 
 
 def _spread_simple(written: Written) -> None:
@@ -68,6 +80,8 @@ def _spread_simple(written: Written) -> None:
     for simple, key in (("log_format", "format"), ("log_level", "level")):
         if simple in written.simple:
             written.plain["log"][key] = written.simple[simple]
+    if "workers" in written.simple:
+        written.plain["process"]["workers"] = written.simple["workers"]
     if not written.named["upstream"]:
         raise ConfigError(
             f"{written.origin}no upstream; say --upstream ftpes://HOST, set {PREFIX}UPSTREAM "

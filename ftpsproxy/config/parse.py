@@ -6,12 +6,13 @@ import binascii
 import difflib
 import ipaddress
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftpsproxy.config.values import Limits, Listener, Log, Network, PortRange, Timeouts, Upstream
+from ftpsproxy.config.values import Limits, Listener, Log, Network, PortRange, Process, Timeouts, Upstream
 
 Parser = Callable[[object], Any]
 
@@ -108,6 +109,13 @@ def seconds(low: float, high: float) -> Parser:
         return float(value)
 
     return parse
+
+
+def workers(value: object) -> int:
+    """A number of processes, or auto: as many as this one may use cores."""
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return len(os.sched_getaffinity(0))
+    return whole(1, 256)(value)  # type: ignore[no-any-return] # a Parser gives what it parses
 
 
 def _items(value: object) -> list[object]:
@@ -296,11 +304,13 @@ TIMEOUTS: Mapping[str, Parser] = {
     "linger": seconds(0.1, 600),
     "keepalive": seconds(1, 7200),
 }
+PROCESS: Mapping[str, Parser] = {"workers": workers}
 TABLES: Mapping[type, Mapping[str, Parser]] = {
     Listener: LISTENER,
     Upstream: UPSTREAM,
     Log: LOG,
     Limits: LIMITS,
     Timeouts: TIMEOUTS,
+    Process: PROCESS,
 }
 """Every key an operator may write, and how it is read. One row per setting."""

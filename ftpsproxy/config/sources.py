@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftpsproxy.config.parse import TABLES, ConfigError, Text, nearest
-from ftpsproxy.config.values import Limits, Listener, Log, Timeouts, Upstream
+from ftpsproxy.config.values import Limits, Listener, Log, Process, Timeouts, Upstream
 
 PREFIX = "FTPSPROXY_"
 SECTIONS: Mapping[str, type] = {
@@ -17,10 +17,11 @@ SECTIONS: Mapping[str, type] = {
     "log": Log,
     "limits": Limits,
     "timeouts": Timeouts,
+    "process": Process,
 }
 NAMED = ("listener", "upstream")
 """Sections that hold several tables, each with a name."""
-SIMPLE = ("listen", "upstream", "ca_file", "log_format", "log_level")
+SIMPLE = ("listen", "upstream", "ca_file", "log_format", "log_level", "workers")
 """Short forms, as flags and as FTPSPROXY_LISTEN and so on."""
 CONTROL = ("config", "secrets_dir")
 

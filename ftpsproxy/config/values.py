@@ -127,6 +127,13 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Process:
+    """How the gateway itself runs."""
+
+    workers: int = 1  # one keeps a core busy; more than the cores there are only cost memory
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of it. Every `Listener.upstream` is a key of `upstreams`."""
 
@@ -135,6 +142,7 @@ class Settings:
     log: Log = field(default_factory=Log)
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    process: Process = field(default_factory=Process)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "upstreams", MappingProxyType(dict(self.upstreams)))

@@ -141,6 +141,7 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
                     raise RelayError(426, "the server's data ended in the middle of a TLS record")
                 if pace.close_notify == "require":
                     raise RelayError(426, "the server's data ended without close_notify, so it may be cut")
+                _answer_close_notify(server, tls)  # a server that lingers in its close waits for ours
                 return
             records.feed(raw_view[:got])
             tls.incoming.write(raw_view[:got])

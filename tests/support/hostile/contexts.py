@@ -40,5 +40,5 @@ def build(certificate: Path, key: Path, quirks: Quirks, seen: SeenSession | Seen
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         return None
 
-    context.sni_callback = note_name  # type: ignore[assignment]
+    context.sni_callback = note_name
     return context

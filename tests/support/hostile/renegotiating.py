@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,7 +49,7 @@ class Renegotiating:
             if start >= self._at and not self._asked:
                 self._ask()
                 self._pump(self._tls.do_handshake)
-            self._pump(lambda part=body[start : start + _CHUNK]: self._tls.sendall(part))
+            self._pump(partial(self._tls.sendall, body[start : start + _CHUNK]))
         self._tls.shutdown()
         self._flush()
         self._sock.shutdown(socket.SHUT_WR)

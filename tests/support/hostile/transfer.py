@@ -152,9 +152,9 @@ class Transfer:
                 channel.reset()
                 self._here()
         elif fault is Fault.CORRUPT:
-            raw = bytearray(channel.encrypt(record))
-            raw[len(raw) // 2] ^= 0x01
-            channel.write_raw(bytes(raw))
+            spoilt = bytearray(channel.encrypt(record))
+            spoilt[len(spoilt) // 2] ^= 0x01
+            channel.write_raw(bytes(spoilt))
             channel.write(rest[_CHUNK:])
             channel.close_notify()
             channel.fin()

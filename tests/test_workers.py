@@ -1,0 +1,156 @@
+"""Several processes behind one port: what they share, what they do not, and what becomes of a lost one."""
+
+import contextlib
+import ftplib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ftpsproxy.config import Limits, Listener, Process, Settings, Upstream
+from ftpsproxy.seats import OwnSeats, Seats, SharedSeats
+from ftpsproxy.workers import share
+from tests.support.certificates import Certificates
+from tests.support.gateway import Gateway, start_gateway
+from tests.support.servers import Server, pyftpdlib
+
+PATIENCE = 30.0
+
+
+def settings(workers: int, ports: tuple[int, int] | None) -> Settings:
+    """One listener with this range of passive ports."""
+    return Settings(
+        (Listener("a", "127.0.0.1", 2121, "u", passive_ports=ports),),
+        {"u": Upstream("u", "localhost", active_ports=ports)},
+        process=Process(workers),
+    )
+
+
+@pytest.mark.parametrize(
+    ("workers", "ports"), [(2, (50000, 50001)), (3, (50000, 50009)), (4, (1024, 65535)), (2, None)]
+)
+def test_ports_are_divided_without_gap_or_overlap(workers: int, ports: tuple[int, int] | None) -> None:
+    parts = [share(settings(workers, ports), worker).listeners[0].passive_ports for worker in range(workers)]
+    if ports is None:
+        assert parts == [None] * workers
+        return
+    found = [port for part in parts if part is not None for port in range(part[0], part[1] + 1)]
+    assert found == list(range(ports[0], ports[1] + 1))
+    assert all(part is not None and part[0] <= part[1] for part in parts)
+
+
+@pytest.mark.parametrize("make", [OwnSeats, lambda limits: SharedSeats(limits, 3)], ids=["own", "shared"])
+def test_seats_end_and_come_back(make: Callable[[Limits], Seats]) -> None:
+    seats = make(Limits(sessions=3, sessions_per_client=2))
+    assert [seats.take("10.0.0.1"), seats.take("10.0.0.1")] == [None, None]
+    assert seats.take("10.0.0.1") == "too many sessions from your address"
+    assert seats.take("10.0.0.2") is None
+    assert seats.take("10.0.0.3") == "too many sessions"
+    seats.leave("10.0.0.1")
+    assert seats.take("10.0.0.3") is None
+
+
+def test_a_lost_workers_seats_are_free() -> None:
+    seats = SharedSeats(Limits(sessions=2), 2)
+    seats.serve(1)
+    assert [seats.take("a"), seats.take("b"), seats.take("c")] == [None, None, "too many sessions"]
+    seats.clear(1)
+    assert seats.take("c") is None
+
+
+@pytest.fixture(scope="module")
+def server(certificates: Certificates) -> Iterator[Server]:
+    """An FTPS server for all tests here."""
+    with pyftpdlib(certificates) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def two_workers(server: Server, certificates: Certificates, sessions: int = 100) -> Iterator[Gateway]:
+    """A gateway of two processes."""
+    with start_gateway(
+        server.url, certificates.ca_file, env={"FTPSPROXY_WORKERS": "2"}, limits={"sessions_per_client": sessions}
+    ) as gateway:
+        yield gateway
+
+
+def children(pid: int) -> set[int]:
+    """The processes below this one."""
+    return {int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def login(gateway: Gateway) -> ftplib.FTP:
+    """A session."""
+    end = gateway.endpoint
+    ftp = ftplib.FTP(timeout=PATIENCE)
+    try:
+        ftp.connect(end.host, end.port)
+        ftp.login(end.user, end.password)
+    except BaseException:
+        ftp.close()
+        raise
+    return ftp
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    """Until it is so."""
+    until = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_both_serve_and_a_lost_one_is_replaced(server: Server, certificates: Certificates) -> None:
+    with two_workers(server, certificates) as gateway:
+        workers = children(gateway.pid)
+        assert len(workers) == 2
+        sessions = [login(gateway) for _ in range(16)]
+        os.kill(min(workers), signal.SIGKILL)
+        event = gateway.wait_for_event("gateway.worker_lost", PATIENCE)
+        assert (event["pid"], event["status"]) == (min(workers), -signal.SIGKILL)
+        alive = 0
+        for ftp in sessions:
+            with contextlib.suppress(EOFError, ConnectionError):
+                ftp.voidcmd("NOOP")
+                alive += 1
+            ftp.close()
+        assert 0 < alive < 16, "each worker had some of them"
+        wait_for(lambda: len(children(gateway.pid)) == 2)
+        for _ in range(8):
+            with login(gateway) as ftp:
+                data: list[bytes] = []
+                ftp.retrbinary("LIST", data.append)
+
+
+def test_limits_hold_for_all_workers_together(server: Server, certificates: Certificates) -> None:
+    with two_workers(server, certificates, sessions=6) as gateway:
+        sessions = [login(gateway) for _ in range(6)]
+        with pytest.raises(ftplib.error_temp, match=r"421 .*too many sessions from your address"):
+            login(gateway)
+        sessions.pop().quit()
+
+        def one_more() -> bool:
+            with contextlib.suppress(ftplib.error_temp, EOFError, ConnectionError):
+                sessions.append(login(gateway))
+                return True
+            return False
+
+        wait_for(one_more)
+        for ftp in sessions:
+            ftp.quit()
+
+
+def test_a_signal_to_all_of_them_drains(server: Server, certificates: Certificates) -> None:
+    """systemd and a terminal send it to every process of the group."""
+    with two_workers(server, certificates) as gateway:
+        sessions = [login(gateway) for _ in range(6)]
+        for pid in [*children(gateway.pid), gateway.pid]:
+            os.kill(pid, signal.SIGTERM)
+        assert gateway.wait(PATIENCE) == 0
+        assert all(ftp.getline().startswith("421 ") for ftp in sessions)
+        for ftp in sessions:
+            ftp.close()
+        assert len(gateway.events("gateway.stopped")) == 1
