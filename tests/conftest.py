@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
 
 from tests.support.certificates import Certificates
+
+# A background job of a shell ignores Ctrl-C, and its children inherit that; here they are tested with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # HYPOTHESIS_PROFILE=nightly walks more than 100,000 steps through the protocol.
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
