@@ -185,10 +185,13 @@ class ServerControl:
             tls.incoming.write(data)
             said = False
             try:
-                while clear := tls.engine.read(_CHUNK):
+                # Asking once more than there is would cost an exception for each reply.
+                while tls.incoming.pending or not said or tls.engine.pending():
+                    clear = tls.engine.read(_CHUNK)
+                    if not clear:
+                        return said
                     said = True
                     self.replies.feed(clear)
-                return said
             except ssl.SSLWantReadError:
                 if tls.outgoing.pending:
                     self._writer.send(tls.outgoing.read())

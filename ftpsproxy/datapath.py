@@ -120,22 +120,31 @@ class DataPath:
     def connect_to_server(self, order: ConnectToServer) -> None:
         """Connect to the server's passive port; feeds ServerDataReady or DataFailed."""
         self._ends.server_mode = order.mode
-        self._connecting = trio.CancelScope()
-        self._nursery.start_soon(self._connect, order.port, self._connecting)
-
-    async def _connect(self, port: int, scope: trio.CancelScope) -> None:
         route = self._route
-        event: Event = DataFailed(f"no answer from {route.server_peer} port {port}")
+        address = (route.server_peer, order.port)
+        try:
+            sock = net.start_connecting(net.family_of(route.server_peer), address, route.server_local)
+        except OSError as error:
+            self._feed(_not_connected(address, error))
+            return
+        if net.is_connected(sock):
+            # At once, as on loopback: no task, no wait.
+            self._ends.server = sock
+            self._feed(ServerDataReady())
+            return
+        self._connecting = trio.CancelScope()
+        self._nursery.start_soon(self._connect, sock, address, self._connecting)
+
+    async def _connect(self, sock: Socket, address: tuple[str, int], scope: trio.CancelScope) -> None:
+        event: Event = DataFailed(f"no answer from {address[0]} port {address[1]}")
         with scope:
             with trio.move_on_after(self._timeouts.connect):
                 try:
-                    family = net.family_of(route.server_peer)
-                    sock = await net.connect_to(family, (route.server_peer, port), route.server_local)
+                    await net.finish_connecting(sock)
                     self._ends.server = sock
                     event = ServerDataReady()
                 except OSError as error:
-                    why = (error.strerror or str(error)).lower()
-                    event = DataFailed(f"{route.server_peer} port {port}: {why}")
+                    event = _not_connected(address, error)
             self._connecting = None
             self._feed(event)
 
@@ -224,3 +233,7 @@ class DataPath:
         self.drop()
         if self._transfer is not None:
             self.end(EndData(self._transfer.order.number, False, 0, "torn", "the session ended"))
+
+
+def _not_connected(address: tuple[str, int], error: OSError) -> DataFailed:
+    return DataFailed(f"{address[0]} port {address[1]}: {(error.strerror or str(error)).lower()}")

@@ -20,6 +20,7 @@ SHUT_RDWR = socket.SHUT_RDWR
 SOL_SOCKET = socket.SOL_SOCKET
 SO_OOBINLINE = socket.SO_OOBINLINE
 
+_TCP_ESTABLISHED = 1
 _TCP_CLOSE_WAIT = 8
 _TCP_CLOSE = 7
 # struct tcp_info of Linux: one byte of state first; tcpi_bytes_acked, 64 bits, at 120 (since Linux 4.1).
@@ -106,6 +107,14 @@ def start_connecting(family: int, sockaddr: tuple[object, ...], source: str | No
         sock.close()
         raise
     return sock
+
+
+def is_connected(sock: Socket) -> bool:
+    """Whether a connection that was started is up."""
+    try:
+        return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_ESTABLISHED
+    except OSError:
+        return False
 
 
 async def finish_connecting(sock: Socket) -> None:
