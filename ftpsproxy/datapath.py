@@ -115,6 +115,7 @@ class DataPath:
     def connect_to_client(self, order: ConnectToClient) -> None:
         """Remember where the client listens."""
         self._ends.client = order.endpoint
+        self._ends.client_source = self._route.client_local
         self._ends.client_mode = "active"
 
     def connect_to_server(self, order: ConnectToServer) -> None:
@@ -180,6 +181,10 @@ class DataPath:
             digest=self._listener.digest == "sha256",
         )
         self._nursery.start_soon(self._transfer.run)
+
+    def not_resumed(self) -> None:
+        """The server did not find its TLS session resumed: the control connection's own is offered next (z/OS)."""
+        self._resumption.start_again()
 
     def upload_whole(self) -> bool:
         """Whether the upload under way, or about to begin, has been ended properly by the client."""

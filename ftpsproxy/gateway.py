@@ -155,14 +155,17 @@ class Gateway:
         return self._seats.take(client)
 
     async def _session(self, service: Service, sock: Socket, client: str) -> None:
-        session = Session(service, sock, client)
-        self._sessions.add(session)
+        session = None
         try:
+            session = Session(service, sock, client)
+            self._sessions.add(session)
             await session.run()
         except Exception as error:
             log.session_crashed(error=error)
         finally:
-            self._sessions.discard(session)
+            if session is not None:
+                self._sessions.discard(session)
+            sock.close()
             self._seats.leave(client)
             if not self._sessions and self._draining:
                 self._empty.set()

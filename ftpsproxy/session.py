@@ -30,6 +30,7 @@ from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain
 _WARN_DAYS = 14
 # A client whose next line waits is not read from; whether it is still there is looked at this often.
 _LOOK_SECONDS = 1.0
+_LINES_A_TURN = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +297,7 @@ class Session:
 
     async def _hear_client(self) -> None:
         control, protocol = self._control, self._protocol
+        lines = 0
         while not self._over:
             if not protocol.hears_client:
                 if not await self._client_waits():
@@ -309,6 +311,8 @@ class Session:
                 continue
             if line is not None:
                 self._hear_line(line)
+                if (lines := lines + 1) % _LINES_A_TURN == 0:
+                    await trio.lowlevel.checkpoint()  # a flood of what is answered here must not starve the others
                 continue
             try:
                 if await control.receive():
@@ -405,7 +409,7 @@ class Session:
             messages.NoteAddress: lambda order: log.upstream_address_ignored(
                 reply_host=order.host, peer=self._server_peer
             ),
-            messages.NoteReuse: lambda order: log.upstream_session_reuse_refused(reply=order.reply),
+            messages.NoteReuse: self._note_reuse,
             messages.NoteLimit: lambda order: log.session_limit(limit=order.limit, detail=order.detail),
             messages.NoteForeign: lambda order: log.session_foreign(protocol=order.protocol),
         }
@@ -422,6 +426,10 @@ class Session:
     def _tell_status(self, order: messages.TellStatus) -> None:
         moved = self._data.moved if self._data is not None else 0
         self._control.send(replies.own(211, f"Transfer {order.number} under way, {moved} bytes so far.").encode())
+
+    def _note_reuse(self, order: messages.NoteReuse) -> None:
+        log.upstream_session_reuse_refused(reply=order.reply)
+        self._path.not_resumed()
 
     def _want_tls(self, order: messages.StartTls) -> None:
         self._tls_wanted = True

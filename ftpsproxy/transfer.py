@@ -29,10 +29,14 @@ _HURRY_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Ends:
-    """The prepared ends of a transfer, and by which command each side came to it (for the log)."""
+    """The prepared ends of a transfer, and by which command each side came to it (for the log).
+
+    A connection to the client comes from `client_source`, the address the client knows.
+    """
 
     client: Expectation | Endpoint | None = None
     server: Expectation | Socket | None = None
+    client_source: str | None = None
     client_mode: str = ""
     server_mode: str = ""
 
@@ -147,7 +151,8 @@ class DataTransfer:
                         end.cancel()
                 elif end is not None:
                     # Known before it is up: its far side may end it, and leave, before we have had our turn.
-                    client = net.start_connecting(net.family_of(end.host), (end.host, end.port))
+                    family = net.family_of(end.host)
+                    client = net.start_connecting(family, (end.host, end.port), self.ends.client_source)
                     self._take_client(client)
                     await net.finish_connecting(client)
         except trio.TooSlowError:

@@ -60,12 +60,9 @@ class Login:
             self._user = command.shown
         if reply.code in (230, 232):
             return self._succeeded(command, reply)
-        if not reply.refused:
-            if command.verb == b"USER":
-                self.done = False
+        if not reply.refused or command.verb == b"ACCT":
             return [TellClient(reply)]
-        if not self.done:
-            self._failed += 1
+        self._failed += 1
         return [NoteLogin(self._user, False, reply.code), TellClient(reply)]
 
     def _succeeded(self, command: Command, reply: Reply) -> list[Order]:

@@ -3,6 +3,7 @@
 import pytest
 
 from ftpsproxy.ftp import messages
+from ftpsproxy.ftp.messages import Waiting
 from ftpsproxy.ftp.protocol import Policy
 from tests.ftp.play import CLIENT, SERVER, Play
 
@@ -139,6 +140,21 @@ def test_too_many_refused_logins_end_the_session() -> None:
         orders = play.server("530 no")
         assert orders[:2] == ["login bob failed", "C 530 no"]
         assert ("hang up" in orders) is last
+
+
+def test_a_session_that_logs_in_anew_is_no_stranger() -> None:
+    """Its login clock, from the session's start, has long run out."""
+    play = Play().logged_in()
+    play.client("USER eve")
+    assert play.server("331 password") == ["C 331 password"]
+    assert play.protocol.waiting is Waiting.CLIENT
+
+
+def test_refused_logins_count_behind_a_good_one_too() -> None:
+    play = Play(Policy(client=CLIENT, login_attempts=2)).logged_in()
+    for last in (False, True):
+        play.client("PASS wrong")
+        assert ("hang up" in play.server("530 no")) is last
 
 
 @pytest.mark.parametrize("line", ["GET / HTTP/1.1", "POST / HTTP/1.1", "Host: example.com"])

@@ -1,0 +1,130 @@
+"""Passive ports shared by client address, and which of two connections ended first."""
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import trio
+import trio.testing
+
+from ftpsproxy import net
+from ftpsproxy.listeners import DataListeners, Expectation, NoPort
+
+LOCAL = "127.0.0.1"
+
+
+@contextlib.asynccontextmanager
+async def data_listeners() -> AsyncIterator[DataListeners]:
+    """For one test."""
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            yield DataListeners(nursery)
+            nursery.cancel_scope.cancel()
+
+
+def call(port: int, source: str = LOCAL) -> socket.socket:
+    """A connection to a port, from another address of loopback."""
+    return socket.create_connection((LOCAL, port), timeout=20, source_address=(source, 0))
+
+
+def free_range(count: int) -> tuple[int, int]:
+    """So many free ports in a row, below the ephemeral ones."""
+    for low in range(21000, 31000, count):
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(low, low + count):
+                    stack.enter_context(socket.create_server((LOCAL, port)))
+            except OSError:
+                continue
+            return low, low + count - 1
+    raise AssertionError("no free ports")
+
+
+async def take(expectation: Expectation) -> str:
+    """Who has come."""
+    with await expectation.wait() as sock:
+        return net.plain_address(sock.getpeername())
+
+
+async def test_four_ports_serve_any_number_of_clients() -> None:
+    ports = free_range(4)
+    async with data_listeners() as listeners:
+        clients = [f"127.0.1.{number}" for number in range(1, 31)]
+        expected = [listeners.expect(LOCAL, ports, client) for client in clients for _ in range(4)]
+        assert {one.port for one in expected} == set(range(ports[0], ports[1] + 1))
+        for one in reversed(expected):
+            with call(one.port, one.host):
+                assert await take(one) == one.host
+
+
+async def test_one_client_has_as_many_transfers_as_there_are_ports() -> None:
+    ports = free_range(2)
+    async with data_listeners() as listeners:
+        first = listeners.expect(LOCAL, ports, LOCAL)
+        listeners.expect(LOCAL, ports, LOCAL)
+        with pytest.raises(NoPort, match=f"all ports {ports[0]} to {ports[1]} are in use"):
+            listeners.expect(LOCAL, ports, LOCAL)
+        first.cancel()
+        assert listeners.expect(LOCAL, ports, LOCAL).port == first.port
+
+
+async def test_who_is_not_expected_is_reset_and_takes_no_place() -> None:
+    async with data_listeners() as listeners:
+        expectation = listeners.expect(LOCAL, None, "127.0.1.1")
+        with call(expectation.port, "127.0.1.2") as thief, pytest.raises(ConnectionResetError):
+            await trio.to_thread.run_sync(thief.recv, 1)
+        with call(expectation.port, "127.0.1.1"):
+            assert await take(expectation) == "127.0.1.1"
+        with call(expectation.port, "127.0.1.1") as second, pytest.raises(ConnectionResetError):
+            await trio.to_thread.run_sync(second.recv, 1)
+
+
+async def test_a_connection_nobody_takes_is_reset() -> None:
+    async with data_listeners() as listeners:
+        expectation = listeners.expect(LOCAL, None, LOCAL)
+        with call(expectation.port) as early:
+            while expectation.sock is None:
+                await trio.lowlevel.checkpoint()
+            expectation.cancel()
+            with pytest.raises(ConnectionResetError):
+                await trio.to_thread.run_sync(early.recv, 1)
+
+
+async def test_a_port_of_its_own_closes_behind_its_connection() -> None:
+    async with data_listeners() as listeners:
+        expectation = listeners.expect_once(LOCAL, None, LOCAL)
+        with call(expectation.port):
+            await take(expectation)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with pytest.raises(ConnectionRefusedError):
+            call(expectation.port)
+
+
+@pytest.fixture
+def pairs() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
+    """Two connections: near end, far end."""
+    with contextlib.ExitStack() as stack, socket.create_server((LOCAL, 0)) as listener:
+        found = []
+        for _ in range(2):
+            far = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=20))
+            near = stack.enter_context(listener.accept()[0])
+            found.append((near, far))
+        yield found
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("reset", [False, True])
+def test_who_ended_first(pairs: list[tuple[socket.socket, socket.socket]], first: int, reset: bool) -> None:
+    order = net.EndOrder(pairs[0][0], pairs[1][0])
+    with contextlib.closing(order):
+        pairs[0][1].sendall(b"data does not count")
+        pairs[1][1].sendall(b"data does not count")
+        assert not order.was_first(pairs[0][0])
+        for index in (first, 1 - first):
+            if reset:
+                net.reset(pairs[index][1])
+            else:
+                pairs[index][1].shutdown(socket.SHUT_WR)
+        assert order.was_first(pairs[first][0])
+        assert not order.was_first(pairs[1 - first][0])
