@@ -107,7 +107,9 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
 
     try:
         while True:
-            filled, ended = _decrypt(tls, clear, clear_view)
+            filled, ended = _decrypt(tls, clear_view)
+            if tls.outgoing.pending:
+                await _flush(server, tls, pace, look_at_client)  # a new handshake (TLS 1.2), new keys (1.3)
             if filled:
                 data = clear_view[:filled]
                 flow.count(data)
@@ -151,19 +153,20 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
         _give(raw, clear)
 
 
-def _decrypt(tls: Tls, clear: bytearray, view: memoryview) -> tuple[int, bool]:
-    """Cleartext that is there, gathered into `clear` → how much, and whether the server has said its end."""
-    filled = 0
-    read = tls.engine.read
+def _decrypt(tls: Tls, view: memoryview) -> tuple[int, bool]:
+    """Cleartext that is there, gathered into `view` → how much, and whether the server has said its end."""
+    filled, size = 0, len(view)
+    read, pending, incoming = tls.engine.read, tls.engine.pending, tls.incoming
     try:
-        while filled < BUFFER:
-            # A record is 16 KiB at most, so several are gathered before one send.
-            got = read(BUFFER - filled, view[filled:])
+        # A record is 16 KiB at most, so several are gathered before one send. Reading on when there is nothing
+        # would cost an exception for each turn.
+        while filled < size and (incoming.pending or pending()):
+            got = read(size - filled, view[filled:])
             if not got:
                 return filled, True
             filled += got  # type: ignore[operator] # with a buffer, read returns a count
     except ssl.SSLWantReadError:
-        return filled, False
+        pass
     except ssl.SSLZeroReturnError:
         return filled, True
     except ssl.SSLError as error:
@@ -241,6 +244,7 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
 
 
 async def _flush(server: Socket, tls: Tls, pace: Pace, look: Look) -> int:
+    """Send what TLS itself has to say → how many bytes."""
     data = tls.outgoing.read()
     if data:
         await _send(server, data, pace.server_stall, "server", look)
