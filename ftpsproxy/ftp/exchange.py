@@ -1,17 +1,29 @@
 """One command under way at the server, with its transfer if it has one, and what its replies mean.
 
-Pure book-keeping: protocol.py decides what is sent.
+The joint rule lives here: the client hears a transfer's final reply only when the server has given it *and* the bytes
+have ended; 2xx only when both went well.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.commands import Command
-from ftpsproxy.ftp.messages import DataEnded, Transfer
+from ftpsproxy.ftp.messages import (
+    DataEnded,
+    DropData,
+    EndData,
+    NoteReuse,
+    Order,
+    Outcome,
+    TellClient,
+    TellServer,
+    Transfer,
+)
 from ftpsproxy.ftp.replies import Reply
 
 # An answer to the NOOP behind ABOR: 200 as RFC 959 has it, or from a server that does not know NOOP.
 _NOOP_ANSWERS = frozenset({200, 500, 502})
-_MOST_ABORT_REPLIES = 3
+_REUSE_WORDS = ("reuse", "resum")
 
 
 @dataclass(slots=True)
@@ -38,16 +50,91 @@ class Abort:
 
 @dataclass(slots=True)
 class Exchange:
-    """A client's command that the server has been given and has not finally answered."""
+    """A client's command that the server has been given; `over` once the client has its final reply.
+
+    `sent` is what the server was given for it; `client_gone` when nobody waits for the reply any more.
+    """
 
     command: Command
     sent: Command
     transfer: Transfer | None = None
     reply: Reply | None = None
     ended: DataEnded | None = None
-    abort: Abort | None = field(default=None)
+    abort: Abort | None = None
+    client_gone: bool = False
+    over: bool = False
 
-    @property
-    def moving(self) -> bool:
-        """Whether a transfer is under way in it."""
-        return self.transfer is not None
+    def verdict(self, transfer: Transfer, reply: Reply) -> list[Order]:
+        """The server's final reply to the transfer."""
+        ended = self.ended
+        if not reply.good:
+            why = ended.why if ended is not None and not ended.ok else f"the server said {reply.code}"
+            # 3xx ends no transfer (RFC 959); only 2xx makes a file whole.
+            told = reply if reply.refused else replies.own(451, f"The server answered {reply.code} {reply.text}")
+            return [*reuse_note(reply), *self._conclude(told, EndData(transfer.number, False, told.code, "torn", why))]
+        if self.reply is not None:
+            return []  # a second final reply; the first one counts
+        self.reply = reply
+        return self._settle(transfer, reply, ended) if ended is not None else []
+
+    def data_ended(self, event: DataEnded) -> list[Order]:
+        """The bytes of a transfer have ended, of this one or late news of another."""
+        transfer = self.transfer
+        if transfer is None or transfer.number != event.number:
+            return []
+        if self.ended is None or self.ended.ok:
+            self.ended = event  # bytes that ended well may yet be lost on the server's side
+        if self.abort is not None or self.reply is None:
+            return []
+        return self._settle(transfer, self.reply, self.ended)
+
+    def _settle(self, transfer: Transfer, reply: Reply, ended: DataEnded) -> list[Order]:
+        """The server has said 2xx, and the bytes have ended."""
+        if ended.ok:
+            why = "client_gone_before_226" if self.client_gone else ""
+            return self._conclude(reply, EndData(transfer.number, True, reply.code, "complete", why))
+        torn = replies.own(ended.code, f"Transfer failed: {ended.why}.")
+        return self._conclude(torn, EndData(transfer.number, False, torn.code, "torn", ended.why))
+
+    def _conclude(self, reply: Reply, end: EndData) -> list[Order]:
+        self.over = True
+        return [end, TellClient(reply)]
+
+    def abandon(self, code: int, outcome: Outcome, why: str) -> list[Order]:
+        """End the transfer under way, if there is one, as torn."""
+        if self.transfer is None or self.abort is not None:
+            return []
+        return [EndData(self.transfer.number, False, code, outcome, why)]
+
+    def start_abort(self) -> list[Order]:
+        """The client says ABOR in the middle of it."""
+        orders = self.abandon(426, "aborted", "ABOR")
+        self.abort = Abort()
+        orders.append(TellServer(b"ABOR\r\n"))
+        if self.transfer is None:
+            orders.append(DropData())
+        if self.reply is not None:
+            orders += self.abort_heard(self.abort, self.reply)
+        return orders
+
+    def abort_heard(self, abort: Abort, reply: Reply) -> list[Order]:
+        """A reply behind ABOR: the client hears two, 4xx or 5xx for the transfer and 2xx for ABOR."""
+        if reply.preliminary:
+            return []
+        abort.heard(reply)
+        if abort.second is None and not abort.over:
+            told = reply if reply.refused else replies.own(426, "Transfer aborted.")
+            return [TellClient(told), TellServer(b"NOOP\r\n")]
+        if not abort.over:
+            return []
+        self.over = True
+        second = abort.second
+        return [TellClient(second if second is not None and second.good else replies.own(226, "Abort successful."))]
+
+
+def reuse_note(reply: Reply) -> list[Order]:
+    """vsftpd says 522, ProFTPD and FileZilla Server 425, when a data connection did not resume."""
+    text = reply.text.lower()
+    if reply.code in (425, 522) and any(word in text for word in _REUSE_WORDS):
+        return [NoteReuse(f"{reply.code} {reply.text}")]
+    return []

@@ -14,7 +14,7 @@ from ftpsproxy.ftp import commands, dataends, replies
 from ftpsproxy.ftp.commands import Command, Direction
 from ftpsproxy.ftp.dataends import DATA_END_VERBS, ClientWay, Learned, Preparation
 from ftpsproxy.ftp.errors import ProtocolError
-from ftpsproxy.ftp.exchange import Abort, Exchange
+from ftpsproxy.ftp.exchange import Exchange, reuse_note
 from ftpsproxy.ftp.login import Login
 from ftpsproxy.ftp.messages import (
     BeginData,
@@ -25,16 +25,12 @@ from ftpsproxy.ftp.messages import (
     Connected,
     DataEnded,
     DataFailed,
-    DropData,
-    EndData,
     Event,
     HangUp,
     NoteForeign,
     NoteLimit,
     NoteRefused,
-    NoteReuse,
     Order,
-    Outcome,
     Secured,
     ServerDataReady,
     ServerListening,
@@ -54,7 +50,6 @@ from ftpsproxy.ftp.replies import Reply
 
 _GREETING = replies.own(220, "FTP service ready.")
 _QUIT = b"QUIT\r\n"
-_REUSE_WORDS = ("reuse", "resum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +199,10 @@ class Protocol:
             return self._execute(command)
         exchange = self._exchange
         if exchange is not None and exchange.abort is None:
-            if command.verb == b"ABOR" and (exchange.moving or exchange.command.verb in commands.DATA_VERBS):
-                return self._abort(exchange)
+            transferring = exchange.transfer is not None or exchange.command.verb in commands.DATA_VERBS
+            if command.verb == b"ABOR" and transferring:
+                self._ends_ready = False
+                return exchange.start_abort()
             if exchange.transfer is not None:
                 if command.verb == b"NOOP":
                     return [TellClient(replies.own(200, "NOOP ok."))]
@@ -283,11 +280,11 @@ class Protocol:
             # Nobody asked. Passed on, it would be taken for the answer to the client's next command.
             return []
         if exchange.abort is not None:
-            return self._abort_heard(exchange, exchange.abort, reply)
+            return self._after(exchange, exchange.abort_heard(exchange.abort, reply))
         if reply.preliminary:
             return self._preliminary(exchange, reply)
         if exchange.transfer is not None:
-            return self._verdict(exchange, exchange.transfer, reply)
+            return self._after(exchange, exchange.verdict(exchange.transfer, reply))
         if reply.good and self._ends_ready and exchange.command.verb in commands.DATA_VERBS:
             # A final reply without 150: the data connection still has to show what it carries.
             exchange.reply = reply
@@ -326,7 +323,7 @@ class Protocol:
         if modern is not None and exchange.sent is command and reply.code in (500, 502):
             return self._forward(command, Command(modern, command.argument))
         if reply.refused and command.verb in commands.DATA_VERBS:
-            return [*_reuse_note(reply), TellClient(reply)]
+            return [*reuse_note(reply), TellClient(reply)]
         return [TellClient(reply)]
 
     def _login_step(self, orders: list[Order]) -> list[Order]:
@@ -340,88 +337,30 @@ class Protocol:
             return [*orders, note, TellServer(_QUIT), *goodbye]
         return orders
 
-    # --- a transfer's end -----------------------------------------------------------------------------------------
-
-    def _verdict(self, exchange: Exchange, transfer: Transfer, reply: Reply) -> list[Order]:
-        ended = exchange.ended
-        if not reply.good:
-            why = ended.why if ended is not None and not ended.ok else f"the server said {reply.code}"
-            # 3xx ends no transfer (RFC 959); only 2xx makes a file whole.
-            told = reply if reply.refused else replies.own(451, f"The server answered {reply.code} {reply.text}")
-            end = EndData(transfer.number, False, told.code, "torn", why)
-            return [*_reuse_note(reply), *self._conclude(told, end)]
-        if exchange.reply is not None:
-            return []  # a second final reply; the first one counts
-        exchange.reply = reply
-        return self._settle(exchange, transfer) if ended is not None else []
+    # --- a transfer -----------------------------------------------------------------------------------------------
 
     def _data_ended(self, event: DataEnded) -> list[Order]:
         exchange = self._exchange
-        if exchange is None or exchange.transfer is None or exchange.transfer.number != event.number:
-            return []  # late news of a transfer that is over
-        if exchange.ended is None or exchange.ended.ok:
-            exchange.ended = event  # bytes that ended well may yet be lost on the server's side
-        if exchange.abort is not None or exchange.reply is None:
-            return []
-        return self._settle(exchange, exchange.transfer)
+        return self._after(exchange, exchange.data_ended(event)) if exchange is not None else []
 
-    def _settle(self, exchange: Exchange, transfer: Transfer) -> list[Order]:
-        """The server has said 2xx, the bytes have ended."""
-        ended, reply = exchange.ended, exchange.reply
-        assert ended is not None  # noqa: S101 - both latches are set when this is called
-        assert reply is not None  # noqa: S101
-        if ended.ok:
-            why = "client_gone_before_226" if self._client_gone else ""
-            return self._conclude(reply, EndData(transfer.number, True, reply.code, "complete", why))
-        torn = replies.own(ended.code, f"Transfer failed: {ended.why}.")
-        return self._conclude(torn, EndData(transfer.number, False, torn.code, "torn", ended.why))
-
-    def _conclude(self, reply: Reply, end: EndData) -> list[Order]:
-        self._exchange = None
-        return [end, TellClient(reply)]
-
-    def _abandon(self, code: int, outcome: Outcome, why: str) -> list[Order]:
-        """End the transfer under way, if there is one, as torn."""
-        exchange = self._exchange
-        if exchange is None or exchange.transfer is None or exchange.abort is not None:
-            return []
-        return [EndData(exchange.transfer.number, False, code, outcome, why)]
-
-    # --- ABOR -----------------------------------------------------------------------------------------------------
-
-    def _abort(self, exchange: Exchange) -> list[Order]:
-        orders = self._abandon(426, "aborted", "ABOR")
-        exchange.abort = Abort()
-        orders.append(TellServer(b"ABOR\r\n"))
-        if exchange.transfer is None:
-            self._ends_ready = False
-            orders.append(DropData())
-        if exchange.reply is not None:
-            orders += self._abort_heard(exchange, exchange.abort, exchange.reply)
+    def _after(self, exchange: Exchange, orders: list[Order]) -> list[Order]:
+        if exchange.over:
+            self._exchange = None
         return orders
 
-    def _abort_heard(self, exchange: Exchange, abort: Abort, reply: Reply) -> list[Order]:
-        if reply.preliminary:
-            return []
-        abort.heard(reply)
-        if abort.second is None and not abort.over:
-            told = reply if reply.refused else replies.own(426, "Transfer aborted.")
-            return [TellClient(told), TellServer(b"NOOP\r\n")]
-        if not abort.over:
-            return []
-        self._exchange = None
-        second = abort.second
-        return [TellClient(second if second is not None and second.good else replies.own(226, "Abort successful."))]
+    def _abandon(self, code: int, why: str) -> list[Order]:
+        """End the transfer under way, if there is one, as torn."""
+        return self._exchange.abandon(code, "torn", why) if self._exchange is not None else []
 
     # --- ends -----------------------------------------------------------------------------------------------------
 
     def _server_leaves(self, reply: Reply) -> list[Order]:
-        orders = self._abandon(421, "torn", f"the server said 421 {reply.text}")
+        orders = self._abandon(421, f"the server said 421 {reply.text}")
         self._closed = True
         return [*orders, TellClient(reply), HangUp(f"server: 421 {reply.text}")]
 
     def _server_refused(self, event: ServerRefused) -> list[Order]:
-        return [*self._abandon(426, "torn", event.detail), *self._refuse(event.reason, event.detail)]
+        return [*self._abandon(426, event.detail), *self._refuse(event.reason, event.detail)]
 
     def _server_lost(self, event: ServerLost) -> list[Order]:
         if self._opening is not None:
@@ -430,7 +369,7 @@ class Protocol:
         exchange = self._exchange
         if exchange is not None and exchange.command.verb == b"QUIT":
             return self._goodbye("Goodbye.", "quit", 221)
-        orders = self._abandon(426, "torn", f"control connection to the server lost: {event.why}")
+        orders = self._abandon(426, f"control connection to the server lost: {event.why}")
         if orders:
             orders.append(TellClient(replies.own(426, "Transfer failed: control connection to the server lost.")))
         return orders + self._goodbye(f"Connection to the server lost: {event.why}", f"server lost: {event.why}")
@@ -438,17 +377,17 @@ class Protocol:
     def _client_lost(self, event: ClientLost) -> list[Order]:
         exchange = self._exchange
         if event.upload_whole and exchange is not None and self.upload_under_way:
-            self._client_gone = True  # cameras and meters leave once their data is sent
+            exchange.client_gone = self._client_gone = True  # cameras and meters leave once their data is sent
             self._held = None
             return []
-        orders = self._abandon(0, "torn", f"the client's control connection was lost: {event.why}")
+        orders = self._abandon(0, f"the client's control connection was lost: {event.why}")
         self._closed = True
         if self.idle:
             orders.append(TellServer(_QUIT))
         return [*orders, HangUp(f"client gone: {event.why}" if event.why else "client gone")]
 
     def _stopped(self, event: Stopped) -> list[Order]:
-        orders = self._abandon(421, "torn", event.why)
+        orders = self._abandon(421, event.why)
         if self.idle:
             orders.append(TellServer(_QUIT))
         return orders + self._goodbye(event.why, event.why)
@@ -470,18 +409,10 @@ class Protocol:
                 why = "no final reply from the server in time"
                 if (ended := self._exchange and self._exchange.ended) and not ended.ok:
                     why = ended.why
-                orders = self._abandon(426, "torn", why)
+                orders = self._abandon(426, why)
                 told = TellClient(replies.own(426, f"Transfer failed: {why}."))
                 return [*orders, told, *self._goodbye("The server does not answer.", "reply timeout")]
             case Waiting.DATA:
                 return []
             case _:
                 return self._goodbye("The server does not answer.", "reply timeout")
-
-
-def _reuse_note(reply: Reply) -> list[Order]:
-    """vsftpd says 522, ProFTPD and FileZilla Server 425, when a data connection did not resume."""
-    text = reply.text.lower()
-    if reply.code in (425, 522) and any(word in text for word in _REUSE_WORDS):
-        return [NoteReuse(f"{reply.code} {reply.text}")]
-    return []
