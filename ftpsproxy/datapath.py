@@ -24,7 +24,7 @@ from ftpsproxy.ftp.messages import (
     ServerDataReady,
     ServerListening,
 )
-from ftpsproxy.listeners import DataListeners, Expectation, NoPort
+from ftpsproxy.listeners import DataListeners, NoPort
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Pace
 from ftpsproxy.tls import Resumption
@@ -190,8 +190,7 @@ class DataPath:
         """Whether the upload under way, or about to begin, has been ended properly by the client."""
         if self._transfer is not None:
             return self._transfer.upload_whole()
-        client = self._ends.client
-        return isinstance(client, Expectation) and client.sock is not None and net.has_ended(client.sock)
+        return self._ends.upload_whole(self._pace)
 
     @property
     def moved(self) -> int:
@@ -203,7 +202,7 @@ class DataPath:
         transfer, self._transfer = self._transfer, None
         if transfer is None or transfer.order.number != order.number:
             return
-        amiss = transfer.end(whole=order.whole)
+        amiss = transfer.end(whole=order.whole, answered=order.outcome != "aborted")
         outcome: Outcome = "torn" if amiss else order.outcome
         why = amiss or order.why
         flow, tls, totals = transfer.flow, transfer.tls, self.totals

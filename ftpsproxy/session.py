@@ -58,7 +58,7 @@ def patience(timeouts: Timeouts) -> dict[Waiting, float]:
         Waiting.REPLY: timeouts.reply,
         Waiting.DATA: float("inf"),  # the transfer keeps its own time, for each side
         Waiting.VERDICT: timeouts.final_reply,
-        Waiting.TORN: timeouts.reply,
+        Waiting.TORN: timeouts.abort,  # then ABOR is tried
         Waiting.ABORT: timeouts.abort,
         Waiting.NOTHING: float("inf"),
     }

@@ -40,6 +40,11 @@ class Ends:
     client_mode: str = ""
     server_mode: str = ""
 
+    def upload_whole(self, pace: Pace) -> bool:
+        """Whether an upload that nobody has read from yet has ended properly, or may have (DataTransfer tells when)."""
+        sock = self.client.sock if isinstance(self.client, Expectation) else None
+        return sock is not None and (net.has_ended(sock) or _hurry(sock, pace))
+
     def drop(self) -> None:
         """Forget both; what is open is reset."""
         if isinstance(self.client, Expectation):
@@ -49,6 +54,14 @@ class Ends:
         elif self.server is not None:
             net.reset(self.server)
         self.client = self.server = None
+
+
+def _hurry(sock: Socket, pace: Pace) -> bool:
+    """Whether there are bytes to be read; if so, the rest of them must come without a pause."""
+    if not net.unread(sock):
+        return False
+    pace.client_stall = min(pace.client_stall, _HURRY_SECONDS)
+    return True
 
 
 class DataTransfer:
@@ -75,6 +88,7 @@ class DataTransfer:
         self.started = time.monotonic()
         self.upload_read = False
         self._lingering = False
+        self._doomed = False
         self._upstream = upstream
         self._context = context
         self._resumption = resumption
@@ -94,7 +108,7 @@ class DataTransfer:
         try:
             with self.scope:
                 await self._move()
-                if not self._lingering:
+                if not self._lingering and not self._doomed:
                     await trio.sleep_forever()  # `end` closes, on the verdict
         finally:
             self._close(whole=False)
@@ -104,6 +118,9 @@ class DataTransfer:
         try:
             server = await self._server_end()
             tls = self.tls = await self._secure(server)
+            if self._doomed:
+                self._close(whole=False)
+                return
             client = await self._client_end()
             direction = self._direction
             if direction is Direction.UNKNOWN:
@@ -205,17 +222,17 @@ class DataTransfer:
         if self._direction is Direction.DOWNLOAD:
             return False
         if sock is None or order is None:
-            expected = self.ends.client
-            return isinstance(expected, Expectation) and expected.sock is not None and net.has_ended(expected.sock)
+            return self.ends.upload_whole(self._pace)
         if order.was_first(sock):
             return self.upload_read or net.has_ended(sock)
-        if self.upload_read or not net.unread(sock):
-            return False
-        self._pace.client_stall = min(self._pace.client_stall, _HURRY_SECONDS)
-        return True
+        return not self.upload_read and _hurry(sock, self._pace)
 
-    def end(self, *, whole: bool) -> str:
-        """Close: whole, so that the client sees the end of a file, or torn, with resets both ways → what was amiss."""
+    def end(self, *, whole: bool, answered: bool = True) -> str:
+        """Close: whole, so that the client sees the end of a file, or torn, with resets both ways → what was amiss.
+
+        `answered`: the server has said its last word on it. Until then a handshake is finished before the reset:
+        vsftpd and Pure-FTPd end the whole session over one that breaks off.
+        """
         amiss = ""
         if whole and self._client is not None and net.is_broken(self._client) and self._direction is Direction.DOWNLOAD:
             amiss = "the client broke the data connection before its end"
@@ -226,6 +243,10 @@ class DataTransfer:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+            return amiss
+        if not answered and self.tls is None and self._server is not None:
+            self._doomed = True
+            self.ends.drop()
             return amiss
         self.scope.cancel()
         self._close(whole=whole)

@@ -28,12 +28,19 @@ _REUSE_WORDS = ("reuse", "resum")
 
 @dataclass(slots=True)
 class Abort:
-    """The replies to ABOR: for the transfer, for ABOR itself, or one for both; and none is told which it is.
+    """The end of an exchange by ABOR, and the replies it takes.
 
-    So a NOOP follows once the first is in. Servers answer in order, so its reply is the last of the lot, and no
-    late one is left over to be taken for the answer to the next command.
+    A transfer is ended by resetting its data connections: each server notices that and gives one final reply. ABOR
+    itself is `asked` only where there is no data connection to reset yet, or nothing came of it: servers answer it once
+    or twice without saying for what, and Pure-FTPd takes it past its own TLS in mid-transfer. A NOOP follows it once
+    the first reply is in: servers answer in order, so its answer is the last of the lot, and no late one is
+    left over to be taken for the answer to the next command.
+
+    `silent`: the client did not say it, and hears one reply, for the transfer.
     """
 
+    asked: bool = False
+    silent: bool = False
     first: Reply | None = None
     second: Reply | None = None
     over: bool = False
@@ -42,6 +49,7 @@ class Abort:
         """Take the next final reply."""
         if self.first is None:
             self.first = reply
+            self.over = not self.asked
         elif reply.code in _NOOP_ANSWERS or self.second is not None:
             self.over = True
         else:
@@ -110,26 +118,42 @@ class Exchange:
         """The client says ABOR in the middle of it."""
         orders = self.abandon(426, "aborted", "ABOR")
         self.abort = Abort()
-        orders.append(TellServer(b"ABOR\r\n"))
         if self.transfer is None:
-            orders.append(DropData())
+            return [DropData(), *self.ask_to_abort(self.abort)]
         if self.reply is not None:
             orders += self.abort_heard(self.abort, self.reply)
         return orders
+
+    def rouse(self, why: str) -> list[Order]:
+        """The bytes did not end well, and the server says nothing: Pure-FTPd never does when a download breaks."""
+        orders = self.abandon(426, "torn", why)
+        self.abort = Abort(silent=True)
+        return [*orders, *self.ask_to_abort(self.abort)]
+
+    def ask_to_abort(self, abort: Abort) -> list[Order]:
+        """Say it to the server, too."""
+        abort.asked = True
+        return [TellServer(b"ABOR\r\n")]
 
     def abort_heard(self, abort: Abort, reply: Reply) -> list[Order]:
         """A reply behind ABOR: the client hears two, 4xx or 5xx for the transfer and 2xx for ABOR."""
         if reply.preliminary:
             return []
+        begins = abort.first is None
         abort.heard(reply)
-        if abort.second is None and not abort.over:
-            told = reply if reply.refused else replies.own(426, "Transfer aborted.")
-            return [TellClient(told), TellServer(b"NOOP\r\n")]
-        if not abort.over:
-            return []
-        self.over = True
-        second = abort.second
-        return [TellClient(second if second is not None and second.good else replies.own(226, "Abort successful."))]
+        orders: list[Order] = []
+        if begins:
+            why = f"Transfer failed: {self.ended.why}." if abort.silent and self.ended else "Transfer aborted."
+            orders.append(TellClient(reply if reply.refused else replies.own(426, why)))
+        if abort.over:
+            self.over = True
+            second = abort.second
+            if not abort.silent:
+                good = second is not None and second.good
+                orders.append(TellClient(second if second and good else replies.own(226, "Abort successful.")))
+        elif begins:
+            orders.append(TellServer(b"NOOP\r\n"))
+        return orders
 
 
 def reuse_note(reply: Reply) -> list[Order]:

@@ -202,7 +202,7 @@ class Protocol:
             transferring = exchange.transfer is not None or exchange.command.verb in commands.DATA_VERBS
             if command.verb == b"ABOR" and transferring:
                 self._ends_ready = False
-                return exchange.start_abort()
+                return self._after(exchange, exchange.start_abort())
             if exchange.transfer is not None:
                 if command.verb == b"NOOP":
                     return [TellClient(replies.own(200, "NOOP ok."))]
@@ -405,14 +405,16 @@ class Protocol:
                 ]
             case Waiting.CLIENT:
                 return [TellServer(_QUIT), *self._goodbye("Idle for too long, closing.", "idle timeout")]
-            case Waiting.VERDICT | Waiting.TORN:
+            case Waiting.TORN if (exchange := self._exchange) and exchange.ended:
+                return exchange.rouse(exchange.ended.why)
+            case Waiting.VERDICT:
                 why = "no final reply from the server in time"
-                if (ended := self._exchange and self._exchange.ended) and not ended.ok:
-                    why = ended.why
                 orders = self._abandon(426, why)
                 told = TellClient(replies.own(426, f"Transfer failed: {why}."))
                 return [*orders, told, *self._goodbye("The server does not answer.", "reply timeout")]
             case Waiting.DATA:
                 return []
+            case Waiting.ABORT if (exchange := self._exchange) and exchange.abort and not exchange.abort.asked:
+                return exchange.ask_to_abort(exchange.abort)
             case _:
                 return self._goodbye("The server does not answer.", "reply timeout")

@@ -226,6 +226,24 @@ def test_noop_and_stat_in_mid_transfer_are_answered_here_and_the_rest_waits() ->
 
 
 @pytest.mark.parametrize(
+    ("answer", "told"), [("426 torn", "C 426 torn"), ("226 finished", "C 426 Transfer aborted."), ("451 x", "C 451 x")]
+)
+def test_abor_resets_the_data_and_takes_the_servers_one_reply(answer: str, told: str) -> None:
+    play = Play().logged_in().transfer("RETR a")
+    assert play.client("ABOR") == ["end 1 torn aborted"]
+    assert play.ended(1, "reset") == []
+    assert play.server(answer) == [told, "C 226 Abort successful."]
+    assert play.protocol.idle
+    play.transfer("RETR b", 2)
+
+
+def test_abor_behind_the_servers_226() -> None:
+    play = Play().logged_in().transfer("RETR a")
+    play.server("226 done")
+    assert play.client("ABOR") == ["end 1 torn aborted", "C 426 Transfer aborted.", "C 226 Abort successful."]
+
+
+@pytest.mark.parametrize(
     ("answers", "told"),
     [
         (["426 torn", "226 aborted", "200 ok"], ["C 426 torn", "C 226 aborted"]),
@@ -235,9 +253,10 @@ def test_noop_and_stat_in_mid_transfer_are_answered_here_and_the_rest_waits() ->
         (["426 torn", "500 ABOR?", "200 ok"], ["C 426 torn", "C 226 Abort successful."]),
     ],
 )
-def test_abor_however_the_server_answers(answers: list[str], told: list[str]) -> None:
+def test_a_server_that_does_not_notice_is_told_abor_however_it_answers(answers: list[str], told: list[str]) -> None:
     play = Play().logged_in().transfer("RETR a")
-    assert play.client("ABOR") == ["end 1 torn aborted", "S ABOR"]
+    play.client("ABOR")
+    assert play.happens(messages.TimedOut()) == ["S ABOR"]
     heard = [order for answer in answers for order in play.server(answer)]
     assert [order for order in heard if order.startswith("C ")] == told
     assert [order for order in heard if order.startswith("S ")] == ["S NOOP"]
@@ -248,7 +267,7 @@ def test_abor_however_the_server_answers(answers: list[str], told: list[str]) ->
 def test_abor_before_150() -> None:
     play = Play().logged_in().passive()
     play.client("RETR a")
-    assert play.client("ABOR") == ["S ABOR", "DropData"]
+    assert play.client("ABOR") == ["DropData", "S ABOR"]
     assert play.server("150 here") == []
     assert play.server("426 torn") == ["C 426 torn", "S NOOP"]
     assert play.server("226 ok") == []
@@ -259,10 +278,21 @@ def test_abor_twice() -> None:
     play = Play().logged_in().transfer("RETR a")
     play.client("ABOR")
     assert play.client("ABOR") == []
-    play.server("426 torn")
-    play.server("226 ok")
-    assert play.server("200 ok") == ["C 226 ok", "S ABOR"]
+    assert play.server("426 torn") == ["C 426 torn", "C 226 Abort successful.", "S ABOR"]
     assert play.server("225 nothing") == ["C 225 nothing"]
+
+
+@pytest.mark.parametrize("answers", [["226 abor ok", "200 ok"], ["426 late", "225 nothing", "200 ok"]])
+def test_a_server_that_says_nothing_of_a_torn_transfer_is_roused(answers: list[str]) -> None:
+    """Pure-FTPd, when its download breaks. The client hears one reply, and the session goes on."""
+    play = Play().logged_in().transfer("RETR a")
+    assert play.ended(1, "cut") == []
+    assert play.protocol.waiting is Waiting.TORN
+    assert play.happens(messages.TimedOut()) == ["end 1 torn torn", "S ABOR"]
+    heard = [order for answer in answers for order in play.server(answer)]
+    told = "C 426 late" if answers[0].startswith("426") else "C 426 Transfer failed: cut."
+    assert heard == [told, "S NOOP"]
+    play.transfer("RETR b", 2)
 
 
 def test_abor_with_nothing_to_abort_passes() -> None:
@@ -275,6 +305,7 @@ def test_a_server_that_never_answers_abor_is_left() -> None:
     play = Play().logged_in().transfer("RETR a")
     play.client("ABOR")
     assert play.protocol.waiting is Waiting.ABORT
+    assert play.happens(messages.TimedOut()) == ["S ABOR"]
     assert play.happens(messages.TimedOut())[-1] == "hang up"
 
 

@@ -110,7 +110,7 @@ def _free_port(host: str) -> int:
             return port
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
     """The process and all below it, parents first."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
@@ -126,7 +126,7 @@ def _descendants(pid: int) -> list[int]:
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, a moment's patience, then SIGKILL for it and its children (a session may have a process of its own)."""
-    family = _descendants(process.pid)
+    family = descendants(process.pid)
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
