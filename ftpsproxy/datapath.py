@@ -24,7 +24,7 @@ from ftpsproxy.ftp.messages import (
     ServerDataReady,
     ServerListening,
 )
-from ftpsproxy.listeners import DataListeners, NoPort
+from ftpsproxy.listeners import DataListeners, NoPort, TooManyPending
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Pace
 from ftpsproxy.tls import Resumption
@@ -105,7 +105,7 @@ class DataPath:
         try:
             expectation = self._listeners.expect(route.client_local, self._listener.passive_ports, route.client_peer)
         except NoPort as error:
-            self._feed(DataFailed(str(error)))
+            self._no_port(error)
             return
         self._ends.client = expectation
         self._ends.client_mode = "passive"
@@ -157,12 +157,17 @@ class DataPath:
                 route.server_local, self._upstream.active_ports, route.server_peer
             )
         except NoPort as error:
-            self._feed(DataFailed(str(error)))
+            self._no_port(error)
             return
         self._ends.server = expectation
         self._ends.server_mode = order.mode
         shown = self._upstream.active_address or route.server_local
         self._feed(ServerListening(Endpoint(shown, expectation.port)))
+
+    def _no_port(self, error: NoPort) -> None:
+        if isinstance(error, TooManyPending):
+            log.session_limit(limit="pending_data", detail=str(error))
+        self._feed(DataFailed(str(error)))
 
     # --- moving ---------------------------------------------------------------------------------------------------
 

@@ -73,7 +73,13 @@ class Gateway:
             async with trio.open_nursery() as doors:
                 async with trio.open_nursery() as sessions:
                     async with trio.open_nursery() as accepting:
-                        bound = self._open(sockets, contexts, DataListeners(doors), sessions, accepting)
+                        bound = self._open(
+                            sockets,
+                            contexts,
+                            DataListeners(doors, self._settings.limits.pending_data),
+                            sessions,
+                            accepting,
+                        )
                         task_status.started(bound)
                         await stop.wait()
                         accepting.cancel_scope.cancel()

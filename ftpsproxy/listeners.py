@@ -20,17 +20,22 @@ class NoPort(Exception):
     """There is no port to listen on; `str()` is one plain line."""
 
 
+class TooManyPending(NoPort):
+    """As many connections are expected already as may be."""
+
+
 class Expectation:
     """One expected connection: of one address, at one port. The first that comes is held until `wait` takes it."""
 
-    __slots__ = ("_arrived", "_forget", "host", "port", "sock")
+    __slots__ = ("_arrived", "_forget", "_over", "host", "port", "sock")
 
-    def __init__(self, host: str, port: int, forget: Callable[["Expectation"], None]) -> None:
+    def __init__(self, host: str, port: int, forget: Callable[["Expectation"], None], over: Callable[[], None]) -> None:
         self.host = host
         self.port = port
         self.sock: Socket | None = None
         self._arrived: trio.Event | None = None
         self._forget = forget
+        self._over: Callable[[], None] | None = over
 
     def deliver(self, sock: Socket) -> None:
         """The connection has come."""
@@ -50,6 +55,9 @@ class Expectation:
     def cancel(self) -> None:
         """Expect nothing any more; reset what has come and was not taken."""
         self._forget(self)
+        if self._over is not None:
+            self._over()
+            self._over = None
         if self.sock is not None:
             net.reset(self.sock)
             self.sock = None
@@ -93,10 +101,12 @@ class _Door:
 
 
 class DataListeners:
-    """All passive doors of one process; their tasks live in `nursery`."""
+    """All passive doors of one process; their tasks live in `nursery`. At most `most` connections are waited for."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, most: int = 10_000) -> None:
         self._nursery = nursery
+        self._most = most
+        self._pending = 0
         self._doors: dict[tuple[str, tuple[int, int] | None], deque[_Door]] = {}
 
     def expect(self, local: str, ports: tuple[int, int] | None, peer: str) -> Expectation:
@@ -104,6 +114,7 @@ class DataListeners:
 
         `ports`: lowest and highest port, or None for any free one.
         """
+        self._check()
         doors = self._doors.setdefault((local, ports), deque())
         # The one used longest ago first: a straggler for an old transfer then finds nobody.
         for _ in range(len(doors)):
@@ -121,10 +132,19 @@ class DataListeners:
 
         A server that calls from port 20 can't reach the same port of ours again within TIME_WAIT.
         """
+        self._check()
         return self._add(self._open(local, ports, set(), once=True), peer)
 
+    def _check(self) -> None:
+        if self._pending >= self._most:
+            raise TooManyPending(f"{self._pending} data connections are pending already")
+
+    def _over(self) -> None:
+        self._pending -= 1
+
     def _add(self, door: _Door, peer: str) -> Expectation:
-        expectation = Expectation(peer, door.port, door.forget)
+        expectation = Expectation(peer, door.port, door.forget, self._over)
+        self._pending += 1
         door.expected[peer] = expectation
         return expectation
 

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from ftpsproxy import net
-from ftpsproxy.listeners import DataListeners, Expectation, NoPort
+from ftpsproxy.listeners import DataListeners, Expectation, NoPort, TooManyPending
 
 LOCAL = "127.0.0.1"
 
@@ -67,6 +67,20 @@ async def test_one_client_has_as_many_transfers_as_there_are_ports() -> None:
             listeners.expect(LOCAL, ports, LOCAL)
         first.cancel()
         assert listeners.expect(LOCAL, ports, LOCAL).port == first.port
+
+
+async def test_pending_connections_have_a_limit() -> None:
+    async with trio.open_nursery() as nursery:
+        listeners = DataListeners(nursery, most=2)
+        first, _ = (listeners.expect(LOCAL, None, LOCAL) for _ in range(2))
+        with pytest.raises(TooManyPending):
+            listeners.expect_once(LOCAL, None, LOCAL)
+        first.cancel()
+        first.cancel()
+        listeners.expect(LOCAL, None, LOCAL)
+        with pytest.raises(TooManyPending):
+            listeners.expect(LOCAL, None, LOCAL)
+        nursery.cancel_scope.cancel()
 
 
 async def test_who_is_not_expected_is_reset_and_takes_no_place() -> None:

@@ -281,6 +281,7 @@ LOG: Mapping[str, Parser] = {
 LIMITS: Mapping[str, Parser] = {
     "sessions": whole(1, 1_000_000),
     "sessions_per_client": whole(1, 1_000_000),
+    "pending_data": whole(1, 1_000_000),
     "commands_per_second": whole(1, 1_000_000),
     "login_attempts": whole(1, 1000),
     "line_bytes": whole(512, 65_536),

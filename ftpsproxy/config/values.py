@@ -99,6 +99,7 @@ class Limits:
 
     sessions: int = 2000
     sessions_per_client: int = 200  # a site behind one NAT address is one client here
+    pending_data: int = 2000  # data connections waited for: one a session
     commands_per_second: int = 10000  # a healthy client waits for replies and comes nowhere near
     login_attempts: int = 6  # failed ones in a session: the upstream bans our address, not the client's
     line_bytes: int = 8192  # a path of 4096 bytes with every byte doubled by Telnet

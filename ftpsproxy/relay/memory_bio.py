@@ -16,7 +16,7 @@ from ftpsproxy.tls import Tls
 
 BUFFER = 256 * 1024
 # A side that never makes us wait would never let others run.
-_TURN = 1024 * 1024
+_TURN = 512 * 1024
 _KEPT = 16
 _HEADER = 5
 
