@@ -7,6 +7,7 @@ import array
 import contextlib
 import errno
 import fcntl
+import os
 import select
 import socket
 import struct
@@ -102,7 +103,7 @@ def start_connecting(family: int, sockaddr: tuple[object, ...], source: str | No
             sock.bind((source, 0))
         code = sock.connect_ex(sockaddr)
         if code not in (0, errno.EINPROGRESS):
-            raise OSError(code, errno.errorcode.get(code, "error"))
+            raise OSError(code, os.strerror(code))
     except BaseException:
         sock.close()
         raise
@@ -123,7 +124,7 @@ async def finish_connecting(sock: Socket) -> None:
         await trio.lowlevel.wait_writable(sock)
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            raise OSError(code, errno.errorcode.get(code, "error").removeprefix("E").lower())
+            raise OSError(code, os.strerror(code))
     except BaseException:
         sock.close()
         raise
