@@ -175,7 +175,7 @@ class _Parent:
                 continue
             log.gateway_worker_lost(worker=worker, pid=pid, status=os.waitstatus_to_exitcode(status))
             if time.monotonic() - state.started < _SOON_SECONDS:
-                time.sleep(_SOON_SECONDS)
+                time.sleep(_SOON_SECONDS)  # the parent does nothing else; signals wait until then
             self._start(worker)
 
     def _tell(self, order: bytes) -> None:
