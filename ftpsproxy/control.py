@@ -4,7 +4,6 @@ Sending never waits: what the kernel does not take is kept, up to a bound, and s
 """
 
 import contextlib
-import ssl
 from collections.abc import Callable
 
 import trio
@@ -14,7 +13,7 @@ from ftpsproxy.ftp.lines import LineReader, TelnetFilter
 from ftpsproxy.ftp.replies import Reply, ReplyReader
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.handshake import shake_hands
-from ftpsproxy.tls import Tls, TlsRefused
+from ftpsproxy.tls import Tls, TlsError, TlsRefused
 
 _CHUNK = 65536
 # A peer that reads none of what it is told is lost once this much has gathered.
@@ -157,7 +156,7 @@ class ServerControl:
         self.replies = ReplyReader(max_line=line_bytes, max_bytes=reply_bytes, max_lines=reply_lines)
 
     async def start_tls(self, tls: Tls) -> None:
-        """Secure the connection. Raises TlsRefused, ssl.SSLError, OSError.
+        """Secure the connection. Raises TlsRefused, TlsError, OSError.
 
         Bytes that came in clear behind the reply to AUTH are an attack (CVE-2021-22947): nothing of them is used.
         """
@@ -167,7 +166,7 @@ class ServerControl:
         self.tls = tls
 
     async def receive(self) -> bool:
-        """Wait for bytes and take them → False when the server has ended. Raises Lost and ssl.SSLError."""
+        """Wait for bytes and take them → False when the server has ended. Raises Lost and TlsError."""
         while True:
             await trio.lowlevel.wait_readable(self._sock)
             try:
@@ -182,23 +181,15 @@ class ServerControl:
             if tls is None:
                 self.replies.feed(data)
                 return True
-            tls.incoming.write(data)
+            tls.feed(data)
             said = False
-            try:
-                # Asking once more than there is would cost an exception for each reply.
-                while tls.incoming.pending or not said or tls.engine.pending():
-                    clear = tls.engine.read(_CHUNK)
-                    if not clear:
-                        return said
-                    said = True
-                    self.replies.feed(clear)
-            except ssl.SSLWantReadError:
-                if tls.outgoing.pending:
-                    self._writer.send(tls.outgoing.read())
-            except ssl.SSLZeroReturnError:
+            while clear := tls.read_some():
+                said = True
+                self.replies.feed(clear)
+            if tls.outgoing:
+                self._writer.send(tls.take())  # keys are made anew
+            if said or tls.ended:
                 return said
-            if said:
-                return True
 
     def pop(self) -> Reply | None:
         """The next reply, or None. Raises ftp.errors.ProtocolError."""
@@ -208,10 +199,10 @@ class ServerControl:
         """Send a command, sealed once TLS is up."""
         if self.tls is not None:
             try:
-                self.tls.engine.write(data)
-            except ssl.SSLError:
+                self.tls.write(data)
+            except TlsError:
                 return  # the reader hears of it
-            data = self.tls.outgoing.read()
+            data = self.tls.take()
         self._writer.send(data)
 
     async def close(self, *, goodbye: bool) -> None:

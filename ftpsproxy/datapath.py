@@ -1,6 +1,5 @@
 """The data side of a session: prepares ends, begins and ends transfers, adds up what passed, says so in the log."""
 
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from ftpsproxy.ftp.messages import (
 from ftpsproxy.listeners import DataListeners, NoPort, TooManyPending
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Pace
-from ftpsproxy.tls import Resumption
+from ftpsproxy.tls import Context, Resumption
 from ftpsproxy.transfer import DataTransfer, Ends
 
 
@@ -59,7 +58,7 @@ class DataPath:
         listener: Listener,
         upstream: Upstream,
         timeouts: Timeouts,
-        context: ssl.SSLContext,
+        context: Context,
         listeners: DataListeners,
         nursery: trio.Nursery,
         route: Route,

@@ -3,7 +3,6 @@
 import errno
 import gc
 import signal
-import ssl
 import time
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -18,7 +17,7 @@ from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
 from ftpsproxy.seats import OwnSeats, Seats
 from ftpsproxy.session import Service, Session, patience
-from ftpsproxy.tls import build_context
+from ftpsproxy.tls import Context, build_context
 
 
 class ListenError(Exception):
@@ -95,7 +94,7 @@ class Gateway:
     def _open(
         self,
         sockets: list[Socket],
-        contexts: dict[str, ssl.SSLContext],
+        contexts: dict[str, Context],
         data_listeners: DataListeners,
         sessions: trio.Nursery,
         accepting: trio.Nursery,

@@ -5,7 +5,6 @@ an event for the protocol; its orders are carried out at once and never wait.
 """
 
 import secrets
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from ftpsproxy.ftp.messages import Event, Waiting
 from ftpsproxy.ftp.protocol import Policy, Protocol
 from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
-from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain
+from ftpsproxy.tls import Context, Resumption, TlsError, TlsRefused, certificate_of, check_pins, explain
 
 _WARN_DAYS = 14
 # A client whose next line waits is not read from; whether it is still there is looked at this often.
@@ -41,7 +40,7 @@ class Service:
     upstream: Upstream
     limits: Limits
     timeouts: Timeouts
-    context: ssl.SSLContext
+    context: Context
     learned: Learned
     data_listeners: DataListeners
     resolver: net.Resolver
@@ -211,18 +210,18 @@ class Session:
         server, upstream = self._server, self._service.upstream
         assert server is not None  # noqa: S101 - called with a connection up
         started = time.monotonic()
-        tls = Tls(self._service.context, upstream.server_name)
+        tls = self._service.context.connect(upstream.server_name)
         try:
             with trio.fail_after(self._service.timeouts.handshake):
                 await server.start_tls(tls)
-            certificate = tls.certificate()
-            tls.check_pins(upstream.pins)
+            certificate = certificate_of(tls)
+            check_pins(tls, upstream.pins)
         except trio.TooSlowError:
             self.feed(
                 messages.ServerRefused("handshake_timeout", "the server did not finish the TLS handshake in time")
             )
             return False
-        except (ssl.SSLError, OSError, TlsRefused) as error:
+        except (TlsError, OSError, TlsRefused) as error:
             refused = explain(error)
             if upstream.implicit and refused.reason == "handshake_garbage":
                 refused = TlsRefused(
@@ -272,7 +271,7 @@ class Session:
                     await self._hear_replies(server)
             except Lost as error:
                 self.feed(messages.ServerLost(str(error)))
-            except ssl.SSLError as error:
+            except TlsError as error:
                 refused = explain(error)
                 self.feed(messages.ServerRefused(refused.reason, refused.detail))
             except ProtocolError as error:
@@ -281,7 +280,7 @@ class Session:
                 self.feed(messages.TimedOut())
 
     async def _hear_replies(self, server: ServerControl) -> None:
-        """Until the session is over, or cancelled by the clock. Raises Lost, ssl.SSLError, ProtocolError."""
+        """Until the session is over, or cancelled by the clock. Raises Lost, TlsError, ProtocolError."""
         while not self._over:
             if not await server.receive():
                 raise Lost("closed by the server")

@@ -4,7 +4,6 @@ One task each. It holds both sockets from the beginning, so that whoever ends it
 """
 
 import contextlib
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from ftpsproxy.net import Socket
 from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.handshake import shake_hands
-from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain
+from ftpsproxy.tls import Context, Resumption, Tls, TlsError, TlsRefused, check_pins, explain
 
 # What a client that is gone had sent already comes without a pause longer than this.
 _HURRY_SECONDS = 1.0
@@ -72,7 +71,7 @@ class DataTransfer:
         order: Transfer,
         ends: Ends,
         upstream: Upstream,
-        context: ssl.SSLContext,
+        context: Context,
         resumption: Resumption,
         pace: Pace,
         report: Callable[[DataEnded], None],
@@ -190,17 +189,17 @@ class DataTransfer:
     async def _secure(self, server: Socket) -> Tls:
         upstream = self._upstream
         # The name is the control connection's, whatever address the data goes to.
-        tls = Tls(self._context, upstream.server_name, self._resumption.offer())
+        tls = self._context.connect(upstream.server_name, self._resumption.offer())
         try:
             with trio.fail_after(self._pace.handshake):
                 await shake_hands(server, tls)
             if not tls.resumed:
-                tls.check_pins(upstream.pins)
+                check_pins(tls, upstream.pins)
                 if upstream.data_session_reuse == "require":
                     raise TlsRefused("not_resumed", "the server did not resume the TLS session on the data connection")
         except trio.TooSlowError:
             raise RelayError(425, "the server did not finish the TLS handshake of the data connection") from None
-        except (ssl.SSLError, OSError, TlsRefused) as error:
+        except (TlsError, OSError, TlsRefused) as error:
             self._resumption.start_again()
             raise RelayError(425, f"TLS on the data connection: {explain(error).detail}") from None
         return tls
@@ -269,7 +268,7 @@ class DataTransfer:
 async def _first_to_speak(client: Socket, server: Socket, tls: Tls, pace: Pace) -> Direction:
     """For a verb nobody knows: a client that sends or ends first uploads, a server that does sends."""
     found = Direction.DOWNLOAD
-    if tls.incoming.pending:
+    if tls.unread:
         return found
     with trio.move_on_after(min(pace.client_stall, pace.server_stall)) as limit:
         async with trio.open_nursery() as nursery:

@@ -1,20 +1,19 @@
 """The TLS handshake over a non-blocking socket, for control and data connections alike."""
 
 import contextlib
-import ssl
 
 import trio
 
 from ftpsproxy.net import Socket
-from ftpsproxy.tls import Tls
+from ftpsproxy.tls import Tls, TlsError, TlsRefused
 
 _CHUNK = 16384 + 512
 
 
 async def flush(sock: Socket, tls: Tls) -> None:
     """Send all that `tls` has to say. Raises OSError."""
-    if tls.outgoing.pending:
-        await send_all(sock, tls.outgoing.read())
+    if data := tls.take():
+        await send_all(sock, data)
 
 
 async def send_all(sock: Socket, data: bytes) -> None:
@@ -30,27 +29,24 @@ async def send_all(sock: Socket, data: bytes) -> None:
 
 
 async def shake_hands(sock: Socket, tls: Tls) -> None:
-    """Do the handshake. Raises ssl.SSLError (certificates, alerts, EOF) and OSError; has no limit of its own."""
+    """Do the handshake. Raises TlsError (certificate, alert), TlsRefused (an end), OSError; has no limit of its own."""
     while True:
         try:
-            tls.engine.do_handshake()
-        except ssl.SSLWantReadError:
-            await flush(sock, tls)
-        except ssl.SSLError:
+            done = tls.shake_hands()
+        except TlsError:
             # The alert that tells the server why.
-            if tls.outgoing.pending:
+            if alert := tls.take():
                 with contextlib.suppress(OSError):
-                    sock.send(tls.outgoing.read())
+                    sock.send(alert)
             raise
-        else:
-            await flush(sock, tls)
+        await flush(sock, tls)
+        if done:
             return
         await trio.lowlevel.wait_readable(sock)
         try:
             data = sock.recv(_CHUNK)
         except BlockingIOError:
             continue
-        if data:
-            tls.incoming.write(data)
-        else:
-            raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "closed in the handshake")
+        if not data:
+            raise TlsRefused("closed", "the server closed the connection in the TLS handshake")
+        tls.feed(data)

@@ -1,10 +1,10 @@
-"""The engine: OpenSSL behind memory BIOs, large socket reads, one task per transfer.
+"""The engine: OpenSSL over memory, large socket reads, one task per transfer.
 
 At most one buffer of 256 KiB of ciphertext and one of cleartext is held per transfer, beside what the kernel holds; a
 side that does not take bytes stops the reading from the other.
 """
 
-import ssl
+import contextlib
 
 import trio
 
@@ -12,22 +12,24 @@ from ftpsproxy import net
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.waiting import Look, readable, writable
-from ftpsproxy.tls import Tls
+from ftpsproxy.tls import Buffer, Tls, TlsError
 
 BUFFER = 256 * 1024
 # A side that never makes us wait would never let others run.
 _TURN = 512 * 1024
 _KEPT = 16
 _HEADER = 5
+# Of what servers say during an upload, tickets and alerts, at a time.
+_HEARD = 65536
 
-_pool: list[bytearray] = []
-
-
-def _take() -> bytearray:
-    return _pool.pop() if _pool else bytearray(BUFFER)
+_pool: list[Buffer] = []
 
 
-def _give(*buffers: bytearray) -> None:
+def _take() -> Buffer:
+    return _pool.pop() if _pool else Buffer(BUFFER)
+
+
+def _give(*buffers: Buffer) -> None:
     if len(_pool) < _KEPT:
         _pool.extend(buffers)
 
@@ -95,7 +97,6 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
     """
     raw, clear = _take(), _take()
     records = _Records()
-    raw_view, clear_view = memoryview(raw), memoryview(clear)
     turn = 0
 
     def look_at_client() -> None:
@@ -107,16 +108,16 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
 
     try:
         while True:
-            filled, ended = _decrypt(tls, clear_view)
-            if tls.outgoing.pending:
+            filled = _read(tls, clear)
+            if tls.outgoing:
                 await _flush(server, tls, pace, look_at_client)  # a new handshake (TLS 1.2), new keys (1.3)
             if filled:
-                data = clear_view[:filled]
+                data = clear.view[:filled]
                 flow.count(data)
                 turn += filled
                 if await _send(client, data, pace.client_stall, "client", look_at_server):
                     turn = 0
-            if ended:
+            if tls.ended:
                 flow.close_notify = True
                 _answer_close_notify(server, tls)
                 return
@@ -126,7 +127,7 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
                 turn = 0
                 await trio.lowlevel.checkpoint()
             try:
-                got = server.recv_into(raw)
+                got = server.recv_into(raw.view)
             except BlockingIOError:
                 turn = 0
                 why = f"the server sent no data for {pace.server_stall:g} seconds"
@@ -145,34 +146,18 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
                     raise RelayError(426, "the server's data ended without close_notify, so it may be cut")
                 _answer_close_notify(server, tls)  # a server that lingers in its close waits for ours
                 return
-            records.feed(raw_view[:got])
-            tls.incoming.write(raw_view[:got])
+            records.feed(raw.view[:got])
+            tls.lend(raw, got)
     finally:
-        raw_view.release()
-        clear_view.release()
         _give(raw, clear)
 
 
-def _decrypt(tls: Tls, view: memoryview) -> tuple[int, bool]:
-    """Cleartext that is there, gathered into `view` → how much, and whether the server has said its end."""
-    filled, size = 0, len(view)
-    read, pending, incoming = tls.engine.read, tls.engine.pending, tls.incoming
+def _read(tls: Tls, buffer: Buffer) -> int:
+    """Cleartext that is there → how much. Raises RelayError."""
     try:
-        # A record is 16 KiB at most, so several are gathered before one send. Reading on when there is nothing
-        # would cost an exception for each turn.
-        while filled < size and (incoming.pending or pending()):
-            got = read(size - filled, view[filled:])
-            if not got:
-                return filled, True
-            filled += got  # type: ignore[operator] # with a buffer, read returns a count
-    except ssl.SSLWantReadError:
-        pass
-    except ssl.SSLZeroReturnError:
-        return filled, True
-    except ssl.SSLError as error:
-        words = (error.reason or "protocol error").lower().replace("_", " ")
-        raise RelayError(426, f"TLS on the data connection failed: {words}") from None
-    return filled, False
+        return tls.read(buffer)
+    except TlsError as error:
+        raise RelayError(426, f"TLS on the data connection failed: {error}") from None
 
 
 def _answer_close_notify(server: Socket, tls: Tls) -> None:
@@ -190,18 +175,16 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
     Raises RelayError. What the server sends meanwhile is read: tickets left unread would turn close into a reset, and a
     TLS 1.2 renegotiation waits for an answer.
     """
-    raw, clear = _take(), _take()
-    clear_view = memoryview(clear)
+    sealed, clear = _take(), _take()
     turn = sent = 0
-    outgoing = tls.outgoing
 
     def hear_server() -> None:
-        _hear(server, tls, raw)
+        _hear(server, tls)
 
     try:
         while True:
             try:
-                got = client.recv_into(clear)
+                got = client.recv_into(clear.view)
             except BlockingIOError:
                 turn = 0
                 hear_server()
@@ -212,19 +195,18 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
                 raise RelayError(426, f"the client broke the data connection: {_words(error)}") from None
             if not got:
                 break
-            data = clear_view[:got]
-            flow.count(data)
-            while not _write(tls, data):
+            flow.count(clear.view[:got])
+            while not _write(tls, clear, got):
                 # TLS 1.2: the server negotiates anew and wants an answer before anything else.
                 sent += await _flush(server, tls, pace, hear_server)
                 why = f"the server did not go on with TLS for {pace.server_stall:g} seconds"
                 await readable(server, pace.server_stall, why, hear_server)
                 hear_server()
                 turn = 0
-            sealed = outgoing.read()
-            sent += len(sealed)
-            if await _send(server, sealed, pace.server_stall, "server", hear_server):
-                turn = 0
+            while size := tls.take_into(sealed):
+                sent += size
+                if await _send(server, sealed.view[:size], pace.server_stall, "server", hear_server):
+                    turn = 0
             hear_server()
             turn += got
             if turn >= _TURN:
@@ -239,52 +221,43 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
             raise RelayError(426, f"the server broke the data connection: {_words(error)}") from None
         return sent
     finally:
-        clear_view.release()
-        _give(raw, clear)
+        _give(sealed, clear)
 
 
 async def _flush(server: Socket, tls: Tls, pace: Pace, look: Look) -> int:
     """Send what TLS itself has to say → how many bytes."""
-    data = tls.outgoing.read()
+    data = tls.take()
     if data:
         await _send(server, data, pace.server_stall, "server", look)
     return len(data)
 
 
-def _write(tls: Tls, data: memoryview) -> bool:
-    """Seal `data`, all of it → False when TLS must read first. Raises RelayError."""
+def _write(tls: Tls, buffer: Buffer, size: int) -> bool:
+    """Seal what is in `buffer`, all of it → False when TLS must read first. Raises RelayError."""
     try:
-        tls.engine.write(data)
-    except ssl.SSLWantReadError:
-        return False
-    except ssl.SSLError as error:
-        words = (error.reason or "protocol error").lower().replace("_", " ")
-        raise RelayError(426, f"TLS on the data connection failed: {words}") from None
-    return True
+        return tls.write_from(buffer, size)
+    except TlsError as error:
+        raise RelayError(426, f"TLS on the data connection failed: {error}") from None
 
 
-def _hear(server: Socket, tls: Tls, raw: bytearray) -> None:
+def _hear(server: Socket, tls: Tls) -> None:
     """Take what the server has sent on an upload's data connection. Raises RelayError when it ends or fails."""
     try:
-        got = server.recv_into(raw)
+        data = server.recv(_HEARD)
     except BlockingIOError:
         return
     except OSError as error:
         raise RelayError(426, f"the server broke the data connection: {_words(error)}") from None
-    if not got:
+    if not data:
         raise RelayError(426, "the server closed the data connection before the upload had ended")
-    tls.incoming.write(memoryview(raw)[:got])
+    tls.feed(data)
     try:
-        while True:
-            if not tls.engine.read(BUFFER):
-                raise RelayError(426, "the server ended the upload before the client had")
-    except ssl.SSLWantReadError:
-        pass
-    except ssl.SSLZeroReturnError:
-        raise RelayError(426, "the server ended the upload before the client had") from None
-    except ssl.SSLError as error:
-        words = (error.reason or "protocol error").lower().replace("_", " ")
-        raise RelayError(426, f"TLS on the data connection failed: {words}") from None
+        while tls.read_some():
+            pass
+    except TlsError as error:
+        raise RelayError(426, f"TLS on the data connection failed: {error}") from None
+    if tls.ended:
+        raise RelayError(426, "the server ended the upload before the client had")
 
 
 async def drain(server: Socket, tls: Tls, sent: int, flow: Flow) -> None:
@@ -308,12 +281,8 @@ async def drain(server: Socket, tls: Tls, sent: int, flow: Flow) -> None:
             flow.close_notify = bool(flow.close_notify)
             return
         if flow.close_notify is None:
-            tls.incoming.write(data)
-            try:
-                while tls.engine.read(65536):
+            tls.feed(data)
+            with contextlib.suppress(TlsError):  # after our close_notify OpenSSL may refuse to read tickets
+                while tls.read_some():
                     pass
-                flow.close_notify = True
-            except ssl.SSLZeroReturnError:
-                flow.close_notify = True
-            except ssl.SSLError:
-                pass  # after our close_notify OpenSSL may refuse to read tickets; only the end matters here
+                flow.close_notify = tls.ended or None

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.handshake import shake_hands
-from ftpsproxy.tls import Tls
+from ftpsproxy.tls import Context, Tls
 from tests.ftp.test_lines import cut
 from tests.support.certificates import Certificates
 
@@ -70,7 +70,6 @@ async def stage(certificates: Certificates, behaviour: Behaviour, version: ssl.T
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = context.maximum_version = version
     context.load_cert_chain(certificates.server.certificate_file, certificates.server.key_file)
-    trust = ssl.create_default_context(cafile=certificates.ca_file)
     client, far_client = pair()
     server, far_server = pair()
     outcome: list[object] = []
@@ -87,7 +86,7 @@ async def stage(certificates: Certificates, behaviour: Behaviour, version: ssl.T
         await trio.to_thread.run_sync(serve)
         done.set()
 
-    tls = Tls(trust, "localhost")
+    tls = connect(certificates)
     with contextlib.ExitStack() as stack, trio.fail_after(60):
         for sock in (client, far_client, server, far_server):
             stack.callback(sock.close)
@@ -97,6 +96,13 @@ async def stage(certificates: Certificates, behaviour: Behaviour, version: ssl.T
             yield Stage(client, far_client, server, tls, outcome, done)
             server.close()
             client.close()
+
+
+def connect(certificates: Certificates) -> Tls:
+    """Our side of a TLS connection, the tests' authority trusted."""
+    context = Context(verify=True, minimum="1.2", maximum="1.3")
+    context.trust(certificates.ca_file)
+    return context.connect("localhost")
 
 
 def say_all(data: bytes) -> Behaviour:
@@ -162,7 +168,7 @@ async def test_download_cut_inside_a_record_is_torn_whatever_the_policy(certific
     far = context.wrap_bio(incoming, outgoing, server_side=True)
     client, far_client = pair()
     server, far_server = pair()
-    tls = Tls(ssl.create_default_context(cafile=certificates.ca_file), "localhost")
+    tls = connect(certificates)
 
     def serve() -> None:
         while True:

@@ -1,0 +1,32 @@
+"""TLS towards the upstream: `openssl`, connections over memory; `upstream`, what a server must prove, and the session
+that is resumed; `words`, what is wrong in plain ones."""
+
+from ftpsproxy.tls.openssl import Buffer, Connection, Context, Session, TlsError
+from ftpsproxy.tls.upstream import (
+    Certificate,
+    Resumption,
+    TlsConfigError,
+    build_context,
+    certificate_of,
+    check_pins,
+)
+from ftpsproxy.tls.words import TlsRefused, explain
+
+Tls = Connection
+"""One TLS connection with an upstream."""
+
+__all__ = [
+    "Buffer",
+    "Certificate",
+    "Context",
+    "Resumption",
+    "Session",
+    "Tls",
+    "TlsConfigError",
+    "TlsError",
+    "TlsRefused",
+    "build_context",
+    "certificate_of",
+    "check_pins",
+    "explain",
+]

@@ -1,0 +1,160 @@
+"""What an upstream must prove, from its settings; one control connection's session, for its data connections."""
+
+import base64
+import hashlib
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from ftpsproxy.config import Upstream
+from ftpsproxy.tls.openssl import Connection, Context, Session, TlsError
+from ftpsproxy.tls.words import TlsRefused
+
+
+class TlsConfigError(Exception):
+    """The TLS settings of an upstream can't work; `str()` is one plain line."""
+
+
+def build_context(upstream: Upstream) -> Context:
+    """The context for all connections to `upstream`. Raises TlsConfigError."""
+    where = f"upstream {upstream.name}"
+    by_chain = upstream.verify == "chain"
+    if not by_chain and not upstream.pins:
+        raise TlsConfigError(f'{where}: verify = "pin" needs pins = ["sha256/..."]')
+    context = Context(
+        verify=by_chain,  # else `check_pins` verifies, on every full handshake
+        minimum=upstream.tls_min,
+        maximum=upstream.tls_max,
+        alpn=b"ftp" if upstream.alpn else b"",  # against cross-protocol attacks (ALPACA)
+    )
+    if by_chain:
+        _trust(context, upstream, where)
+    if upstream.cert_file is not None:
+        _identify(context, upstream.cert_file, upstream.key_file, where)
+    try:
+        context.connect(upstream.server_name)
+    except (TlsError, UnicodeError) as error:
+        raise TlsConfigError(f"{where}: server_name {upstream.server_name} can't be used: {error}") from None
+    return context
+
+
+def _trust(context: Context, upstream: Upstream, where: str) -> None:
+    if upstream.ca_file is None:
+        # Where the system keeps its roots is for the system's own OpenSSL to say, not for the one used here.
+        system = ssl.get_default_verify_paths()
+        if system.cafile or system.capath:
+            context.trust(system.cafile, system.capath)
+    else:
+        _load(context, upstream.ca_file, f"{where}: ca_file")
+    if upstream.crl_file is not None:
+        _load(context, upstream.crl_file, f"{where}: crl_file")
+        context.check_revocation()
+
+
+def _load(context: Context, file: Path, what: str) -> None:
+    try:
+        _readable(file)
+        context.trust(file)
+    except (OSError, TlsError) as error:
+        raise TlsConfigError(f"{what} {file} can't be used: {_words(error)}") from None
+
+
+def _identify(context: Context, certificate: Path, key: Path | None, where: str) -> None:
+    try:
+        _readable(certificate)
+        if key is not None:
+            _readable(key)
+        if b"ENCRYPTED" in (key or certificate).read_bytes():
+            raise TlsConfigError("the key is encrypted; give one without a passphrase, readable by this user only")
+        context.identify(certificate, key or certificate)
+    except (OSError, TlsError, TlsConfigError) as error:
+        with_key = f" with key {key}" if key else ""
+        raise TlsConfigError(f"{where}: cert_file {certificate}{with_key} can't be used: {_words(error)}") from None
+
+
+def _readable(file: Path) -> None:
+    """Raises OSError, whose words are plainer than OpenSSL's."""
+    file.open("rb").close()
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What the log says of a server's certificate. `pin` is `sha256/` and base64 of its public key (SPKI)."""
+
+    fingerprint: str
+    subject: str
+    pin: str
+    not_after: datetime
+
+    @property
+    def days_left(self) -> int:
+        """Whole days until it expires; negative once it has."""
+        return (self.not_after - datetime.now(UTC)).days
+
+
+@lru_cache(maxsize=256)
+def _certificate(der: bytes) -> Certificate:
+    parsed = x509.load_der_x509_certificate(der)
+    key = parsed.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    pin = "sha256/" + base64.b64encode(hashlib.sha256(key).digest()).decode()
+    return Certificate(
+        hashlib.sha256(der).hexdigest(), parsed.subject.rfc4514_string(), pin, parsed.not_valid_after_utc
+    )
+
+
+def certificate_of(tls: Connection) -> Certificate:
+    """The server's certificate. Raises TlsRefused when there is none or it can't be read."""
+    der = tls.certificate
+    if der is None:
+        raise TlsRefused("no_certificate", "the server showed no certificate")
+    try:
+        return _certificate(der)
+    except ValueError as error:
+        raise TlsRefused("certificate", f"the server's certificate can't be read: {error}") from None
+
+
+def check_pins(tls: Connection, pins: tuple[str, ...]) -> None:
+    """Raises TlsRefused unless the server's key is one of `pins` (none: any)."""
+    if pins and (pin := certificate_of(tls).pin) not in pins:
+        raise TlsRefused("wrong_pin", f"the server's key is not among the pins; it is {pin}")
+
+
+class Resumption:
+    """The session that data connections of one control connection offer: its own newest, and nobody else's.
+
+    vsftpd, ProFTPD, FileZilla Server refuse a data connection that resumes none, or that of another control
+    connection. In TLS 1.3 tickets come behind the handshake, with the first bytes read.
+    """
+
+    __slots__ = ("_control", "_session")
+
+    def __init__(self, control: Connection) -> None:
+        self._control = control
+        self._session: Session = None
+
+    def offer(self) -> Session:
+        """What the next data connection should offer."""
+        if self._session is None:
+            self._session = self._control.session
+        return self._session
+
+    def learn(self, data: Connection) -> None:
+        """A data connection has ended; its session is the newest, if it brought one."""
+        session = data.session
+        if session is not None:
+            self._session = session
+
+    def start_again(self) -> None:
+        """The server did not take what was offered: back to the control connection's own."""
+        self._session = None

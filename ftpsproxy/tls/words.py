@@ -1,0 +1,58 @@
+"""What is wrong with a server's TLS, in plain words."""
+
+from ftpsproxy.tls.openssl import TlsError, verify_words
+
+
+class TlsRefused(Exception):
+    """The upstream's TLS is not acceptable: a machine word and plain words."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+# X509_V_ERR_... of OpenSSL's x509_vfy.h
+_VERIFY = {
+    2: ("unknown_ca", "the server's certificate is from an issuer that is not trusted here (see ca_file)"),
+    3: ("revocation_unknown", "there is no revocation list of the certificate's issuer (see crl_file)"),
+    9: ("not_yet_valid", "the server's certificate is not valid yet (is the clock right?)"),
+    10: ("expired", "the server's certificate has expired"),
+    12: ("revocation_unknown", "the revocation list has expired (see crl_file)"),
+    18: ("self_signed", "the server's certificate is self-signed and not trusted here (see ca_file)"),
+    19: ("unknown_ca", "the server's certificate is from a private issuer that is not trusted here (see ca_file)"),
+    20: ("unknown_ca", "the server's certificate is from an issuer that is not trusted here (see ca_file)"),
+    21: ("unknown_ca", "the server's certificate can't be traced to a trusted issuer (see ca_file)"),
+    23: ("revoked", "the server's certificate has been revoked"),
+    62: ("wrong_host", "the server's certificate is for another host name"),
+    64: ("wrong_host", "the server's certificate is for another address"),
+}
+# SSL_R_... of OpenSSL's sslerr.h; an alert of the server's is 1000 and its number (RFC 8446 section 6).
+_NO_TLS = ("handshake_garbage", "the server did not answer with TLS")
+_VERSION = ("protocol_version", "the server speaks no TLS version allowed here (1.2 or newer)")
+_REASONS = {
+    198: _NO_TLS,  # packet length too long
+    267: _NO_TLS,  # wrong version number
+    313: _NO_TLS,  # record layer failure
+    258: _VERSION,  # unsupported protocol
+    1070: _VERSION,
+    1116: ("client_certificate_required", "the server wants a client certificate (see cert_file)"),
+    1048: ("client_certificate_refused", "the server does not trust our client certificate"),
+    1040: (
+        "handshake_refused",
+        "the server refused the handshake (no common cipher, or it wants a client certificate: see cert_file)",
+    ),
+}
+
+
+def explain(error: Exception) -> TlsRefused:
+    """A failed handshake or read in plain words."""
+    if isinstance(error, TlsRefused):
+        return error
+    if isinstance(error, TlsError):
+        if error.verify_code:
+            known = _VERIFY.get(error.verify_code)
+            words = verify_words(error.verify_code)
+            return TlsRefused(*known or ("certificate", f"the server's certificate is refused: {words}"))
+        return TlsRefused(*_REASONS.get(error.reason) or ("handshake_failed", f"TLS failed: {error}"))
+    return TlsRefused("closed", f"the connection failed in the TLS handshake: {str(error).lower()}")
