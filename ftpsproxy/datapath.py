@@ -18,6 +18,7 @@ from ftpsproxy.ftp.messages import (
     ConnectToServer,
     DataFailed,
     EndData,
+    EndInBand,
     Event,
     ListenForServer,
     Outcome,
@@ -187,6 +188,12 @@ class DataPath:
         )
         self._nursery.start_soon(self._transfer.run)
 
+    def end_in_band(self, order: EndInBand) -> None:
+        """The connection of a transfer in MODE B or C need not close any more."""
+        transfer = self._transfer
+        if transfer is not None and transfer.order.number == order.number:
+            self._nursery.start_soon(transfer.end_in_band)
+
     def not_resumed(self) -> None:
         """The server did not find its TLS session resumed: the control connection's own is offered next (z/OS)."""
         self._resumption.start_again()
@@ -209,7 +216,7 @@ class DataPath:
             return
         amiss = transfer.end(whole=order.whole, answered=order.outcome != "aborted")
         outcome: Outcome = "torn" if amiss else order.outcome
-        why = amiss or order.why
+        why = amiss or order.why or ("ended_in_band" if transfer.ended_in_band else "")
         flow, tls, totals = transfer.flow, transfer.tls, self.totals
         totals.transfers += 1
         if outcome != "complete":

@@ -403,6 +403,7 @@ class Session:
             messages.DropData: lambda order: self._path.drop(),
             messages.BeginData: lambda order: self._path.begin(order),
             messages.EndData: lambda order: self._path.end(order),
+            messages.EndInBand: lambda order: self._path.end_in_band(order),
             messages.HangUp: self._hang_up,
             messages.NoteLogin: lambda order: log.session_login(user=order.user, ok=order.ok, reply=order.code),
             messages.NoteRefused: lambda order: log.upstream_failed(reason=order.reason, detail=order.detail),

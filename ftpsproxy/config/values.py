@@ -123,7 +123,7 @@ class Timeouts:
     server_stall: float = 300.0  # no byte moves because of the server
     drain: float = 30.0  # how long running transfers may go on after SIGTERM
     abort: float = 5.0  # until the server answers for a transfer that was broken off; ABOR is sent then
-    linger: float = 10.0  # reading the server to its end after an upload: closing earlier could reset it
+    linger: float = 10.0  # reading on after an upload: closing earlier could reset it; the quiet that ends MODE C
     keepalive: float = 30.0  # TCP keepalive on both control connections, against forgetful NATs
 
 

@@ -12,6 +12,7 @@ from ftpsproxy.ftp.messages import (
     DataEnded,
     DropData,
     EndData,
+    EndInBand,
     NoteReuse,
     Order,
     Outcome,
@@ -83,7 +84,7 @@ class Exchange:
         if self.reply is not None:
             return []  # a second final reply; the first one counts
         self.reply = reply
-        return self._settle(transfer, reply, ended) if ended is not None else []
+        return self._settle(transfer, reply, ended) if ended is not None else in_band(transfer)
 
     def data_ended(self, event: DataEnded) -> list[Order]:
         """The bytes of a transfer have ended, of this one or late news of another."""
@@ -154,6 +155,11 @@ class Exchange:
         elif begins:
             orders.append(TellServer(b"NOOP\r\n"))
         return orders
+
+
+def in_band(transfer: Transfer) -> list[Order]:
+    """Behind a 2xx with the data still open: in MODE B and C nobody may ever close it."""
+    return [EndInBand(transfer.number)] if transfer.ends_in_band else []
 
 
 def reuse_note(reply: Reply) -> list[Order]:

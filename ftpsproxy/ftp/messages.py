@@ -213,12 +213,18 @@ class DropData:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A transfer: its number in the session, from 1, and the command that asked for it."""
+    """A transfer: its number in the session, from 1, the command that asked for it, and the MODE it is in."""
 
     number: int
     verb: bytes
     path: str
     direction: Direction
+    mode: bytes = b"S"
+
+    @property
+    def ends_in_band(self) -> bool:
+        """Whether the end of the file stands in its data (RFC 959: MODE B, C): the connection may outlive it."""
+        return self.mode in (b"B", b"C")
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +246,13 @@ class EndData:
     code: int
     outcome: Outcome
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndInBand:
+    """The server has said 2xx to transfer `number`, whose end stands in its data: its connection need not close."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +320,7 @@ Order = (
     | DropData
     | BeginData
     | EndData
+    | EndInBand
     | HangUp
     | NoteLogin
     | NoteRefused

@@ -14,7 +14,7 @@ from ftpsproxy.ftp import commands, dataends, replies
 from ftpsproxy.ftp.commands import Command, Direction
 from ftpsproxy.ftp.dataends import DATA_END_VERBS, ClientWay, Learned, Preparation
 from ftpsproxy.ftp.errors import ProtocolError
-from ftpsproxy.ftp.exchange import Exchange, reuse_note
+from ftpsproxy.ftp.exchange import Exchange, in_band, reuse_note
 from ftpsproxy.ftp.login import Login
 from ftpsproxy.ftp.messages import (
     BeginData,
@@ -78,6 +78,7 @@ class Protocol:
         self._exchange: Exchange | None = None
         self._held: Command | ClientErred | None = None
         self._peer = ""
+        self._mode = b"S"
         self._ends_ready = False
         self._epsv_only = False
         self._closed = False
@@ -288,7 +289,8 @@ class Protocol:
         if reply.good and self._ends_ready and exchange.command.verb in commands.DATA_VERBS:
             # A final reply without 150: the data connection still has to show what it carries.
             exchange.reply = reply
-            return self._begin(exchange)
+            orders = self._begin(exchange)
+            return orders + in_band(exchange.transfer) if exchange.transfer is not None else orders
         return self._answered(exchange, reply)
 
     def _preliminary(self, exchange: Exchange, reply: Reply) -> list[Order]:
@@ -301,7 +303,11 @@ class Protocol:
         self._number += 1
         verb = exchange.command.verb
         exchange.transfer = Transfer(
-            self._number, verb, exchange.command.shown, commands.DATA_VERBS.get(verb, Direction.UNKNOWN)
+            self._number,
+            verb,
+            exchange.command.shown,
+            commands.DATA_VERBS.get(verb, Direction.UNKNOWN),
+            self._mode,
         )
         return [BeginData(exchange.transfer)]
 
@@ -317,6 +323,8 @@ class Protocol:
             case b"QUIT":
                 self._closed = True
                 return [TellClient(reply), HangUp("quit")]
+            case b"MODE" if reply.good:
+                self._mode = (command.argument or b"S").strip()[:1].upper()
             case b"OPTS" if reply.refused and self._login.keeps(command):
                 return [TellClient(replies.own(200, "UTF8 noted."))]
         modern = commands.MODERN.get(command.verb)

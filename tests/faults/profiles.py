@@ -44,6 +44,7 @@ PROFILES: Mapping[str, Settings] = {
     "pin_only_wrong": {"upstream": {"verify": "pin", "pins": [WRONG_PIN]}},
     "crl": {"upstream": {"crl_file": "{crl_file}"}},
     "client_certificate": {"upstream": {"cert_file": "{client_certificate}", "key_file": "{client_key}"}},
+    "brief_linger": {"timeouts": {"linger": 1}},
     "few": {"limits": {"sessions": 2}},
     "few_per_client": {"limits": {"sessions_per_client": 2}},
     "slow_commands": {"limits": {"commands_per_second": 10}},

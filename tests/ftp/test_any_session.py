@@ -28,6 +28,8 @@ LINES = st.sampled_from(
         "ABOR",
         "NOOP",
         "STAT",
+        "MODE B",
+        "MODE S",
         "QUIT",
         "FEAT",
         "AUTH TLS",

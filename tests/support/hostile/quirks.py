@@ -36,6 +36,7 @@ class Fault(Enum):
     CORRUPT = "corrupt"  # one bit of a record flipped; the stream goes on
     ALERT = "alert"  # a fatal TLS alert, then FIN
     STALL = "stall"  # no byte more, the connection stays
+    HALF_RECORD = "half_record"  # half a TLS record and no byte more, the connection stays
     PLAIN = "plain"  # the rest of the file in clear
 
 
@@ -106,6 +107,7 @@ class Quirks:
     fault: Fault = Fault.NONE
     fault_at: int | None = None  # bytes of the file after which `fault` and `control` happen; None: at the end of it
     control: Control = Control.OPEN
+    end_mark: bytes = b""  # MODE B, C: what ends a file; the data connection stays open behind it
     extra_data_verbs: Mapping[str, bytes] = field(default_factory=dict)  # verb → what it sends, unknown to any RFC
 
     # ABOR: what is said in mid-transfer and otherwise; the data connection is closed first

@@ -126,6 +126,8 @@ class Transfer:
             if rest:
                 channel.write(rest)
                 self.seen.sent += len(rest)
+            if quirks.end_mark:
+                return self._stay_open(channel)
             channel.close_notify()
             channel.fin()
             self._read_to_end(channel)
@@ -169,6 +171,10 @@ class Transfer:
             self._linger(channel)
         elif fault is Fault.STALL:
             self._wait_for_release()
+        elif fault is Fault.HALF_RECORD:
+            raw = channel.encrypt(record)
+            channel.write_raw(raw[: len(raw) // 2])
+            self._read_to_end(channel)
 
     # Uploads
 
@@ -200,6 +206,8 @@ class Transfer:
             self.received += data
             self.seen.received = len(self.received)
             self._session.news()
+            if quirks.end_mark and self.received.endswith(quirks.end_mark):
+                return self._stay_open(channel)
             if quirks.read_pause:
                 time.sleep(quirks.read_pause)
         self.seen.ended = channel.ended
@@ -213,6 +221,12 @@ class Transfer:
         return self._final_reply(quirks.final_torn)
 
     # Both
+
+    def _stay_open(self, channel: Channel) -> bytes:
+        """The file has ended in its data: say so, and leave it to the peer to close."""
+        self._say(self._final_reply(self._quirks.final))
+        self._read_to_end(channel)
+        return b""
 
     def _final_reply(self, reply: bytes) -> bytes:
         when = self._quirks.final_when
