@@ -25,7 +25,7 @@ from ftpsproxy.ftp.messages import (
     ServerDataReady,
     ServerListening,
 )
-from ftpsproxy.listeners import DataListeners, NoPort, TooManyPending
+from ftpsproxy.listeners import DataListeners, Expectation, NoPort, TooManyPending
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Pace
 from ftpsproxy.tls import Resumption
@@ -99,6 +99,15 @@ class DataPath:
             self._connecting.cancel()
             self._connecting = None
         self._ends.drop()
+
+    def drop_server_end(self) -> None:
+        """Forget the server's end; the client may use its own once more."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        self._ends.drop_server()
+        if isinstance(self._ends.client, Expectation):
+            self._ends.client.renew()
 
     def listen_for_client(self) -> None:
         """Expect the client's data connection; feeds ClientListening or DataFailed."""

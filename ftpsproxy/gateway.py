@@ -13,7 +13,7 @@ import trio
 from ftpsproxy import log, net
 from ftpsproxy.config import Listener, Settings
 from ftpsproxy.ftp import replies
-from ftpsproxy.ftp.dataends import Learned
+from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
 from ftpsproxy.seats import OwnSeats, Seats

@@ -19,10 +19,10 @@ from ftpsproxy.config import Limits, Listener, Timeouts, Upstream
 from ftpsproxy.control import ClientControl, ForeignProtocol, Lost, ServerControl
 from ftpsproxy.datapath import DataPath, Route, Totals
 from ftpsproxy.ftp import commands, messages, replies
-from ftpsproxy.ftp.dataends import Learned
 from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.messages import Event, Waiting
 from ftpsproxy.ftp.protocol import Policy, Protocol
+from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
 from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain
@@ -401,6 +401,7 @@ class Session:
             messages.ConnectToServer: lambda order: self._path.connect_to_server(order),
             messages.ListenForServer: lambda order: self._path.listen_for_server(order),
             messages.DropData: lambda order: self._path.drop(),
+            messages.DropServerEnd: lambda order: self._path.drop_server_end(),
             messages.BeginData: lambda order: self._path.begin(order),
             messages.EndData: lambda order: self._path.end(order),
             messages.EndInBand: lambda order: self._path.end_in_band(order),

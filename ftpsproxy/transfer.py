@@ -52,11 +52,16 @@ class Ends:
         """Forget both; what is open is reset."""
         if isinstance(self.client, Expectation):
             self.client.cancel()
+        self.client = None
+        self.drop_server()
+
+    def drop_server(self) -> None:
+        """Forget the server's."""
         if isinstance(self.server, Expectation):
             self.server.cancel()
         elif self.server is not None:
             net.reset(self.server)
-        self.client = self.server = None
+        self.server = None
 
 
 def _hurry(sock: Socket, pace: Pace) -> bool:

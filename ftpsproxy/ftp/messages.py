@@ -212,6 +212,11 @@ class DropData:
 
 
 @dataclass(frozen=True, slots=True)
+class DropServerEnd:
+    """Forget the server's end only: the client may use its own once more, by the same connection or a new one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """A transfer: its number in the session, from 1, the command that asked for it, and the MODE it is in."""
 
@@ -318,6 +323,7 @@ Order = (
     | ConnectToServer
     | ListenForServer
     | DropData
+    | DropServerEnd
     | BeginData
     | EndData
     | EndInBand

@@ -87,6 +87,7 @@ class Quirks:
     prot_after_login: bool = False  # 503 to PBSZ and PROT before the login
     prot_assumed: bool = False  # data is protected without PROT (MS-FTPS implicit)
     requires_pret: bool = False
+    closes_port_on_refusal: bool = False  # a transfer command that is refused takes the passive port with it (vsftpd)
 
     # Data connections: replies to EPSV and PASV with the fields {port} {p1} {p2} {dead}
     passive: Mapping[str, str] = field(default_factory=dict)

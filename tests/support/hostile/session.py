@@ -231,6 +231,8 @@ class Session:
             return self._obey_in_clear(verb, argument)
         told = quirks.replies.get(line.decode("latin-1"), quirks.replies.get(verb))
         if told is not None:
+            if quirks.closes_port_on_refusal and told[:1] in b"45" and (verb in _DOWNLOADS or verb in _UPLOADS):
+                self._close_listener()
             self.say(told)
         elif handler := self._handlers().get(verb):
             handler(argument)
@@ -312,6 +314,8 @@ class Session:
         if self._quirks.requires_pret and not self._pret:
             self.say(b"550 PRET required before this command\r\n")
             return
+        if self._quirks.requires_pret:
+            self._offset = 0  # RFC 959: REST comes right before its transfer
         self._close_listener()
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = self._listener = socket.socket(family, socket.SOCK_STREAM)
