@@ -238,9 +238,14 @@ def gateway_stopped(*, seconds: float) -> None:
 # --- the session ------------------------------------------------------------------------------------------------------
 
 
-def session_opened() -> None:
-    """A client connected."""
-    _log.info("session.opened")
+def session_queued(*, client: str, listener: str, upstream: str, ahead: int) -> None:
+    """A client waits, without a session yet, for a place at its upstream; `ahead` of it so many in this process."""
+    _log.info("session.queued", client=client, listener=listener, upstream=upstream, ahead=ahead)
+
+
+def session_opened(*, waited_seconds: float | None = None) -> None:
+    """A client has its session; how long it waited for it, where the upstream limits them."""
+    _log.info("session.opened", waited_seconds=None if waited_seconds is None else round(waited_seconds, 3))
 
 
 def session_refused(*, client: str, listener: str, reason: str) -> None:

@@ -67,8 +67,9 @@ def patience(timeouts: Timeouts) -> dict[Waiting, float]:
 class Session:
     """One session; `run` is its whole life."""
 
-    def __init__(self, service: Service, sock: Socket, client: str) -> None:
+    def __init__(self, service: Service, sock: Socket, client: str, waited: float | None = None) -> None:
         self.client = client
+        self._waited = waited
         self._service = service
         self._sock = sock
         self._server_local = self._server_peer = ""
@@ -118,7 +119,7 @@ class Session:
             listener=service.listener.name,
             upstream=service.upstream.name,
         )
-        log.session_opened()
+        log.session_opened(waited_seconds=self._waited)
         self._control = ClientControl(self._sock, self._spawn, line_bytes=service.limits.line_bytes)
         try:
             async with trio.open_nursery() as nursery:
@@ -138,7 +139,7 @@ class Session:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + service.timeouts.linger):
                 if self._server is not None:
                     with trio.move_on_after(1):
-                        await self._server.close(goodbye=True)
+                        await self._server.close(goodbye=True, hear_end=service.upstream.sessions > 0)
                     await self._server.close(goodbye=False)
                 with trio.move_on_after(2):
                     await self._control.close(goodbye=True)

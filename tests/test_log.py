@@ -77,7 +77,11 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     "gateway.worker_lost": ("error", lambda: log.gateway_worker_lost(worker=1, pid=99, status=-9)),
     "gateway.draining": ("info", lambda: log.gateway_draining(sessions=2, seconds=30.0)),
     "gateway.stopped": ("info", lambda: log.gateway_stopped(seconds=9.0)),
-    "session.opened": ("info", log.session_opened),
+    "session.queued": (
+        "info",
+        lambda: log.session_queued(client="1.2.3.4", listener="a", upstream="archive", ahead=2),
+    ),
+    "session.opened": ("info", lambda: log.session_opened(waited_seconds=1.5)),
     "session.refused": ("warning", lambda: log.session_refused(client="1.2.3.4", listener="a", reason="clients")),
     "session.login": ("info", lambda: log.session_login(user="bob", ok=True, reply=230)),
     "session.command": ("debug", lambda: log.session_command(verb="CWD", argument="/x")),
@@ -113,10 +117,10 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
 def test_every_event_has_its_name_level_and_order(event: str) -> None:
     level, call = EVENTS[event]
     log.bind("s1", "10.0.0.1:3333", "scanners", "archive")
-    if event == "session.refused":
+    if event in ("session.refused", "session.queued"):
         log.clear()  # it stands for a client that never had a session
     found = record(call)
-    bound = [] if event == "session.refused" else ["session", "client", "listener", "upstream"]
+    bound = [] if event in ("session.refused", "session.queued") else ["session", "client", "listener", "upstream"]
     assert list(found)[: 3 + len(bound)] == ["timestamp", "level", "event", *bound]
     assert (found["event"], found["level"]) == (event, level)
 

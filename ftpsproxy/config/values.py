@@ -72,6 +72,7 @@ class Upstream:
     data_session_reuse: Literal["prefer", "require"] = "prefer"
     alpn: bool = True
     auth: tuple[str, ...] = ("TLS",)
+    sessions: int = 0  # at a time; 0: no limit, as many as limits.sessions
 
     def __post_init__(self) -> None:
         if not self.server_name:
@@ -117,6 +118,7 @@ class Timeouts:
     reply: float = 60.0  # an ordinary reply of the server
     final_reply: float = 600.0  # after the data ends: servers scan files or commit them to object storage first
     login: float = 60.0  # from the client's connect to a successful login
+    queue: float = 30.0  # for a place at an upstream that limits its sessions; clients give up waiting for a greeting
     idle: float = 900.0  # a logged-in client that says nothing
     data_connect: float = 30.0
     client_stall: float = 300.0  # no byte moves because of the client

@@ -114,11 +114,21 @@ class BadServer:
                 sock, address = self._listener.accept()
             except OSError:
                 return
-            session = Session(self, sock, (address[0], address[1]))
+            session = Session(self, sock, (address[0], address[1]), crowded=self._crowded())
             self._running.append(session)
             self.sessions.append(session.seen)
             self.news()
             session.start()
+
+    def _crowded(self) -> bool:
+        """Whether there are as many sessions as may be; one that is just over is given a moment to be counted out."""
+        most = self.quirks.max_sessions
+        deadline = time.monotonic() + 0.25
+        while most is not None and sum(not session.seen.over for session in self._running) >= most:
+            if time.monotonic() > deadline:
+                return True
+            time.sleep(0.005)
+        return False
 
     def _end_sessions(self) -> None:
         running, self._running = self._running, []

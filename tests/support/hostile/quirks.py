@@ -66,6 +66,7 @@ class Quirks:
     # Greeting and TLS on the control connection
     implicit: bool = False
     greeting: bytes = b"220 hostile ready\r\n"  # b"" says nothing at all
+    max_sessions: int | None = None  # 421 to every further one, as servers do that count by address (U28)
     greeting_in_clear: bool = False  # implicit, but the greeting comes before TLS (U20)
     auth: Mapping[str, bytes] = field(
         default_factory=lambda: {"TLS": b"234 go ahead\r\n", "TLS-C": b"234 go ahead\r\n"}

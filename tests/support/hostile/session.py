@@ -52,8 +52,9 @@ _UPLOADS = ("STOR", "APPE", "STOU")
 class Session:
     """Speaks with one client in a thread of its own, transfers in another, as the server's `quirks` are just then."""
 
-    def __init__(self, server: BadServer, sock: socket.socket, peer: tuple[str, int]) -> None:
+    def __init__(self, server: BadServer, sock: socket.socket, peer: tuple[str, int], *, crowded: bool) -> None:
         self._server = server
+        self._crowded = crowded
         self._host = sock.getsockname()[0]
         self._peer = peer
         self._channel = Channel(sock)
@@ -166,6 +167,9 @@ class Session:
 
     def _talk(self) -> None:
         quirks = self._quirks
+        if self._crowded:
+            self.say(b"421 too many connections from your address\r\n")
+            return
         if quirks.greeting_in_clear:
             self.say(quirks.greeting)
         if quirks.implicit and not self._secure():
