@@ -25,7 +25,7 @@ from ftpsproxy.ftp.protocol import Policy, Protocol
 from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
-from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain
+from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain, explain_implicit
 
 _WARN_DAYS = 14
 # A client whose next line waits is not read from; whether it is still there is looked at this often.
@@ -80,6 +80,7 @@ class Session:
             Policy(
                 client=client,
                 implicit=upstream.implicit,
+                greeting_in_clear=upstream.implicit and not upstream.tls_first,
                 auth=upstream.auth,
                 data_mode=upstream.data_mode,
                 own_greeting=listener.greeting == "own",
@@ -201,7 +202,7 @@ class Session:
                 reply_bytes=limits.reply_bytes,
                 reply_lines=limits.reply_lines,
             )
-            if not upstream.implicit or await self._secure():
+            if not upstream.tls_first or await self._secure():
                 self.feed(messages.Connected(self._server_peer))
             return not self._over
         self.feed(messages.ServerRefused(reason, detail))
@@ -224,11 +225,7 @@ class Session:
             )
             return False
         except (ssl.SSLError, OSError, TlsRefused) as error:
-            refused = explain(error)
-            if upstream.implicit and refused.reason == "handshake_garbage":
-                refused = TlsRefused(
-                    "plaintext_on_implicit_port", "the server speaks no TLS at once; perhaps it is explicit: ftpes://"
-                )
+            refused = explain_implicit(error, upstream) if upstream.implicit else explain(error)
             self.feed(messages.ServerRefused(refused.reason, refused.detail))
             return False
         log.upstream_secured(

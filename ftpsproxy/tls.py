@@ -264,3 +264,17 @@ def explain(error: Exception) -> TlsRefused:
         words = (error.reason or "protocol error").lower().replace("_", " ")
         return TlsRefused("handshake_failed", f"TLS failed: {words}")
     return TlsRefused("closed", f"the connection failed in the TLS handshake: {str(error).lower()}")
+
+
+def explain_implicit(error: Exception, upstream: Upstream) -> TlsRefused:
+    """The same where no AUTH went before."""
+    refused = explain(error)
+    if refused.reason == "bytes_after_auth":
+        return TlsRefused("bytes_after_greeting", "the server sent more in clear behind its greeting")
+    if refused.reason == "handshake_garbage" and upstream.tls_first:
+        return TlsRefused(
+            "plaintext_on_implicit_port",
+            "the server speaks no TLS at once; perhaps it is explicit (ftpes://), or says its greeting in clear first "
+            '(z/OS: implicit_greeting = "clear")',
+        )
+    return refused

@@ -257,6 +257,7 @@ LISTENER: Mapping[str, Parser] = {
 }
 UPSTREAM: Mapping[str, Parser] = {
     "url": url,  # gives host, port and implicit
+    "implicit_greeting": choice("tls", "clear"),
     "server_name": text,
     "ca_file": readable,
     "crl_file": readable,

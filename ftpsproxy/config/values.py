@@ -56,6 +56,7 @@ class Upstream:
     host: str
     port: int = 21
     implicit: bool = False
+    implicit_greeting: Literal["tls", "clear"] = "tls"  # "clear" only by the operator's word: see ftp/opening.py
     server_name: str = ""
     ca_file: Path | None = None
     crl_file: Path | None = None
@@ -77,6 +78,11 @@ class Upstream:
     def __post_init__(self) -> None:
         if not self.server_name:
             object.__setattr__(self, "server_name", self.host)
+
+    @property
+    def tls_first(self) -> bool:
+        """Whether TLS begins with the first byte."""
+        return self.implicit and self.implicit_greeting == "tls"
 
     @property
     def url(self) -> str:

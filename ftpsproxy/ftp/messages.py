@@ -30,7 +30,7 @@ class Waiting(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The server's control connection is up; for an implicit upstream, its TLS too. `peer` is the server's address."""
+    """The server's control connection is up, and its TLS where that comes first. `peer` is the server's address."""
 
     peer: str
 

@@ -59,6 +59,7 @@ class Policy:
 
     client: str
     implicit: bool = False
+    greeting_in_clear: bool = False
     auth: tuple[str, ...] = ("TLS",)
     data_mode: str = "auto"
     own_greeting: bool = True
@@ -72,7 +73,9 @@ class Protocol:
 
     def __init__(self, policy: Policy, learned: Learned | None = None) -> None:
         self._policy = policy
-        self._opening: Opening | None = Opening(implicit=policy.implicit, auth=policy.auth)
+        self._opening: Opening | None = Opening(
+            implicit=policy.implicit, auth=policy.auth, greeting_in_clear=policy.greeting_in_clear
+        )
         self._login = Login(implicit=policy.implicit, attempts=policy.login_attempts)
         learned = learned if learned is not None else Learned()
         self._ends = DataEnds(policy.client, policy.data_mode, learned, v4=policy.passive_v4)

@@ -34,6 +34,11 @@ PROFILES: Mapping[str, Settings] = {
     "auth_ssl": {"upstream": {"auth": ["TLS", "SSL"]}},
     "named": {"upstream": {"server_name": "localhost"}},
     "implicit": {"upstream": {"url": "ftps://127.0.0.1:{port}"}},
+    "implicit_clear": {
+        "upstream": {"url": "ftps://127.0.0.1:{port}", "implicit_greeting": "clear"},
+        "listener": {"greeting": "upstream"},
+        "timeouts": {"reply": 1.5, "handshake": 1.5},
+    },
     "ipv6": {"listener": {"listen": "[::1]:0"}, "upstream": {"url": "ftpes://[::1]:{port}"}},
     "ipv6_only_upstream": {"upstream": {"url": "ftpes://[::1]:{port}"}},
     "nobody": {"upstream": {"url": f"ftpes://127.0.0.1:{NOBODY}"}},

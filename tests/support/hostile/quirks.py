@@ -68,6 +68,8 @@ class Quirks:
     greeting: bytes = b"220 hostile ready\r\n"  # b"" says nothing at all
     max_sessions: int | None = None  # 421 to every further one, as servers do that count by address (U28)
     greeting_in_clear: bool = False  # implicit, but the greeting comes before TLS (U20)
+    greets_again: bool = False  # and behind it, too: the one in clear was somebody else's
+    after_greeting: bytes = b""  # then goes out in the same segment as that greeting
     auth: Mapping[str, bytes] = field(
         default_factory=lambda: {"TLS": b"234 go ahead\r\n", "TLS-C": b"234 go ahead\r\n"}
     )

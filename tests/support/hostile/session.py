@@ -171,10 +171,10 @@ class Session:
             self.say(b"421 too many connections from your address\r\n")
             return
         if quirks.greeting_in_clear:
-            self.say(quirks.greeting)
+            self.say(quirks.greeting + quirks.after_greeting)
         if quirks.implicit and not self._secure():
             return
-        if not quirks.greeting_in_clear:
+        if not quirks.greeting_in_clear or quirks.greets_again:
             self.say(quirks.greeting)
         while (line := self._line()) is not None:
             if self._channel.secured:
