@@ -25,11 +25,16 @@ from ftpsproxy.ftp.messages import (
     ServerDataReady,
     ServerListening,
 )
+from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import DataListeners, Expectation, NoPort, TooManyPending
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Pace
 from ftpsproxy.tls import Resumption
 from ftpsproxy.transfer import DataTransfer, Ends
+
+# Servers in Go, Java and .NET can't resume TLS 1.3 sessions now and then; so many refusals in a row are no accident.
+_REFUSALS = 3
+_HINT = 'refused again and again: TLS 1.3 sessions may not work there; try tls_max = "1.2" for this upstream'
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class DataPath:
         nursery: trio.Nursery,
         route: Route,
         resumption: Resumption,
+        learned: Learned,
         feed: Callable[[Event], None],
         control: Socket,
     ) -> None:
@@ -77,6 +83,7 @@ class DataPath:
         self._nursery = nursery
         self._route = route
         self._resumption = resumption
+        self._learned = learned
         self._feed = feed
         self._control = control
         self._ends = Ends()
@@ -203,9 +210,15 @@ class DataPath:
         if transfer is not None and transfer.order.number == order.number:
             self._nursery.start_soon(transfer.end_in_band)
 
-    def not_resumed(self) -> None:
-        """The server did not find its TLS session resumed: the control connection's own is offered next (z/OS)."""
+    def not_resumed(self) -> str | None:
+        """The server did not find its TLS session resumed → a hint for the operator, when that happens all the time.
+
+        The control connection's own session is offered next (z/OS).
+        """
         self._resumption.start_again()
+        self._learned.reuse_refused += 1
+        often = self._learned.reuse_refused >= _REFUSALS
+        return _HINT if often and self._resumption.version == "TLSv1.3" else None
 
     def upload_whole(self) -> bool:
         """Whether the upload under way, or about to begin, has been ended properly by the client."""
@@ -227,6 +240,8 @@ class DataPath:
         outcome: Outcome = "torn" if amiss else order.outcome
         why = amiss or order.why or ("ended_in_band" if transfer.ended_in_band else "")
         flow, tls, totals = transfer.flow, transfer.tls, self.totals
+        if tls is not None and tls.resumed and outcome == "complete":
+            self._learned.reuse_refused = 0
         totals.transfers += 1
         if outcome != "complete":
             totals.torn += 1

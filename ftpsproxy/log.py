@@ -347,9 +347,9 @@ def upstream_address_ignored(*, reply_host: str, peer: str) -> None:
     _log.info("upstream.address_ignored", reply_host=reply_host, peer=peer)
 
 
-def upstream_session_reuse_refused(*, reply: str) -> None:
-    """The server refused a data connection because its TLS session was not resumed."""
-    _log.warning("upstream.session_reuse_refused", reply=_redact(reply))
+def upstream_session_reuse_refused(*, reply: str, hint: str | None = None) -> None:
+    """The server refused a data connection for want of a resumed TLS session; what to try if it does so always."""
+    _log.warning("upstream.session_reuse_refused", reply=_redact(reply), hint=hint)
 
 
 # --- the transfer -----------------------------------------------------------------------------------------------------

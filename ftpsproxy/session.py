@@ -253,6 +253,7 @@ class Session:
                 server_peer=self._server_peer,
             ),
             Resumption(tls),
+            self._service.learned,
             self.feed,
             self._sock,
         )
@@ -428,8 +429,7 @@ class Session:
         self._control.send(replies.own(211, f"Transfer {order.number} under way, {moved} bytes so far.").encode())
 
     def _note_reuse(self, order: messages.NoteReuse) -> None:
-        log.upstream_session_reuse_refused(reply=order.reply)
-        self._path.not_resumed()
+        log.upstream_session_reuse_refused(reply=order.reply, hint=self._path.not_resumed())
 
     def _want_tls(self, order: messages.StartTls) -> None:
         self._tls_wanted = True

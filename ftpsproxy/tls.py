@@ -180,12 +180,18 @@ class Resumption:
     connection. In TLS 1.3 tickets come behind the handshake, with the first bytes read.
     """
 
-    __slots__ = ("_control", "_session", "_since")
+    __slots__ = ("_control", "_session", "_since", "_worked")
 
     def __init__(self, control: Tls) -> None:
         self._control = control
         self._session: ssl.SSLSession | None = None
         self._since = 0.0
+        self._worked = False
+
+    @property
+    def version(self) -> str:
+        """The control connection's TLS version."""
+        return self._control.version
 
     def offer(self) -> ssl.SSLSession | None:
         """What the next data connection should offer."""
@@ -194,8 +200,13 @@ class Resumption:
         return self._session
 
     def learn(self, data: Tls) -> None:
-        """A data connection has ended; its session is the newest, if it brought one."""
-        if not _SESSION_LEAKS or time.monotonic() - self._since > _YOUNG_SECONDS:
+        """A data connection has ended; its session is the newest, if it brought one.
+
+        Where what was offered did resume, and now does not, it has expired over there and is of no use any more.
+        """
+        expired = self._worked and not data.resumed
+        self._worked = data.resumed
+        if not _SESSION_LEAKS or expired or time.monotonic() - self._since > _YOUNG_SECONDS:
             self._keep(data)
 
     def start_again(self) -> None:

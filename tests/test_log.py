@@ -108,7 +108,10 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     ),
     "upstream.failed": ("warning", lambda: log.upstream_failed(reason="unknown_ca", detail="no root for CN=x")),
     "upstream.address_ignored": ("info", lambda: log.upstream_address_ignored(reply_host="10.0.0.1", peer="192.0.2.1")),
-    "upstream.session_reuse_refused": ("warning", lambda: log.upstream_session_reuse_refused(reply="522 reuse")),
+    "upstream.session_reuse_refused": (
+        "warning",
+        lambda: log.upstream_session_reuse_refused(reply="522 reuse", hint="try another version"),
+    ),
     "transfer.finished": ("info", transfer),
 }
 

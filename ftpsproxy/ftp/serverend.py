@@ -39,6 +39,7 @@ class Learned:
 
     no_epsv: bool = False
     needs_pret: bool = False
+    reuse_refused: int = 0  # data connections in a row for want of a resumed TLS session
 
 
 class _Step(enum.Enum):

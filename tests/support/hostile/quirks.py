@@ -98,6 +98,10 @@ class Quirks:
     data_hangs: bool = False  # the TLS handshake on the data connection is never answered
     requires_reuse: bytes = b""  # this reply, after the 150, to a data connection that does not resume
     forget_sessions_after: int | None = None  # earlier TLS sessions are worthless from this transfer of a session on
+    new_sessions_after: int | None = None  # from then on only sessions made since then are known (U9)
+    requires_same_tls: bytes = (
+        b""  # this reply to a data connection of another TLS version or cipher than control (U34)
+    )
     refuse_data_tls: bytes = b""  # after the 150 this reply at once, no TLS handshake on the data connection
     receive_buffer: int | None = None  # SO_RCVBUF of data connections in bytes
     read_pause: float = 0.0  # seconds between two reads of an upload

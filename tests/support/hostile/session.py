@@ -62,6 +62,7 @@ class Session:
         self._listener: socket.socket | None = None
         self._dial: tuple[str, int] | None = None
         self._context: ssl.SSLContext | None = None
+        self._newer_context: ssl.SSLContext | None = None
         self._transfer: Transfer | None = None
         self._protected = self._quirks.prot_assumed
         self._logged_in = False
@@ -117,7 +118,9 @@ class Session:
 
     def transfer_over(self, transfer: Transfer, final: bytes) -> None:
         if transfer.seen.verb in _UPLOADS:
-            before = self._server.files.get(transfer.seen.argument, b"") if transfer.seen.verb == "APPE" else b""
+            before = self._server.files.get(transfer.seen.argument, b"")
+            if transfer.seen.verb != "APPE":
+                before = before[: transfer.offset]
             self._server.files[transfer.seen.argument] = before + bytes(transfer.received)
         if final:
             self.say(final)
@@ -135,6 +138,10 @@ class Session:
             return socket.create_connection(dial, 20), dial[0]
         raise OSError("no data connection was asked for")
 
+    def is_like_control(self, seen: SeenData) -> bool:
+        """Whether a data connection has the TLS version and cipher of this one."""
+        return (seen.version, seen.cipher) == (self.seen.version, self.seen.cipher)
+
     def certificate(self) -> tuple[Path, Path]:
         return self._server.certificate
 
@@ -145,6 +152,10 @@ class Session:
         if quirks.data_certificate is not None:
             chain, key = quirks.data_certificate
             return contexts.build(chain, key, quirks, seen)
+        if quirks.new_sessions_after is not None and len(self.seen.data) > quirks.new_sessions_after:
+            if self._newer_context is None:
+                self._newer_context = self._server.context(quirks, seen)
+            return self._newer_context
         if self._context is None or (forget is not None and len(self.seen.data) > forget):
             return self._server.context(quirks, seen)
         return self._context
@@ -222,7 +233,7 @@ class Session:
         self._channel.start_tls(self._context)
         tls = self._channel.tls
         self.seen.secured = True
-        self.seen.version = tls.version() or ""
+        self.seen.version, self.seen.cipher = tls.version() or "", (tls.cipher() or ("",))[0]
         self.seen.alpn = tls.selected_alpn_protocol()
         self.seen.client_certificate = bool(tls.getpeercert(binary_form=True))
         self.news()
@@ -380,8 +391,8 @@ class Session:
             body = b"".join(name + b"\r\n" for name in sorted(self._server.files))
         elif verb == "STOU":
             argument = b"unique-%d" % (len(self._server.files) + 1)
+        self._transfer = Transfer(self, quirks, verb, argument, body, self._offset)
         self._offset, self._pret = 0, False
-        self._transfer = Transfer(self, quirks, verb, argument, body)
         self._transfer.start()
 
     def _wait_for_transfer(self) -> None:

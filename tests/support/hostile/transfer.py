@@ -20,9 +20,15 @@ _LINGER = 0.5
 
 
 class Transfer:
-    """A transfer in a thread of its own. `body` is what a download sends; an upload has None and fills `received`."""
+    """A transfer in a thread of its own. `body` is what a download sends; an upload has None and fills `received`.
 
-    def __init__(self, session: Session, quirks: Quirks, verb: str, argument: bytes, body: bytes | None) -> None:
+    That belongs behind the first `offset` bytes of the file (REST).
+    """
+
+    def __init__(
+        self, session: Session, quirks: Quirks, verb: str, argument: bytes, body: bytes | None, offset: int
+    ) -> None:
+        self.offset = offset
         self._session = session
         self._quirks = quirks
         self._body = body
@@ -88,7 +94,9 @@ class Transfer:
             return f"425 TLS on the data connection failed: {type(error).__name__}\r\n".encode()
         tls = channel.tls
         self.seen.secured, self.seen.resumed = True, bool(tls.session_reused)
-        self.seen.version = tls.version() or ""
+        self.seen.version, self.seen.cipher = tls.version() or "", (tls.cipher() or ("",))[0]
+        if quirks.requires_same_tls and not self._session.is_like_control(self.seen):
+            return quirks.requires_same_tls
         if quirks.requires_reuse and not self.seen.resumed:
             return quirks.requires_reuse
         if quirks.final_when is Final.EARLY:
