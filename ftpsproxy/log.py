@@ -271,7 +271,7 @@ def session_reply(*, code: int, text: str) -> None:
 
 
 def session_limit(*, limit: str, detail: str) -> None:
-    """A limit of the configuration was met; `limit` is its key."""
+    """A limit was met; `limit` is its key in the configuration, or `login_timeout` or `bounce` (README.md)."""
     _log.warning("session.limit", limit=limit, detail=_redact(detail))
 
 

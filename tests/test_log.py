@@ -384,3 +384,13 @@ def test_rendering_is_cheap() -> None:
                 transfer()
             best = min(best, (time.process_time() - start) / 500)
     assert best < 0.0005
+
+
+def test_every_limit_in_the_log_is_documented() -> None:
+    """The names in `session.limit` stand in the README: keys of the configuration, and the few that are none."""
+    root = Path(__file__).parents[1]
+    code = "\n".join(path.read_text() for path in sorted((root / "ftpsproxy").rglob("*.py")))
+    names = set(re.findall(r"NoteLimit\(\s*\"(\w+)\"", code)) | set(re.findall(r"session_limit\(limit=\"(\w+)\"", code))
+    assert {"bounce", "pending_data"} <= names
+    (row,) = re.findall(r"^\| `session\.limit`.*$", (root / "README.md").read_text(), re.MULTILINE)
+    assert {name for name in names if f"`{name}`" not in row} == set()

@@ -135,7 +135,7 @@ class Session:
             return sock, str(address[0])
         if self._dial is not None:
             dial, self._dial = self._dial, None
-            return socket.create_connection(dial, 20), dial[0]
+            return socket.create_connection(dial, 20, (self._host, 0)), dial[0]
         raise OSError("no data connection was asked for")
 
     def is_like_control(self, seen: SeenData) -> bool:
