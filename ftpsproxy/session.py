@@ -25,7 +25,7 @@ from ftpsproxy.ftp.protocol import Policy, Protocol
 from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
-from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain, explain_implicit
+from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain, explain_opening
 
 _WARN_DAYS = 14
 # A client whose next line waits is not read from; whether it is still there is looked at this often.
@@ -225,7 +225,7 @@ class Session:
             )
             return False
         except (ssl.SSLError, OSError, TlsRefused) as error:
-            refused = explain_implicit(error, upstream) if upstream.implicit else explain(error)
+            refused = explain_opening(error, upstream)
             self.feed(messages.ServerRefused(refused.reason, refused.detail))
             return False
         log.upstream_secured(

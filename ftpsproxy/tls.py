@@ -277,9 +277,14 @@ def explain(error: Exception) -> TlsRefused:
     return TlsRefused("closed", f"the connection failed in the TLS handshake: {str(error).lower()}")
 
 
-def explain_implicit(error: Exception, upstream: Upstream) -> TlsRefused:
-    """The same where no AUTH went before."""
+def explain_opening(error: Exception, upstream: Upstream) -> TlsRefused:
+    """The same of a control connection's handshake, and what else may be behind it."""
     refused = explain(error)
+    if not upstream.implicit:
+        if refused.reason == "closed":
+            hint = "; a firewall that inspects FTP may have done it, and would let implicit TLS (ftps://) pass"
+            return TlsRefused("closed", refused.detail + hint)
+        return refused
     if refused.reason == "bytes_after_auth":
         return TlsRefused("bytes_after_greeting", "the server sent more in clear behind its greeting")
     if refused.reason == "handshake_garbage" and upstream.tls_first:

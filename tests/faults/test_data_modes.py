@@ -111,6 +111,16 @@ def test_epsv_falls_back_to_pasv_and_that_is_remembered(fresh_stages: Stages, re
     assert "EPSV" not in stage.server.last.verbs()
 
 
+def test_epsv_ports_behind_a_silent_firewall(fresh_stages: Stages) -> None:
+    """U16: no answer at all. It costs `connect` once, and no other session."""
+    stage = fresh_stages("hasty")
+    stage.play(Quirks(passive={"EPSV": "229 (|||{deaf}|)\r\n"}))
+    _assert_transfers_work(stage)
+    assert stage.server.last.verbs().count("EPSV") == 1
+    _assert_transfers_work(stage)
+    assert "EPSV" not in stage.server.last.verbs()
+
+
 @pytest.mark.parametrize("verb", ["EPSV", "PASV"])
 def test_both_refused(fresh_stages: Stages, verb: str) -> None:
     """The server's own refusal reaches the client."""

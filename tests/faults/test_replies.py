@@ -114,6 +114,24 @@ def test_feat_without_features(stage: Stage, features: bytes) -> None:
         assert client.command("FEAT").raw == features
 
 
+@pytest.mark.parametrize("when", ["idle", "transfer"])
+def test_a_reply_in_clear_under_tls(stage: Stage, when: str) -> None:
+    """U30: old Pure-FTPd answers STAT so. It is no reply, whoever wrote it, and the session is over."""
+    stage.play(Quirks(clear_under_tls=frozenset({"STAT"})))
+    with stage.logged_in() as client:
+        if when == "transfer":
+            data = client.passive()
+            assert client.command("STOR up").code == 150
+            assert client.command("STAT").code == 211  # answered here
+            data.fin()
+            assert client.reply().code == 226
+        reply = client.command("STAT")
+        assert reply.code == 421
+        assert "TLS" in reply.text
+        client.rest()
+    assert "TLS" in stage.event("upstream.failed")["detail"]
+
+
 def test_what_was_said_before_tls_is_forgotten(stage: Stage) -> None:
     """The greeting's promises count for nothing: features come from the FEAT under TLS."""
     stage.play(Quirks(greeting=b"220-EPSV PRET and everything\r\n220 ready (NOEPSV)\r\n"))

@@ -39,6 +39,7 @@ class BadServer:
         self._news = threading.Condition()
         self._release = threading.Event()
         self._running: list[Session] = []
+        self._deaf: list[socket.socket] = []
         self.files: dict[bytes, bytes] = {}
         self.sessions: list[SeenSession] = []
         self._listener = socket.create_server(
@@ -60,6 +61,8 @@ class BadServer:
         self._thread.join(20)
         self._listener.close()
         self._end_sessions()
+        for sock in self._deaf:
+            sock.close()
 
     @property
     def last(self) -> SeenSession:
@@ -119,6 +122,17 @@ class BadServer:
             self.sessions.append(session.seen)
             self.news()
             session.start()
+
+    def deaf_port(self) -> int:
+        """A port where connections get no answer at all: its backlog is full."""
+        if not self._deaf:
+            self._deaf.append(socket.create_server((self.host, 0), backlog=0))
+            for _ in range(6):
+                sock = socket.socket()
+                sock.setblocking(False)
+                sock.connect_ex(self._deaf[0].getsockname())
+                self._deaf.append(sock)
+        return int(self._deaf[0].getsockname()[1])
 
     def _crowded(self) -> bool:
         """Whether there are as many sessions as may be; one that is just over is given a moment to be counted out."""

@@ -86,13 +86,14 @@ class Quirks:
     # Commands. Keys are a whole line ("SITE WHO") or a verb; b"" is silence.
     clear_replies: Mapping[str, bytes] = field(default_factory=dict)  # before TLS
     replies: Mapping[str, bytes] = field(default_factory=dict)
+    clear_under_tls: frozenset[str] = frozenset()  # verbs answered in clear on a connection under TLS (U30)
     close_after: frozenset[str] = frozenset()  # the connection ends after these verbs were answered
     prot_after_login: bool = False  # 503 to PBSZ and PROT before the login
     prot_assumed: bool = False  # data is protected without PROT (MS-FTPS implicit)
     requires_pret: bool = False
     closes_port_on_refusal: bool = False  # a transfer command that is refused takes the passive port with it (vsftpd)
 
-    # Data connections: replies to EPSV and PASV with the fields {port} {p1} {p2} {dead}
+    # Data connections: replies to EPSV and PASV with the fields {port} {p1} {p2}, {dead} (refused), {deaf} (no answer)
     passive: Mapping[str, str] = field(default_factory=dict)
     data_certificate: tuple[Path, Path] | None = None  # (chain, key) shown on data connections only
     data_hangs: bool = False  # the TLS handshake on the data connection is never answered

@@ -245,7 +245,9 @@ class Session:
         if not self._channel.secured:
             return self._obey_in_clear(verb, argument)
         told = quirks.replies.get(line.decode("latin-1"), quirks.replies.get(verb))
-        if told is not None:
+        if verb in quirks.clear_under_tls:
+            self._channel.write_raw(_STANDARD[verb])
+        elif told is not None:
             if quirks.closes_port_on_refusal and told[:1] in b"45" and (verb in _DOWNLOADS or verb in _UPLOADS):
                 self._close_listener()
             self.say(told)
@@ -351,6 +353,8 @@ class Session:
             self._decoy.bind((self._host, 0))
         dead = self._decoy.getsockname()[1] if self._decoy is not None else 0
         fields = {"port": port, "p1": port >> 8, "p2": port & 255, "n2": (port & 255) - 256, "dead": dead}
+        if "deaf" in template:
+            fields["deaf"] = self._server.deaf_port()
         self.say(template.format(**fields, dead1=dead >> 8, dead2=dead & 255).encode())
 
     def _do_port(self, argument: bytes) -> None:
