@@ -205,14 +205,17 @@ class ServerControl:
             data = self.tls.take()
         self._writer.send(data)
 
-    async def close(self, *, goodbye: bool) -> None:
-        """Close; with `goodbye`, behind what was sent and close_notify."""
+    async def close(self, *, goodbye: bool, hear_end: bool = False) -> None:
+        """Close; with `goodbye`, behind what was sent and close_notify; with `hear_end`, when the server has, too."""
         try:
             if goodbye:
                 if self.tls is not None:
                     self._writer.send(self.tls.close_notify())
                 await self._writer.flush()
                 self._sock.shutdown(net.SHUT_WR)
+            while hear_end and goodbye:
+                await trio.lowlevel.wait_readable(self._sock)
+                hear_end = bool(self._sock.recv(_CHUNK))
         except OSError:
             pass
         finally:

@@ -17,17 +17,23 @@ from ftpsproxy.ftp.messages import (
     ConnectToServer,
     DataFailed,
     EndData,
+    EndInBand,
     Event,
     ListenForServer,
     Outcome,
     ServerDataReady,
     ServerListening,
 )
-from ftpsproxy.listeners import DataListeners, NoPort, TooManyPending
+from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.listeners import DataListeners, Expectation, NoPort, TooManyPending
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Pace
 from ftpsproxy.tls import Context, Resumption
 from ftpsproxy.transfer import DataTransfer, Ends
+
+# Servers in Go, Java and .NET can't resume TLS 1.3 sessions now and then; so many refusals in a row are no accident.
+_REFUSALS = 3
+_HINT = 'refused again and again: TLS 1.3 sessions may not work there; try tls_max = "1.2" for this upstream'
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,7 @@ class DataPath:
         nursery: trio.Nursery,
         route: Route,
         resumption: Resumption,
+        learned: Learned,
         feed: Callable[[Event], None],
         control: Socket,
     ) -> None:
@@ -75,6 +82,7 @@ class DataPath:
         self._nursery = nursery
         self._route = route
         self._resumption = resumption
+        self._learned = learned
         self._feed = feed
         self._control = control
         self._ends = Ends()
@@ -97,6 +105,15 @@ class DataPath:
             self._connecting.cancel()
             self._connecting = None
         self._ends.drop()
+
+    def drop_server_end(self) -> None:
+        """Forget the server's end; the client may use its own once more."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        self._ends.drop_server()
+        if isinstance(self._ends.client, Expectation):
+            self._ends.client.renew()
 
     def listen_for_client(self) -> None:
         """Expect the client's data connection; feeds ClientListening or DataFailed."""
@@ -186,9 +203,21 @@ class DataPath:
         )
         self._nursery.start_soon(self._transfer.run)
 
-    def not_resumed(self) -> None:
-        """The server did not find its TLS session resumed: the control connection's own is offered next (z/OS)."""
+    def end_in_band(self, order: EndInBand) -> None:
+        """The connection of a transfer in MODE B or C need not close any more."""
+        transfer = self._transfer
+        if transfer is not None and transfer.order.number == order.number:
+            self._nursery.start_soon(transfer.end_in_band)
+
+    def not_resumed(self) -> str | None:
+        """The server did not find its TLS session resumed → a hint for the operator, when that happens all the time.
+
+        The control connection's own session is offered next (z/OS).
+        """
         self._resumption.start_again()
+        self._learned.reuse_refused += 1
+        often = self._learned.reuse_refused >= _REFUSALS
+        return _HINT if often and self._resumption.version == "TLSv1.3" else None
 
     def upload_whole(self) -> bool:
         """Whether the upload under way, or about to begin, has been ended properly by the client."""
@@ -208,8 +237,10 @@ class DataPath:
             return
         amiss = transfer.end(whole=order.whole, answered=order.outcome != "aborted")
         outcome: Outcome = "torn" if amiss else order.outcome
-        why = amiss or order.why
+        why = amiss or order.why or ("ended_in_band" if transfer.ended_in_band else "")
         flow, tls, totals = transfer.flow, transfer.tls, self.totals
+        if tls is not None and tls.resumed and outcome == "complete":
+            self._learned.reuse_refused = 0
         totals.transfers += 1
         if outcome != "complete":
             totals.torn += 1

@@ -12,12 +12,15 @@ import trio
 from ftpsproxy import log, net
 from ftpsproxy.config import Listener, Settings
 from ftpsproxy.ftp import replies
-from ftpsproxy.ftp.dataends import Learned
+from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
-from ftpsproxy.seats import OwnSeats, Seats
+from ftpsproxy.seats import OwnSeats, Places, Seats
 from ftpsproxy.session import Service, Session, patience
 from ftpsproxy.tls import Context, build_context
+from ftpsproxy.turns import NoTurn, Turns
+
+_STOPPING = "gateway is shutting down"
 
 
 class ListenError(Exception):
@@ -31,6 +34,11 @@ class Bound:
     name: str
     host: str
     port: int
+
+
+def places(settings: Settings) -> Places:
+    """The places at all upstreams."""
+    return Places({name: one.sessions for name, one in settings.upstreams.items()}, settings.process.workers)
 
 
 def listen(listener: Listener, *, share_port: bool = False) -> Socket:
@@ -51,9 +59,10 @@ def listen(listener: Listener, *, share_port: bool = False) -> Socket:
 class Gateway:
     """All listeners and sessions of one process."""
 
-    def __init__(self, settings: Settings, seats: Seats, *, share_port: bool = False) -> None:
+    def __init__(self, settings: Settings, seats: Seats, places: Places, *, share_port: bool = False) -> None:
         self._settings = settings
         self._seats = seats
+        self._turns = Turns(places, settings.timeouts.queue)
         self._share_port = share_port
         self._sessions: set[Session] = set()
         self._draining = False
@@ -123,16 +132,17 @@ class Gateway:
 
     async def _drain(self) -> None:
         seconds = self._settings.timeouts.drain
+        self._turns.close(_STOPPING)
         if not self._sessions:
             return
         log.gateway_draining(sessions=len(self._sessions), seconds=seconds)
         for session in list(self._sessions):
-            session.stop("The gateway is shutting down.", now=False)
+            session.stop(f"The {_STOPPING}.", now=False)
         with trio.move_on_after(seconds):
             await self._all_gone()
             return
         for session in list(self._sessions):
-            session.stop("The gateway is shutting down.", now=True)
+            session.stop(f"The {_STOPPING}.", now=True)
         with trio.move_on_after(self._settings.timeouts.linger):
             await self._all_gone()
 
@@ -160,20 +170,37 @@ class Gateway:
         return self._seats.take(client)
 
     async def _session(self, service: Service, sock: Socket, client: str) -> None:
-        session = None
+        """One client that has its seat: its turn at the upstream, its session, and nothing left behind."""
         try:
-            session = Session(service, sock, client)
-            self._sessions.add(session)
-            await session.run()
+            await self._serve_client(service, sock, client)
+        except NoTurn as error:
+            log.session_refused(client=client, listener=service.listener.name, reason=str(error))
+            _turn_away(sock, str(error))
         except Exception as error:
             log.session_crashed(error=error)
         finally:
-            if session is not None:
-                self._sessions.discard(session)
             sock.close()
             self._seats.leave(client)
             if not self._sessions and self._draining:
                 self._empty.set()
+
+    async def _serve_client(self, service: Service, sock: Socket, client: str) -> None:
+        """Raises NoTurn."""
+        listener, upstream = service.listener.name, service.upstream.name
+
+        def queued(ahead: int) -> None:
+            log.session_queued(client=client, listener=listener, upstream=upstream, ahead=ahead)
+
+        waited = await self._turns.take(upstream, sock, queued)
+        session = None
+        try:
+            session = Session(service, sock, client, waited)
+            self._sessions.add(session)
+            await session.run()
+        finally:
+            if session is not None:
+                self._sessions.discard(session)
+            self._turns.leave(upstream)
 
 
 def _turn_away(sock: Socket, reason: str) -> None:
@@ -207,7 +234,7 @@ async def serve(
 ) -> None:
     """Serve `settings` until `stop` is set; all sessions have ended then. Raises ListenError, tls.TlsConfigError."""
     started = time.monotonic()
-    gateway = Gateway(settings, OwnSeats(settings.limits))
+    gateway = Gateway(settings, OwnSeats(settings.limits), places(settings))
     async with trio.open_nursery() as nursery:
         bound = await nursery.start(gateway.serve, stop if stop is not None else trio.Event())
         log.gateway_ready(listeners=shown(settings, bound))

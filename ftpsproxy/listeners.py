@@ -27,24 +27,30 @@ class TooManyPending(NoPort):
 class Expectation:
     """One expected connection: of one address, at one port. The first that comes is held until `wait` takes it."""
 
-    __slots__ = ("_arrived", "_forget", "_over", "host", "port", "sock")
+    __slots__ = ("_arrived", "_door", "_over", "_renewed", "host", "port", "sock")
 
-    def __init__(self, host: str, port: int, forget: Callable[["Expectation"], None], over: Callable[[], None]) -> None:
+    def __init__(self, host: str, door: "_Door", over: Callable[[], None]) -> None:
         self.host = host
-        self.port = port
+        self.port = door.port
         self.sock: Socket | None = None
         self._arrived: trio.Event | None = None
-        self._forget = forget
+        self._renewed = False
+        self._door = door
         self._over: Callable[[], None] | None = over
 
     def deliver(self, sock: Socket) -> None:
         """The connection has come."""
+        if self.sock is not None:
+            net.reset(self.sock)  # a new one in place of the one left over
         self.sock = sock
         if self._arrived is not None:
             self._arrived.set()
 
     async def wait(self) -> Socket:
         """The connection; it is the caller's from here on."""
+        if self._renewed and self.sock is not None and _spent(self.sock) and not net.unread(self.sock):
+            net.reset(self.sock)
+            self.sock = None
         if self.sock is None:
             self._arrived = trio.Event()
             await self._arrived.wait()
@@ -52,15 +58,31 @@ class Expectation:
         assert sock is not None  # noqa: S101 - `deliver` sets both
         return sock
 
+    def renew(self) -> None:
+        """The transfer was refused before its data, the next one may come over the same port.
+
+        Netscape 4 connects anew, others go on with the connection they have. That one is kept as long as it is open and
+        has brought nothing: an end, or bytes, that belonged to what was refused must not become the next file.
+        """
+        self._renewed = True
+        if self.sock is not None and (_spent(self.sock) or net.unread(self.sock)):
+            net.reset(self.sock)
+            self.sock = None
+        self._door.expected.setdefault(self.host, self)
+
     def cancel(self) -> None:
         """Expect nothing any more; reset what has come and was not taken."""
-        self._forget(self)
+        self._door.forget(self)
         if self._over is not None:
             self._over()
             self._over = None
         if self.sock is not None:
             net.reset(self.sock)
             self.sock = None
+
+
+def _spent(sock: Socket) -> bool:
+    return net.has_ended(sock) or net.is_broken(sock)
 
 
 class _Door:
@@ -143,7 +165,7 @@ class DataListeners:
         self._pending -= 1
 
     def _add(self, door: _Door, peer: str) -> Expectation:
-        expectation = Expectation(peer, door.port, door.forget, self._over)
+        expectation = Expectation(peer, door, self._over)
         self._pending += 1
         door.expected[peer] = expectation
         return expectation

@@ -238,9 +238,14 @@ def gateway_stopped(*, seconds: float) -> None:
 # --- the session ------------------------------------------------------------------------------------------------------
 
 
-def session_opened() -> None:
-    """A client connected."""
-    _log.info("session.opened")
+def session_queued(*, client: str, listener: str, upstream: str, ahead: int) -> None:
+    """A client waits, without a session yet, for a place at its upstream; `ahead` of it so many in this process."""
+    _log.info("session.queued", client=client, listener=listener, upstream=upstream, ahead=ahead)
+
+
+def session_opened(*, waited_seconds: float | None = None) -> None:
+    """A client has its session; how long it waited for it, where the upstream limits them."""
+    _log.info("session.opened", waited_seconds=None if waited_seconds is None else round(waited_seconds, 3))
 
 
 def session_refused(*, client: str, listener: str, reason: str) -> None:
@@ -266,7 +271,7 @@ def session_reply(*, code: int, text: str) -> None:
 
 
 def session_limit(*, limit: str, detail: str) -> None:
-    """A limit of the configuration was met; `limit` is its key."""
+    """A limit was met; `limit` is its key in the configuration, or `login_timeout` or `bounce` (README.md)."""
     _log.warning("session.limit", limit=limit, detail=_redact(detail))
 
 
@@ -342,9 +347,9 @@ def upstream_address_ignored(*, reply_host: str, peer: str) -> None:
     _log.info("upstream.address_ignored", reply_host=reply_host, peer=peer)
 
 
-def upstream_session_reuse_refused(*, reply: str) -> None:
-    """The server refused a data connection because its TLS session was not resumed."""
-    _log.warning("upstream.session_reuse_refused", reply=_redact(reply))
+def upstream_session_reuse_refused(*, reply: str, hint: str | None = None) -> None:
+    """The server refused a data connection for want of a resumed TLS session; what to try if it does so always."""
+    _log.warning("upstream.session_reuse_refused", reply=_redact(reply), hint=hint)
 
 
 # --- the transfer -----------------------------------------------------------------------------------------------------

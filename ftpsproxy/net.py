@@ -180,6 +180,12 @@ def reset(sock: Socket) -> None:
     sock.close()
 
 
+def stop_reading(sock: Socket) -> None:
+    """Have a reader find the end behind what has come, as if the far side had closed."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RD)
+
+
 def has_ended(sock: Socket) -> bool:
     """Whether the far side has sent FIN and no RST, read or not."""
     try:

@@ -1,9 +1,13 @@
-"""How many sessions there are, in all and of each client, in this process or across the workers."""
+"""How many sessions there are, in all, of each client and with each upstream, in this process or across the workers."""
 
+import contextlib
+import fcntl
 import mmap
+import os
 import secrets
 import zlib
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from ftpsproxy.config import Limits
@@ -97,3 +101,62 @@ class SharedSeats:
         """See Seats."""
         self._table[self._own] -= 1
         self._table[self._own + self._bucket(client)] -= 1
+
+
+class Places:
+    """The sessions with each upstream that has a limit (`limits`, by its name), across all workers.
+
+    Each worker writes its own row: for each upstream the sessions it has, and since when (CLOCK_MONOTONIC, one for all
+    processes) its first client waits for one, 0 for nobody. A place is taken under a lock, as a server that bans who
+    comes once too often leaves no room for one too many; the kernel takes the lock back from a worker that is lost.
+    """
+
+    def __init__(self, limits: Mapping[str, int], workers: int = 1) -> None:
+        self.limits = {name: limit for name, limit in limits.items() if limit}
+        self.workers = workers
+        self._columns = {name: 2 * number for number, name in enumerate(self.limits)}
+        self._row = max(1, 2 * len(self.limits))
+        self._table = memoryview(mmap.mmap(-1, workers * self._row * 8)).cast("d")
+        self._lock = os.memfd_create("places") if workers > 1 else None
+        self._own = 0
+
+    def serve(self, worker: int) -> None:
+        """From here on this process is worker number `worker`; what one before it had counted is forgotten."""
+        self._own = worker * self._row
+        self.clear(worker)
+
+    def clear(self, worker: int) -> None:
+        """A worker is gone, and its sessions and waiting clients with it."""
+        for column in range(worker * self._row, (worker + 1) * self._row):
+            self._table[column] = 0.0
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        if self._lock is None:
+            yield
+            return
+        fcntl.lockf(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._lock, fcntl.LOCK_UN)
+
+    def take(self, upstream: str, since: float) -> bool:
+        """Take a place for a client that came at `since`, if one is free and nobody elsewhere waits longer."""
+        column = self._columns[upstream]
+        with self._locked():
+            rows = range(column, len(self._table), self._row)
+            if any(0.0 < self._table[row + 1] < since for row in rows if row != self._own + column):
+                return False
+            if sum(self._table[row] for row in rows) >= self.limits[upstream]:
+                return False
+            self._table[self._own + column] += 1.0
+            return True
+
+    def leave(self, upstream: str) -> None:
+        """Give it back."""
+        self._table[self._own + self._columns[upstream]] -= 1.0
+
+    def waits(self, upstream: str, since: float | None) -> None:
+        """The first client that waits here came at `since`; None: nobody waits."""
+        self._table[self._own + self._columns[upstream] + 1] = since or 0.0

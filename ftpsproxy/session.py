@@ -18,13 +18,22 @@ from ftpsproxy.config import Limits, Listener, Timeouts, Upstream
 from ftpsproxy.control import ClientControl, ForeignProtocol, Lost, ServerControl
 from ftpsproxy.datapath import DataPath, Route, Totals
 from ftpsproxy.ftp import commands, messages, replies
-from ftpsproxy.ftp.dataends import Learned
 from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.messages import Event, Waiting
 from ftpsproxy.ftp.protocol import Policy, Protocol
+from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
-from ftpsproxy.tls import Context, Resumption, TlsError, TlsRefused, certificate_of, check_pins, explain
+from ftpsproxy.tls import (
+    Context,
+    Resumption,
+    TlsError,
+    TlsRefused,
+    certificate_of,
+    check_pins,
+    explain,
+    explain_opening,
+)
 
 _WARN_DAYS = 14
 # A client whose next line waits is not read from; whether it is still there is looked at this often.
@@ -66,8 +75,9 @@ def patience(timeouts: Timeouts) -> dict[Waiting, float]:
 class Session:
     """One session; `run` is its whole life."""
 
-    def __init__(self, service: Service, sock: Socket, client: str) -> None:
+    def __init__(self, service: Service, sock: Socket, client: str, waited: float | None = None) -> None:
         self.client = client
+        self._waited = waited
         self._service = service
         self._sock = sock
         self._server_local = self._server_peer = ""
@@ -78,6 +88,7 @@ class Session:
             Policy(
                 client=client,
                 implicit=upstream.implicit,
+                greeting_in_clear=upstream.implicit and not upstream.tls_first,
                 auth=upstream.auth,
                 data_mode=upstream.data_mode,
                 own_greeting=listener.greeting == "own",
@@ -117,7 +128,7 @@ class Session:
             listener=service.listener.name,
             upstream=service.upstream.name,
         )
-        log.session_opened()
+        log.session_opened(waited_seconds=self._waited)
         self._control = ClientControl(self._sock, self._spawn, line_bytes=service.limits.line_bytes)
         try:
             async with trio.open_nursery() as nursery:
@@ -137,7 +148,7 @@ class Session:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + service.timeouts.linger):
                 if self._server is not None:
                     with trio.move_on_after(1):
-                        await self._server.close(goodbye=True)
+                        await self._server.close(goodbye=True, hear_end=service.upstream.sessions > 0)
                     await self._server.close(goodbye=False)
                 with trio.move_on_after(2):
                     await self._control.close(goodbye=True)
@@ -199,7 +210,7 @@ class Session:
                 reply_bytes=limits.reply_bytes,
                 reply_lines=limits.reply_lines,
             )
-            if not upstream.implicit or await self._secure():
+            if not upstream.tls_first or await self._secure():
                 self.feed(messages.Connected(self._server_peer))
             return not self._over
         self.feed(messages.ServerRefused(reason, detail))
@@ -222,11 +233,7 @@ class Session:
             )
             return False
         except (TlsError, OSError, TlsRefused) as error:
-            refused = explain(error)
-            if upstream.implicit and refused.reason == "handshake_garbage":
-                refused = TlsRefused(
-                    "plaintext_on_implicit_port", "the server speaks no TLS at once; perhaps it is explicit: ftpes://"
-                )
+            refused = explain_opening(error, upstream)
             self.feed(messages.ServerRefused(refused.reason, refused.detail))
             return False
         log.upstream_secured(
@@ -254,6 +261,7 @@ class Session:
                 server_peer=self._server_peer,
             ),
             Resumption(tls),
+            self._service.learned,
             self.feed,
             self._sock,
         )
@@ -400,8 +408,10 @@ class Session:
             messages.ConnectToServer: lambda order: self._path.connect_to_server(order),
             messages.ListenForServer: lambda order: self._path.listen_for_server(order),
             messages.DropData: lambda order: self._path.drop(),
+            messages.DropServerEnd: lambda order: self._path.drop_server_end(),
             messages.BeginData: lambda order: self._path.begin(order),
             messages.EndData: lambda order: self._path.end(order),
+            messages.EndInBand: lambda order: self._path.end_in_band(order),
             messages.HangUp: self._hang_up,
             messages.NoteLogin: lambda order: log.session_login(user=order.user, ok=order.ok, reply=order.code),
             messages.NoteRefused: lambda order: log.upstream_failed(reason=order.reason, detail=order.detail),
@@ -427,8 +437,7 @@ class Session:
         self._control.send(replies.own(211, f"Transfer {order.number} under way, {moved} bytes so far.").encode())
 
     def _note_reuse(self, order: messages.NoteReuse) -> None:
-        log.upstream_session_reuse_refused(reply=order.reply)
-        self._path.not_resumed()
+        log.upstream_session_reuse_refused(reply=order.reply, hint=self._path.not_resumed())
 
     def _want_tls(self, order: messages.StartTls) -> None:
         self._tls_wanted = True

@@ -13,6 +13,7 @@ import trio
 from ftpsproxy import net
 from ftpsproxy.config import Upstream
 from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.messages import DataEnded, Transfer
 from ftpsproxy.listeners import Expectation
@@ -22,6 +23,8 @@ from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.handshake import shake_hands
 from ftpsproxy.tls import Context, Resumption, Tls, TlsError, TlsRefused, check_pins, explain
 
+# How often a transfer whose connection may stay open is looked at.
+_LOOK_SECONDS = 0.05
 # What a client that is gone had sent already comes without a pause longer than this.
 _HURRY_SECONDS = 1.0
 
@@ -48,11 +51,16 @@ class Ends:
         """Forget both; what is open is reset."""
         if isinstance(self.client, Expectation):
             self.client.cancel()
+        self.client = None
+        self.drop_server()
+
+    def drop_server(self) -> None:
+        """Forget the server's."""
         if isinstance(self.server, Expectation):
             self.server.cancel()
         elif self.server is not None:
             net.reset(self.server)
-        self.client = self.server = None
+        self.server = None
 
 
 def _hurry(sock: Socket, pace: Pace) -> bool:
@@ -86,8 +94,10 @@ class DataTransfer:
         self.scope = trio.CancelScope()
         self.started = time.monotonic()
         self.upload_read = False
+        self.ended_in_band = False
         self._lingering = False
         self._doomed = False
+        self._over = False
         self._upstream = upstream
         self._context = context
         self._resumption = resumption
@@ -101,6 +111,8 @@ class DataTransfer:
         self._direction = order.direction
         if digest:
             self.flow.start_digest()
+        if order.mode == b"B":
+            self.flow.blocks = Blocks()
 
     async def run(self) -> None:
         """The whole transfer, until `end` or the session's end."""
@@ -110,6 +122,7 @@ class DataTransfer:
                 if not self._lingering and not self._doomed:
                     await trio.sleep_forever()  # `end` closes, on the verdict
         finally:
+            self._over = True
             self._close(whole=False)
 
     async def _move(self) -> None:
@@ -225,6 +238,33 @@ class DataTransfer:
         if order.was_first(sock):
             return self.upload_read or net.has_ended(sock)
         return not self.upload_read and _hurry(sock, self._pace)
+
+    async def end_in_band(self) -> None:
+        """The server has said 2xx, and neither side need close its connection (MODE B, C): find the end without it.
+
+        In MODE B it is the block that says end of file; without one nothing ends before the stall limit does it. MODE C
+        can't be told from here for sure: nothing more has come for as long as an upload is lingered over. Then the
+        sending side is read as if it had closed, so that what is amiss with its end is found as ever: half a TLS record
+        is a torn file.
+        """
+        moved, since = -1, 0.0
+        while not self._over and not self.upload_read:
+            source = self._sender()
+            now = trio.current_time()
+            if source is None or self.tls is None or net.unread(source) or self.flow.bytes != moved:
+                moved, since = self.flow.bytes, now
+            blocks = self.flow.blocks
+            if source is not None and (blocks.ended if blocks is not None else now - since >= self._pace.linger):
+                self.ended_in_band = True
+                net.stop_reading(source)
+                return
+            await trio.sleep(_LOOK_SECONDS)
+
+    def _sender(self) -> Socket | None:
+        """The side that sends; None where it is not there yet, or not known (a verb nobody knows)."""
+        if self._direction is Direction.DOWNLOAD:
+            return self._server
+        return self._client if self._direction is Direction.UPLOAD else None
 
     def end(self, *, whole: bool, answered: bool = True) -> str:
         """Close: whole, so that the client sees the end of a file, or torn, with resets both ways → what was amiss.

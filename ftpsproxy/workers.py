@@ -20,7 +20,7 @@ from ftpsproxy import gateway, log, net
 from ftpsproxy.config import Listener, Settings
 from ftpsproxy.gateway import Bound, Gateway, ListenError
 from ftpsproxy.net import Socket
-from ftpsproxy.seats import SharedSeats
+from ftpsproxy.seats import Places, SharedSeats
 from ftpsproxy.tls import build_context
 
 _DRAIN, _STOP = b"d", b"s"
@@ -100,6 +100,7 @@ class _Parent:
         )
         self._settings = dataclasses.replace(settings, listeners=listeners)
         self._seats = SharedSeats(settings.limits, settings.process.workers)
+        self._places = gateway.places(settings)
         self._workers: dict[int, _Worker] = {}
         self._ready, self._say_ready = os.pipe()
         self._stopping = 0
@@ -154,7 +155,8 @@ class _Parent:
                 signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             self._seats.serve(worker)
-            status = trio.run(_serve, share(self._settings, worker), self._seats, orders, self._say_ready)
+            self._places.serve(worker)
+            status = trio.run(_serve, share(self._settings, worker), self._seats, self._places, orders, self._say_ready)
         except BaseException as error:
             log.session_crashed(error=error)
             with contextlib.suppress(OSError):
@@ -171,6 +173,7 @@ class _Parent:
             os.close(state.orders)
             del self._workers[worker]
             self._seats.clear(worker)
+            self._places.clear(worker)
             if self._stopping:
                 continue
             log.gateway_worker_lost(worker=worker, pid=pid, status=os.waitstatus_to_exitcode(status))
@@ -184,11 +187,11 @@ class _Parent:
                 os.write(state.orders, order)
 
 
-async def _serve(settings: Settings, seats: SharedSeats, orders: int, say_ready: int) -> int:
+async def _serve(settings: Settings, seats: SharedSeats, places: Places, orders: int, say_ready: int) -> int:
     """One worker → its exit code."""
     os.set_blocking(orders, False)
     stop = trio.Event()
-    served = Gateway(settings, seats, share_port=True)
+    served = Gateway(settings, seats, places, share_port=True)
     async with trio.open_nursery() as nursery:
 
         async def obey() -> None:

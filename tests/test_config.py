@@ -80,6 +80,14 @@ def test_every_key_is_a_field_and_every_field_a_key() -> None:
         assert keys == {field.name for field in dataclasses.fields(cls)} - {"name"}
 
 
+def test_a_greeting_in_clear_is_for_implicit_tls(write: Any) -> None:
+    clear = 'implicit_greeting = "clear"\n'
+    assert not load(write(UP.replace("ftpes", "ftps") + clear)).upstreams["archive"].tls_first
+    assert load(write(UP.replace("ftpes", "ftps"))).upstreams["archive"].tls_first
+    with pytest.raises(ConfigError, match=r"upstream\.archive\.implicit_greeting: 'clear' is for implicit TLS only"):
+        load(write(UP + clear))
+
+
 # --- sources --------------------------------------------------------------------------------------------------------
 
 

@@ -142,3 +142,78 @@ def test_who_ended_first(pairs: list[tuple[socket.socket, socket.socket]], first
                 pairs[index][1].shutdown(socket.SHUT_WR)
         assert order.was_first(pairs[first][0])
         assert not order.was_first(pairs[1 - first][0])
+
+
+async def _come(expectation: Expectation) -> None:
+    """Until its connection is held."""
+    while expectation.sock is None:  # noqa: ASYNC110 - `wait` would take it
+        await trio.sleep(0.01)
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+async def test_a_renewed_expectation_takes_the_next_connection(when: str) -> None:
+    """Netscape 4 closes the connection of a refused transfer, before the refusal or behind it, and comes again."""
+    async with data_listeners() as listeners:
+        expectation = listeners.expect(LOCAL, None, LOCAL)
+        first = call(expectation.port)
+        await _come(expectation)
+        if when == "before":
+            first.close()
+            await trio.sleep(0.05)
+            expectation.renew()
+            assert expectation.sock is None
+        else:
+            expectation.renew()
+            first.close()
+            await trio.sleep(0.05)
+        with trio.move_on_after(0.1) as nobody:
+            await expectation.wait()
+        assert nobody.cancelled_caught
+        with call(expectation.port) as second:
+            with await expectation.wait() as sock:
+                assert sock.getpeername() == second.getsockname()
+            expectation.cancel()
+
+
+async def test_a_renewed_expectation_keeps_what_is_open_and_silent() -> None:
+    async with data_listeners() as listeners:
+        expectation = listeners.expect(LOCAL, None, LOCAL)
+        with call(expectation.port) as first:
+            await _come(expectation)
+            expectation.renew()
+            first.sendall(b"for the second command")
+            first.shutdown(socket.SHUT_WR)
+            await trio.sleep(0.05)
+            with await expectation.wait() as sock:
+                assert sock.recv(100) == b"for the second command"
+            expectation.cancel()
+
+
+async def test_a_new_connection_replaces_the_one_left_over() -> None:
+    async with data_listeners() as listeners:
+        expectation = listeners.expect(LOCAL, None, LOCAL)
+        with call(expectation.port) as first:
+            await _come(expectation)
+            expectation.renew()
+            with call(expectation.port) as second:
+                with pytest.raises(ConnectionResetError):
+                    await trio.to_thread.run_sync(first.recv, 1)
+                with await expectation.wait() as sock:
+                    assert sock.getpeername() == second.getsockname()
+                expectation.cancel()
+
+
+async def test_a_door_given_to_another_session_meanwhile_is_not_taken_back() -> None:
+    ports = free_range(1)
+    async with data_listeners() as listeners:
+        first = listeners.expect(LOCAL, ports, LOCAL)
+        with call(first.port):
+            await _come(first)
+            other = listeners.expect(LOCAL, ports, LOCAL)
+            first.renew()
+            with call(other.port):
+                await _come(other)
+                assert await take(first) == LOCAL
+                assert await take(other) == LOCAL
+            first.cancel()
+            other.cancel()

@@ -77,7 +77,11 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     "gateway.worker_lost": ("error", lambda: log.gateway_worker_lost(worker=1, pid=99, status=-9)),
     "gateway.draining": ("info", lambda: log.gateway_draining(sessions=2, seconds=30.0)),
     "gateway.stopped": ("info", lambda: log.gateway_stopped(seconds=9.0)),
-    "session.opened": ("info", log.session_opened),
+    "session.queued": (
+        "info",
+        lambda: log.session_queued(client="1.2.3.4", listener="a", upstream="archive", ahead=2),
+    ),
+    "session.opened": ("info", lambda: log.session_opened(waited_seconds=1.5)),
     "session.refused": ("warning", lambda: log.session_refused(client="1.2.3.4", listener="a", reason="clients")),
     "session.login": ("info", lambda: log.session_login(user="bob", ok=True, reply=230)),
     "session.command": ("debug", lambda: log.session_command(verb="CWD", argument="/x")),
@@ -104,7 +108,10 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     ),
     "upstream.failed": ("warning", lambda: log.upstream_failed(reason="unknown_ca", detail="no root for CN=x")),
     "upstream.address_ignored": ("info", lambda: log.upstream_address_ignored(reply_host="10.0.0.1", peer="192.0.2.1")),
-    "upstream.session_reuse_refused": ("warning", lambda: log.upstream_session_reuse_refused(reply="522 reuse")),
+    "upstream.session_reuse_refused": (
+        "warning",
+        lambda: log.upstream_session_reuse_refused(reply="522 reuse", hint="try another version"),
+    ),
     "transfer.finished": ("info", transfer),
 }
 
@@ -113,10 +120,10 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
 def test_every_event_has_its_name_level_and_order(event: str) -> None:
     level, call = EVENTS[event]
     log.bind("s1", "10.0.0.1:3333", "scanners", "archive")
-    if event == "session.refused":
+    if event in ("session.refused", "session.queued"):
         log.clear()  # it stands for a client that never had a session
     found = record(call)
-    bound = [] if event == "session.refused" else ["session", "client", "listener", "upstream"]
+    bound = [] if event in ("session.refused", "session.queued") else ["session", "client", "listener", "upstream"]
     assert list(found)[: 3 + len(bound)] == ["timestamp", "level", "event", *bound]
     assert (found["event"], found["level"]) == (event, level)
 
@@ -377,3 +384,13 @@ def test_rendering_is_cheap() -> None:
                 transfer()
             best = min(best, (time.process_time() - start) / 500)
     assert best < 0.0005
+
+
+def test_every_limit_in_the_log_is_documented() -> None:
+    """The names in `session.limit` stand in the README: keys of the configuration, and the few that are none."""
+    root = Path(__file__).parents[1]
+    code = "\n".join(path.read_text() for path in sorted((root / "ftpsproxy").rglob("*.py")))
+    names = set(re.findall(r"NoteLimit\(\s*\"(\w+)\"", code)) | set(re.findall(r"session_limit\(limit=\"(\w+)\"", code))
+    assert {"bounce", "pending_data"} <= names
+    (row,) = re.findall(r"^\| `session\.limit`.*$", (root / "README.md").read_text(), re.MULTILINE)
+    assert {name for name in names if f"`{name}`" not in row} == set()

@@ -112,6 +112,10 @@ def _upstream(written: Written, name: str, table: Table) -> Upstream:
         raise ConfigError(f'{place}.url: missing; write url = "ftpes://HOST"')
     host, port, implicit = values.pop("url")
     upstream = Upstream(name=name, host=host, port=port, implicit=implicit, **values)
+    if upstream.implicit_greeting == "clear" and not implicit:
+        raise ConfigError(
+            f"{table['implicit_greeting'].place}: 'clear' is for implicit TLS only; leave it out with ftpes://"
+        )
     if upstream.key_file and not upstream.cert_file:
         raise ConfigError(f"{table['key_file'].place}: a key without a certificate; set cert_file too")
     if upstream.verify == "pin" and not upstream.pins:

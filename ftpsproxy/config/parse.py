@@ -257,6 +257,7 @@ LISTENER: Mapping[str, Parser] = {
 }
 UPSTREAM: Mapping[str, Parser] = {
     "url": url,  # gives host, port and implicit
+    "implicit_greeting": choice("tls", "clear"),
     "server_name": text,
     "ca_file": readable,
     "crl_file": readable,
@@ -273,6 +274,7 @@ UPSTREAM: Mapping[str, Parser] = {
     "data_session_reuse": choice("prefer", "require"),
     "alpn": boolean,
     "auth": auth,
+    "sessions": whole(0, 1_000_000),
 }
 LOG: Mapping[str, Parser] = {
     "format": choice("json", "logfmt", "console", "auto"),
@@ -296,6 +298,7 @@ TIMEOUTS: Mapping[str, Parser] = {
     "reply": seconds(0.1, 3600),
     "final_reply": seconds(0.1, _WEEK),
     "login": seconds(0.1, 3600),
+    "queue": seconds(0, 3600),
     "idle": seconds(0.1, _WEEK),
     "data_connect": seconds(0.1, 600),
     "client_stall": seconds(0.1, _WEEK),

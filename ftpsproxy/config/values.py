@@ -56,6 +56,7 @@ class Upstream:
     host: str
     port: int = 21
     implicit: bool = False
+    implicit_greeting: Literal["tls", "clear"] = "tls"  # "clear" only by the operator's word: see ftp/opening.py
     server_name: str = ""
     ca_file: Path | None = None
     crl_file: Path | None = None
@@ -72,10 +73,16 @@ class Upstream:
     data_session_reuse: Literal["prefer", "require"] = "prefer"
     alpn: bool = True
     auth: tuple[str, ...] = ("TLS",)
+    sessions: int = 0  # at a time; 0: no limit, as many as limits.sessions
 
     def __post_init__(self) -> None:
         if not self.server_name:
             object.__setattr__(self, "server_name", self.host)
+
+    @property
+    def tls_first(self) -> bool:
+        """Whether TLS begins with the first byte."""
+        return self.implicit and self.implicit_greeting == "tls"
 
     @property
     def url(self) -> str:
@@ -117,13 +124,14 @@ class Timeouts:
     reply: float = 60.0  # an ordinary reply of the server
     final_reply: float = 600.0  # after the data ends: servers scan files or commit them to object storage first
     login: float = 60.0  # from the client's connect to a successful login
+    queue: float = 30.0  # for a place at an upstream that limits its sessions; clients give up waiting for a greeting
     idle: float = 900.0  # a logged-in client that says nothing
     data_connect: float = 30.0
     client_stall: float = 300.0  # no byte moves because of the client
     server_stall: float = 300.0  # no byte moves because of the server
     drain: float = 30.0  # how long running transfers may go on after SIGTERM
     abort: float = 5.0  # until the server answers for a transfer that was broken off; ABOR is sent then
-    linger: float = 10.0  # reading the server to its end after an upload: closing earlier could reset it
+    linger: float = 10.0  # reading on after an upload: closing earlier could reset it; the quiet that ends MODE C
     keepalive: float = 30.0  # TCP keepalive on both control connections, against forgetful NATs
 
 

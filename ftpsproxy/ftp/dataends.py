@@ -1,11 +1,10 @@
 """Preparing the two data connections of a transfer: the client's way is its own choice, the server's way is ours.
 
 The server's end comes first, the client hears 227, 229 or 200 only when both stand: what can fail fails here, with a
-plain reply, and the transfer command itself passes untouched.
+plain reply, and the transfer command itself passes untouched. `serverend` tells when the server's end is put off.
 """
 
-import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ftpsproxy.ftp import addresses, replies
 from ftpsproxy.ftp.addresses import Endpoint
@@ -14,29 +13,18 @@ from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.messages import (
     ClientListening,
     ConnectToClient,
-    ConnectToServer,
     DataFailed,
     DropData,
+    DropServerEnd,
     ListenForClient,
-    ListenForServer,
-    NoteAddress,
     NoteLimit,
     Order,
     ServerDataReady,
     ServerListening,
     TellClient,
-    TellServer,
 )
 from ftpsproxy.ftp.replies import Reply
-
-_LOWEST_PORT = 1024  # RFC 2577: below are services that a bounced connection could talk to
-
-
-@dataclass(slots=True)
-class Learned:
-    """What sessions of one upstream have found out about it; shared by them."""
-
-    no_epsv: bool = False
+from ftpsproxy.ftp.serverend import LOWEST_PORT, Late, Learned, ServerEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,140 +63,168 @@ def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool) -> Clien
     except ProtocolError as error:
         return [TellClient(replies.own(501, f"Illegal {name} command: {error}."))]
     # RFC 2577: no bounce to third hosts, none to the ports of services.
-    if endpoint.host != client or endpoint.port < _LOWEST_PORT:
-        refusal = f"Illegal {name} command: only your own address, ports from {_LOWEST_PORT} on."
+    if endpoint.host != client or endpoint.port < LOWEST_PORT:
+        refusal = f"Illegal {name} command: only your own address, ports from {LOWEST_PORT} on."
         return [NoteLimit("bounce", f"{name} to {endpoint}"), TellClient(replies.own(500, refusal))]
     return ClientWay(command.verb, endpoint)
 
 
-class _Step(enum.Enum):
-    SERVER_REPLY = 1
-    SERVER_END = 2
-    CLIENT_END = 3
+class _Preparation:
+    """One preparation. Ends with `done`; `ready` tells whether the ends stand, `put_off` that the server's does not."""
 
+    __slots__ = ("_server", "_way", "done", "put_off", "ready")
 
-@dataclass(slots=True)
-class Preparation:
-    """One preparation. Ends with `done`; `ready` tells whether both ends stand."""
-
-    way: ClientWay
-    data_mode: str
-    peer: str
-    learned: Learned
-    done: bool = False
-    ready: bool = False
-    _mode: str = ""
-    _step: _Step = field(default=_Step.SERVER_REPLY)
-
-    def start(self) -> list[Order]:
-        """The first orders; what was prepared before is forgotten."""
-        return [DropData(), *self._ask(self._first_mode())]
-
-    def _first_mode(self) -> str:
-        if self.data_mode != "auto":
-            return self.data_mode
-        return "pasv" if self.learned.no_epsv and ":" not in self.peer else "epsv"
-
-    def _ask(self, mode: str) -> list[Order]:
-        self._mode = mode
-        self._step = _Step.SERVER_REPLY
-        match mode:
-            case "epsv":
-                return [TellServer(b"EPSV\r\n")]
-            case "pasv":
-                return [TellServer(b"PASV\r\n")]
-            case _:
-                self._step = _Step.SERVER_END
-                return [ListenForServer(mode)]
+    def __init__(self, way: ClientWay, server: ServerEnd) -> None:
+        self._way = way
+        self._server = server
+        self.done = self.ready = self.put_off = False
 
     @property
     def waits_for_server(self) -> bool:
         """Whether the next news is a reply of the server's."""
-        return self._step is _Step.SERVER_REPLY and not self.done
+        return self._server.waits_for_server and not self.done
+
+    def start(self) -> list[Order]:
+        """The first orders; what was prepared before is forgotten."""
+        if self._server.pret_applies:
+            return [DropData(), *self._put_off()]
+        return [DropData(), *self._server.start()]
 
     def heard(self, reply: Reply) -> list[Order]:
-        """The server's reply to EPSV, PASV, EPRT or PORT."""
-        if reply.preliminary:
-            return []
-        if not reply.good:
-            if self._may_fall_back() and reply.code in (500, 501, 502, 503, 504, 522):
-                return self._fall_back()
-            return self._fail(reply)
-        if self._mode in ("eprt", "port"):
-            return self._server_end_stands()
-        try:
-            return self._connect(reply)
-        except ProtocolError as error:
-            if self._may_fall_back():
-                return self._fall_back()
-            return self._fail(replies.own(425, f"The server's passive reply is of no use: {error}."))
+        """The server's reply to what it was asked for its end."""
+        return self._next(self._server.heard(reply))
 
-    def _connect(self, reply: Reply) -> list[Order]:
-        orders: list[Order] = []
-        # Behind 464XLAT a 229 answers PASV, and some servers answer EPSV with 227: the code decides, not the question.
-        if reply.code == 229:
-            port = addresses.parse_extended_passive(reply.words)
-        else:
-            endpoint = addresses.parse_passive(reply.words)
-            port = endpoint.port
-            # The connection goes to the control connection's peer whatever stands here (CVE-2020-8284).
-            if endpoint.host not in (self.peer, "0.0.0.0"):  # noqa: S104 - AWS Transfer means "the same host" by it
-                orders.append(NoteAddress(endpoint.host))
-        if port < _LOWEST_PORT:
-            return self._fail(replies.own(425, f"The server offers port {port} for data; below 1024 is refused."))
-        self._step = _Step.SERVER_END
-        return [*orders, ConnectToServer(port, self._mode)]
+    def on(self, event: ServerDataReady | ServerListening | ClientListening | DataFailed) -> list[Order]:
+        """News of either end."""
+        if self._server.stands or self.put_off:
+            return self._client_end(event) if isinstance(event, ClientListening | DataFailed) else []
+        return self._next(self._server.on(event)) if not isinstance(event, ClientListening) else []
 
-    def _may_fall_back(self) -> bool:
-        return self.data_mode == "auto" and self._mode == "epsv" and ":" not in self.peer
+    def _next(self, orders: list[Order]) -> list[Order]:
+        server = self._server
+        if server.wants_pret:
+            return [*orders, *self._put_off()]
+        if server.failed is not None:
+            return [*orders, *self._fail(server.failed)]
+        return [*orders, *self._ask_client()] if server.stands else orders
 
-    def _fall_back(self) -> list[Order]:
-        self.learned.no_epsv = True
-        return [DropData(), *self._ask("pasv")]
+    def _put_off(self) -> list[Order]:
+        self.put_off = True
+        return self._ask_client()
 
-    def server_end(self, event: ServerDataReady | ServerListening | DataFailed) -> list[Order]:
-        """News of the server's end."""
-        match event:
-            case ServerDataReady():
-                return self._server_end_stands()
-            case ServerListening(endpoint):
-                self._step = _Step.SERVER_REPLY
-                if self._mode == "port":
-                    return [TellServer(b"PORT %s\r\n" % addresses.render_port(endpoint))]
-                return [TellServer(b"EPRT %s\r\n" % addresses.render_eprt(endpoint))]
-            case DataFailed(why):
-                if self._may_fall_back():
-                    return self._fall_back()
-                return self._fail(replies.own(425, f"No data connection to the server: {why}."))
-
-    def _server_end_stands(self) -> list[Order]:
-        self._step = _Step.CLIENT_END
-        if self.way.endpoint is None:
+    def _ask_client(self) -> list[Order]:
+        if self._way.endpoint is None:
             return [ListenForClient()]
         self.done = self.ready = True
-        verb = self.way.verb.decode()
-        return [ConnectToClient(self.way.endpoint), TellClient(replies.own(200, f"{verb} command successful."))]
+        verb = self._way.verb.decode()
+        return [ConnectToClient(self._way.endpoint), TellClient(replies.own(200, f"{verb} command successful."))]
 
-    def client_end(self, event: ClientListening | DataFailed) -> list[Order]:
-        """News of the client's end."""
+    def _client_end(self, event: ClientListening | DataFailed) -> list[Order]:
         match event:
             case DataFailed(why):
                 return self._fail(replies.own(425, f"No passive port here: {why}."))
             case ClientListening(endpoint):
                 self.done = self.ready = True
-                if self.way.verb == b"EPSV":
+                if self._way.verb == b"EPSV":
                     return [TellClient(replies.own(229, f"Entering Extended Passive Mode (|||{endpoint.port}|)"))]
                 numbers = addresses.render_port(endpoint).decode()
                 return [TellClient(replies.own(227, f"Entering Passive Mode ({numbers})"))]
 
-    def on(self, event: ServerDataReady | ServerListening | ClientListening | DataFailed) -> list[Order]:
-        """News of either end."""
-        if self._step is _Step.CLIENT_END and isinstance(event, ClientListening | DataFailed):
-            return self.client_end(event)
-        if self._step is _Step.SERVER_END and not isinstance(event, ClientListening):
-            return self.server_end(event)
-        return []
-
     def _fail(self, reply: Reply) -> list[Order]:
         self.done = True
         return [DropData(), TellClient(reply)]
+
+
+class DataEnds:
+    """The ends prepared for a session's next transfer. `ready`: the client's stands, and the server's unless put off.
+
+    `peer` is the server's address; `rest` the REST that the next transfer command is to find.
+    """
+
+    __slots__ = (
+        "_client",
+        "_data_mode",
+        "_epsv_only",
+        "_learned",
+        "_preparation",
+        "_put_off",
+        "_v4",
+        "peer",
+        "ready",
+        "rest",
+    )
+
+    def __init__(self, client: str, data_mode: str, learned: Learned, *, v4: bool) -> None:
+        self._client = client
+        self._data_mode = data_mode
+        self._learned = learned
+        self._v4 = v4
+        self._epsv_only = False
+        self._preparation: _Preparation | None = None
+        self._put_off = False
+        self.peer = ""
+        self.ready = False
+        self.rest: Command | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether ends are being prepared."""
+        return self._preparation is not None
+
+    @property
+    def waits_for_server(self) -> bool:
+        """Whether the next news is a reply of the server's."""
+        return self._preparation is not None and self._preparation.waits_for_server
+
+    def prepare(self, command: Command) -> list[Order]:
+        """PASV, EPSV, PORT or EPRT of the client's."""
+        if command.verb == b"EPSV" and (command.argument or b"").strip().upper() == b"ALL":
+            self._epsv_only = True
+            return [TellClient(replies.own(200, "EPSV ALL ok."))]
+        way = wanted(command, self._client, epsv_only=self._epsv_only, v4=self._v4)
+        if not isinstance(way, ClientWay):
+            return way
+        self.ready = False
+        self._preparation = _Preparation(way, self._server_end())
+        return self._after(self._preparation, self._preparation.start())
+
+    def _server_end(self, *, late: bool = False) -> ServerEnd:
+        return ServerEnd(self._data_mode, self.peer, self._learned, late)
+
+    def on(self, event: ServerDataReady | ServerListening | ClientListening | DataFailed) -> list[Order]:
+        """News of an end."""
+        preparation = self._preparation
+        return self._after(preparation, preparation.on(event)) if preparation is not None else []
+
+    def heard(self, reply: Reply) -> list[Order]:
+        """A reply of the server's, waited for by the preparation."""
+        preparation = self._preparation
+        return self._after(preparation, preparation.heard(reply)) if preparation is not None else []
+
+    def _after(self, preparation: _Preparation, orders: list[Order]) -> list[Order]:
+        if preparation.done:
+            self._preparation = None
+            self.ready = preparation.ready
+            self._put_off = preparation.put_off
+        return orders
+
+    def late(self, command: Command) -> Late | None:
+        """What must go before this transfer command, if the server's end was put off."""
+        rest, self.rest = self.rest, None
+        if not (self.ready and self._put_off):
+            return None
+        return Late(self._server_end(late=True), command, rest)
+
+    def late_done(self) -> None:
+        """The server's end stands, too."""
+        self._put_off = False
+
+    def refused(self) -> list[Order]:
+        """The transfer command was refused before any data: the client may use its end for the next one.
+
+        Netscape 4 does; the server has closed its port by then (vsftpd), so its end is asked for anew.
+        """
+        if not self.ready:
+            return []
+        self._put_off = True
+        return [DropServerEnd()]

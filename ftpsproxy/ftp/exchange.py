@@ -12,6 +12,7 @@ from ftpsproxy.ftp.messages import (
     DataEnded,
     DropData,
     EndData,
+    EndInBand,
     NoteReuse,
     Order,
     Outcome,
@@ -20,6 +21,7 @@ from ftpsproxy.ftp.messages import (
     Transfer,
 )
 from ftpsproxy.ftp.replies import Reply
+from ftpsproxy.ftp.serverend import Late
 
 # An answer to the NOOP behind ABOR: 200 as RFC 959 has it, or from a server that does not know NOOP.
 _NOOP_ANSWERS = frozenset({200, 500, 502})
@@ -60,12 +62,14 @@ class Abort:
 class Exchange:
     """A client's command that the server has been given; `over` once the client has its final reply.
 
-    `sent` is what the server was given for it; `client_gone` when nobody waits for the reply any more.
+    `sent` is what the server is given for it, once what must go before it (`late`) is done; `client_gone` when nobody
+    waits for the reply any more.
     """
 
     command: Command
     sent: Command
     transfer: Transfer | None = None
+    late: Late | None = None
     reply: Reply | None = None
     ended: DataEnded | None = None
     abort: Abort | None = None
@@ -83,7 +87,7 @@ class Exchange:
         if self.reply is not None:
             return []  # a second final reply; the first one counts
         self.reply = reply
-        return self._settle(transfer, reply, ended) if ended is not None else []
+        return self._settle(transfer, reply, ended) if ended is not None else in_band(transfer)
 
     def data_ended(self, event: DataEnded) -> list[Order]:
         """The bytes of a transfer have ended, of this one or late news of another."""
@@ -118,6 +122,7 @@ class Exchange:
         """The client says ABOR in the middle of it."""
         orders = self.abandon(426, "aborted", "ABOR")
         self.abort = Abort()
+        self.late = None
         if self.transfer is None:
             return [DropData(), *self.ask_to_abort(self.abort)]
         if self.reply is not None:
@@ -154,6 +159,11 @@ class Exchange:
         elif begins:
             orders.append(TellServer(b"NOOP\r\n"))
         return orders
+
+
+def in_band(transfer: Transfer) -> list[Order]:
+    """Behind a 2xx with the data still open: in MODE B and C nobody may ever close it."""
+    return [EndInBand(transfer.number)] if transfer.ends_in_band else []
 
 
 def reuse_note(reply: Reply) -> list[Order]:

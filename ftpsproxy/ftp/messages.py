@@ -30,7 +30,7 @@ class Waiting(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The server's control connection is up; for an implicit upstream, its TLS too. `peer` is the server's address."""
+    """The server's control connection is up, and its TLS where that comes first. `peer` is the server's address."""
 
     peer: str
 
@@ -212,13 +212,24 @@ class DropData:
 
 
 @dataclass(frozen=True, slots=True)
+class DropServerEnd:
+    """Forget the server's end only: the client may use its own once more, by the same connection or a new one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
-    """A transfer: its number in the session, from 1, and the command that asked for it."""
+    """A transfer: its number in the session, from 1, the command that asked for it, and the MODE it is in."""
 
     number: int
     verb: bytes
     path: str
     direction: Direction
+    mode: bytes = b"S"
+
+    @property
+    def ends_in_band(self) -> bool:
+        """Whether the end of the file stands in its data (RFC 959: MODE B, C): the connection may outlive it."""
+        return self.mode in (b"B", b"C")
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +251,13 @@ class EndData:
     code: int
     outcome: Outcome
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndInBand:
+    """The server has said 2xx to transfer `number`, whose end stands in its data: its connection need not close."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,8 +323,10 @@ Order = (
     | ConnectToServer
     | ListenForServer
     | DropData
+    | DropServerEnd
     | BeginData
     | EndData
+    | EndInBand
     | HangUp
     | NoteLogin
     | NoteRefused

@@ -64,6 +64,7 @@ class Opening:
 
     __slots__ = (
         "_auth",
+        "_clear",
         "_implicit",
         "_last_auth",
         "_step",
@@ -74,8 +75,9 @@ class Opening:
         "refusal",
     )
 
-    def __init__(self, *, implicit: bool, auth: tuple[str, ...]) -> None:
+    def __init__(self, *, implicit: bool, auth: tuple[str, ...], greeting_in_clear: bool = False) -> None:
         self._implicit = implicit
+        self._clear = greeting_in_clear
         self._auth = list(auth)
         self._last_auth = ""
         self._step = _Step.GREETING
@@ -88,16 +90,18 @@ class Opening:
     @property
     def step(self) -> str:
         """What is being waited for, for a message."""
+        if self._clear and self._step is _Step.GREETING:
+            return "its greeting in clear (implicit_greeting)"
         return self._step.value
 
     def secured(self) -> list[Order]:
-        """TLS is up on the control connection of an explicit server."""
+        """TLS is up on the control connection, of an explicit server or behind a greeting in clear."""
         self._step = _Step.PROTECT
         return self.protection.start()
 
     def heard(self, reply: Reply) -> list[Order]:
         """A reply of the server's → what to do next."""
-        if reply.preliminary:
+        if reply.preliminary and not self._clear:
             return []  # 120 before 220
         if reply.code == 421:
             return self._refuse("greeting_refused", f"the server refuses the session: {reply.code} {reply.text}")
@@ -107,6 +111,12 @@ class Opening:
                     return self._refuse(
                         "greeting_refused", f"the server refuses the session: {reply.code} {reply.text}"
                     )
+                if self._clear:
+                    # z/OS with SECUREIMPLICITZOS says this one reply in clear, and TLS follows at once. Nothing of it
+                    # is used, and the setting is never guessed from what comes: a greeting slipped in before TLS, where
+                    # the server says its own behind it, would make every reply answer the command before.
+                    self._step = _Step.TLS
+                    return [StartTls()]
                 self.greeting = reply
                 if self._implicit:
                     return self.secured()
@@ -123,6 +133,10 @@ class Opening:
             case _Step.TLS:
                 return self._refuse("bytes_after_auth", "the server spoke in clear after it had agreed to TLS")
             case _Step.PROTECT:
+                if self._clear and reply.code == 220:
+                    return self._refuse(
+                        "greeted_twice", 'the server greets behind TLS, too; implicit_greeting = "clear" is wrong here'
+                    )
                 orders = self.protection.heard(reply)
                 if self.protection.done:
                     self.done = True

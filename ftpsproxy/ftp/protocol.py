@@ -10,11 +10,11 @@ A transfer whose bytes did not end well is never answered 2xx, one that the serv
 
 from dataclasses import dataclass
 
-from ftpsproxy.ftp import commands, dataends, replies
+from ftpsproxy.ftp import commands, replies
 from ftpsproxy.ftp.commands import Command, Direction
-from ftpsproxy.ftp.dataends import DATA_END_VERBS, ClientWay, Learned, Preparation
+from ftpsproxy.ftp.dataends import DATA_END_VERBS, DataEnds
 from ftpsproxy.ftp.errors import ProtocolError
-from ftpsproxy.ftp.exchange import Exchange, reuse_note
+from ftpsproxy.ftp.exchange import Exchange, in_band, reuse_note
 from ftpsproxy.ftp.login import Login
 from ftpsproxy.ftp.messages import (
     BeginData,
@@ -47,6 +47,7 @@ from ftpsproxy.ftp.messages import (
 )
 from ftpsproxy.ftp.opening import Opening
 from ftpsproxy.ftp.replies import Reply
+from ftpsproxy.ftp.serverend import Late, Learned
 
 _GREETING = replies.own(220, "FTP service ready.")
 _QUIT = b"QUIT\r\n"
@@ -58,6 +59,7 @@ class Policy:
 
     client: str
     implicit: bool = False
+    greeting_in_clear: bool = False
     auth: tuple[str, ...] = ("TLS",)
     data_mode: str = "auto"
     own_greeting: bool = True
@@ -71,15 +73,15 @@ class Protocol:
 
     def __init__(self, policy: Policy, learned: Learned | None = None) -> None:
         self._policy = policy
-        self._learned = learned if learned is not None else Learned()
-        self._opening: Opening | None = Opening(implicit=policy.implicit, auth=policy.auth)
+        self._opening: Opening | None = Opening(
+            implicit=policy.implicit, auth=policy.auth, greeting_in_clear=policy.greeting_in_clear
+        )
         self._login = Login(implicit=policy.implicit, attempts=policy.login_attempts)
-        self._preparation: Preparation | None = None
+        learned = learned if learned is not None else Learned()
+        self._ends = DataEnds(policy.client, policy.data_mode, learned, v4=policy.passive_v4)
         self._exchange: Exchange | None = None
         self._held: Command | ClientErred | None = None
-        self._peer = ""
-        self._ends_ready = False
-        self._epsv_only = False
+        self._mode = b"S"
         self._closed = False
         self._client_gone = False
         self._bad_lines = 0
@@ -120,7 +122,7 @@ class Protocol:
     @property
     def idle(self) -> bool:
         """Whether the client's next command can be taken up at once."""
-        return self._exchange is None and self._preparation is None and self._opening is None and not self._login.busy
+        return self._exchange is None and not self._ends.busy and self._opening is None and not self._login.busy
 
     @property
     def hears_client(self) -> bool:
@@ -136,7 +138,7 @@ class Protocol:
             return Waiting.OPENING
         exchange = self._exchange
         if exchange is None:
-            if self._preparation is not None or self._login.busy:
+            if self._ends.busy or self._login.busy:
                 return Waiting.REPLY
             return Waiting.CLIENT if self._login.done else Waiting.LOGIN
         if exchange.abort is not None:
@@ -155,12 +157,12 @@ class Protocol:
             return False
         if exchange.transfer is not None:
             return exchange.transfer.direction is not Direction.DOWNLOAD
-        return self._ends_ready and commands.DATA_VERBS.get(exchange.command.verb) is Direction.UPLOAD
+        return self._ends.ready and commands.DATA_VERBS.get(exchange.command.verb) is Direction.UPLOAD
 
     # --- opening --------------------------------------------------------------------------------------------------
 
     def _connected(self, event: Connected) -> list[Order]:
-        self._peer = event.peer
+        self._ends.peer = event.peer
         return []
 
     def _secured(self, event: Secured) -> list[Order]:
@@ -201,7 +203,7 @@ class Protocol:
         if exchange is not None and exchange.abort is None:
             transferring = exchange.transfer is not None or exchange.command.verb in commands.DATA_VERBS
             if command.verb == b"ABOR" and transferring:
-                self._ends_ready = False
+                self._ends.ready = False
                 return self._after(exchange, exchange.start_abort())
             if exchange.transfer is not None:
                 if command.verb == b"NOOP":
@@ -226,7 +228,7 @@ class Protocol:
     def _execute(self, command: Command) -> list[Order]:
         verb = command.verb
         if verb in DATA_END_VERBS:
-            return self._prepare(command)
+            return self._ends.prepare(command)
         if (reason := commands.REFUSED.get(verb)) is not None:
             return [TellClient(replies.own(502, reason))]
         if commands.is_http(command):
@@ -236,32 +238,28 @@ class Protocol:
 
     def _forward(self, command: Command, sent: Command | None = None) -> list[Order]:
         sent = sent if sent is not None else command
-        self._exchange = Exchange(command, sent)
+        exchange = self._exchange = Exchange(command, sent)
+        if command.verb in commands.DATA_VERBS and (late := self._ends.late(command)) is not None:
+            exchange.late = late
+            return self._go_on(exchange, late, late.start())
         return [TellServer(sent.encode())]
 
-    # --- preparing data connections -------------------------------------------------------------------------------
-
-    def _prepare(self, command: Command) -> list[Order]:
-        if command.verb == b"EPSV" and (command.argument or b"").strip().upper() == b"ALL":
-            self._epsv_only = True
-            return [TellClient(replies.own(200, "EPSV ALL ok."))]
-        way = dataends.wanted(command, self._policy.client, epsv_only=self._epsv_only, v4=self._policy.passive_v4)
-        if not isinstance(way, ClientWay):
-            return way
-        self._ends_ready = False
-        self._preparation = Preparation(way, self._policy.data_mode, self._peer, self._learned)
-        return self._preparation.start()
+    def _go_on(self, exchange: Exchange, late: Late, orders: list[Order]) -> list[Order]:
+        """With what goes before a transfer command whose server end was put off."""
+        if late.failed is not None:
+            self._exchange = None
+            return [*orders, *self._ends.refused(), TellClient(late.failed)]
+        if not late.done:
+            return orders
+        exchange.late = None
+        self._ends.late_done()
+        return [*orders, TellServer(exchange.sent.encode())]
 
     def _data_end(self, event: ServerDataReady | ServerListening | ClientListening | DataFailed) -> list[Order]:
-        if self._preparation is None:
-            return []
-        return self._prepared(self._preparation, self._preparation.on(event))
-
-    def _prepared(self, preparation: Preparation, orders: list[Order]) -> list[Order]:
-        if preparation.done:
-            self._preparation = None
-            self._ends_ready = preparation.ready
-        return orders
+        exchange = self._exchange
+        if exchange is not None and (late := exchange.late) is not None and not isinstance(event, ClientListening):
+            return self._go_on(exchange, late, late.on(event))
+        return self._ends.on(event)
 
     # --- the server -----------------------------------------------------------------------------------------------
 
@@ -273,35 +271,42 @@ class Protocol:
             return self._server_leaves(reply)
         if self._login.busy:
             return self._login_step(self._login.heard(reply))
-        if self._preparation is not None and self._preparation.waits_for_server:
-            return self._prepared(self._preparation, self._preparation.heard(reply))
+        if self._ends.waits_for_server:
+            return self._ends.heard(reply)
         exchange = self._exchange
         if exchange is None:
             # Nobody asked. Passed on, it would be taken for the answer to the client's next command.
             return []
         if exchange.abort is not None:
             return self._after(exchange, exchange.abort_heard(exchange.abort, reply))
+        if (late := exchange.late) is not None:
+            return self._go_on(exchange, late, late.heard(reply)) if late.waits_for_server else []
         if reply.preliminary:
             return self._preliminary(exchange, reply)
         if exchange.transfer is not None:
             return self._after(exchange, exchange.verdict(exchange.transfer, reply))
-        if reply.good and self._ends_ready and exchange.command.verb in commands.DATA_VERBS:
+        if reply.good and self._ends.ready and exchange.command.verb in commands.DATA_VERBS:
             # A final reply without 150: the data connection still has to show what it carries.
             exchange.reply = reply
-            return self._begin(exchange)
+            orders = self._begin(exchange)
+            return orders + in_band(exchange.transfer) if exchange.transfer is not None else orders
         return self._answered(exchange, reply)
 
     def _preliminary(self, exchange: Exchange, reply: Reply) -> list[Order]:
-        if exchange.transfer is None and self._ends_ready:
+        if exchange.transfer is None and self._ends.ready:
             return [*self._begin(exchange), TellClient(reply)]
         return [TellClient(reply)]
 
     def _begin(self, exchange: Exchange) -> list[Order]:
-        self._ends_ready = False
+        self._ends.ready = False
         self._number += 1
         verb = exchange.command.verb
         exchange.transfer = Transfer(
-            self._number, verb, exchange.command.shown, commands.DATA_VERBS.get(verb, Direction.UNKNOWN)
+            self._number,
+            verb,
+            exchange.command.shown,
+            commands.DATA_VERBS.get(verb, Direction.UNKNOWN),
+            self._mode,
         )
         return [BeginData(exchange.transfer)]
 
@@ -317,13 +322,17 @@ class Protocol:
             case b"QUIT":
                 self._closed = True
                 return [TellClient(reply), HangUp("quit")]
+            case b"MODE" if reply.good:
+                self._mode = (command.argument or b"S").strip()[:1].upper()
+            case b"REST" if not reply.refused:
+                self._ends.rest = command
             case b"OPTS" if reply.refused and self._login.keeps(command):
                 return [TellClient(replies.own(200, "UTF8 noted."))]
         modern = commands.MODERN.get(command.verb)
         if modern is not None and exchange.sent is command and reply.code in (500, 502):
             return self._forward(command, Command(modern, command.argument))
         if reply.refused and command.verb in commands.DATA_VERBS:
-            return [*reuse_note(reply), TellClient(reply)]
+            return [*reuse_note(reply), *self._ends.refused(), TellClient(reply)]
         return [TellClient(reply)]
 
     def _login_step(self, orders: list[Order]) -> list[Order]:

@@ -9,6 +9,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
+from ftpsproxy.ftp.blocks import Blocks
+
 
 class RelayError(Exception):
     """The bytes stopped: the reply code that fits, and one line of reason."""
@@ -36,17 +38,20 @@ class Pace:
 
 @dataclass(slots=True)
 class Flow:
-    """What has passed so far. `close_notify` is None until the server's side has ended."""
+    """What has passed so far. `close_notify` is None until the server's side has ended; `blocks` are for MODE B."""
 
     bytes: int = 0
     close_notify: bool | None = None
     digest: Any = field(default=None)
+    blocks: Blocks | None = None
 
     def count(self, data: memoryview) -> None:
         """These bytes have passed."""
         self.bytes += len(data)
         if self.digest is not None:
             self.digest.update(data)
+        if self.blocks is not None:
+            self.blocks.feed(data)
 
     def start_digest(self) -> None:
         """Keep a SHA-256 of what passes."""

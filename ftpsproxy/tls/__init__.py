@@ -10,7 +10,7 @@ from ftpsproxy.tls.upstream import (
     certificate_of,
     check_pins,
 )
-from ftpsproxy.tls.words import TlsRefused, explain
+from ftpsproxy.tls.words import TlsRefused, explain, explain_opening
 
 Tls = Connection
 """One TLS connection with an upstream."""
@@ -29,4 +29,5 @@ __all__ = [
     "certificate_of",
     "check_pins",
     "explain",
+    "explain_opening",
 ]

@@ -143,6 +143,11 @@ class Resumption:
         self._control = control
         self._session: Session = None
 
+    @property
+    def version(self) -> str:
+        """The control connection's TLS version."""
+        return self._control.version
+
     def offer(self) -> Session:
         """What the next data connection should offer."""
         if self._session is None:

@@ -1,5 +1,6 @@
 """What is wrong with a server's TLS, in plain words."""
 
+from ftpsproxy.config import Upstream
 from ftpsproxy.tls.openssl import TlsError, verify_words
 
 
@@ -56,3 +57,22 @@ def explain(error: Exception) -> TlsRefused:
             return TlsRefused(*known or ("certificate", f"the server's certificate is refused: {words}"))
         return TlsRefused(*_REASONS.get(error.reason) or ("handshake_failed", f"TLS failed: {error}"))
     return TlsRefused("closed", f"the connection failed in the TLS handshake: {str(error).lower()}")
+
+
+def explain_opening(error: Exception, upstream: Upstream) -> TlsRefused:
+    """The same of a control connection's handshake, and what else may be behind it."""
+    refused = explain(error)
+    if not upstream.implicit:
+        if refused.reason == "closed":
+            hint = "; a firewall that inspects FTP may have done it, and would let implicit TLS (ftps://) pass"
+            return TlsRefused("closed", refused.detail + hint)
+        return refused
+    if refused.reason == "bytes_after_auth":
+        return TlsRefused("bytes_after_greeting", "the server sent more in clear behind its greeting")
+    if refused.reason == "handshake_garbage" and upstream.tls_first:
+        return TlsRefused(
+            "plaintext_on_implicit_port",
+            "the server speaks no TLS at once; perhaps it is explicit (ftpes://), or says its greeting in clear first "
+            '(z/OS: implicit_greeting = "clear")',
+        )
+    return refused

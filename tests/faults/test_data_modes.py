@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
+from tests.support.bad_client import Downloaded
 from tests.support.bad_server import Quirks
 
 
@@ -110,6 +111,16 @@ def test_epsv_falls_back_to_pasv_and_that_is_remembered(fresh_stages: Stages, re
     assert "EPSV" not in stage.server.last.verbs()
 
 
+def test_epsv_ports_behind_a_silent_firewall(fresh_stages: Stages) -> None:
+    """U16: no answer at all. It costs `connect` once, and no other session."""
+    stage = fresh_stages("hasty")
+    stage.play(Quirks(passive={"EPSV": "229 (|||{deaf}|)\r\n"}))
+    _assert_transfers_work(stage)
+    assert stage.server.last.verbs().count("EPSV") == 1
+    _assert_transfers_work(stage)
+    assert "EPSV" not in stage.server.last.verbs()
+
+
 @pytest.mark.parametrize("verb", ["EPSV", "PASV"])
 def test_both_refused(fresh_stages: Stages, verb: str) -> None:
     """The server's own refusal reaches the client."""
@@ -193,6 +204,59 @@ def test_a_change_of_mind_between_passive_and_active(stage: Stage, first: str, s
         client.data(first)
         downloaded, replies = client.download(mode=second)
         assert (downloaded.data, downloaded.ended, replies[-1].code) == (FILE, "fin", 226)
+
+
+@pytest.mark.parametrize("anew", [True, False], ids=["another-connection", "the-same"])
+@pytest.mark.parametrize("verb", ["RETR", "STOR"])
+@pytest.mark.parametrize("mode", ["EPSV", "PASV"])
+def test_the_same_passive_port_after_an_error(stage: Stage, mode: str, verb: str, anew: bool) -> None:
+    """Netscape 4: no second PASV after a refusal. The server has closed its port by then, as vsftpd does."""
+    stage.play(Quirks(replies={f"{verb} nothing": b"550 no such thing\r\n"}, closes_port_on_refusal=True))
+    with stage.logged_in() as client:
+        address = client.passive_address(mode)
+        data = client.dial(address)
+        for _ in range(2):
+            assert client.command(f"{verb} nothing").code == 550
+            if anew:
+                data.close()
+                data = client.dial(address)
+        assert client.command(f"{verb} file").code == 150
+        if verb == "STOR":
+            data.send(FILE[:5000])
+            data.fin()
+        downloaded = data.read_to_end()
+        assert downloaded.ended == "fin"
+        assert client.reply().code == 226
+        assert downloaded.data == (FILE if verb == "RETR" else b"")
+        assert client.command("PWD").code == 257
+    assert stage.server.files[b"file"] == (FILE if verb == "RETR" else FILE[:5000])
+
+
+def test_what_was_sent_for_a_refused_upload_is_not_the_next_file(stage: Stage) -> None:
+    """A client that sends before it is told: its bytes belong to the file that was refused."""
+    stage.play(Quirks(replies={"STOR no": b"553 not here\r\n"}, closes_port_on_refusal=True))
+    with stage.logged_in() as client:
+        address = client.passive_address()
+        data = client.dial(address)
+        data.send(b"for the other file")
+        data.fin()
+        assert client.command("STOR no").code == 553
+        again = client.dial(address)
+        assert client.command("STOR yes").code == 150
+        again.send(b"for this one")
+        again.fin()
+        assert client.reply().code == 226
+    assert stage.server.files[b"yes"] == b"for this one"
+
+
+def test_the_address_of_an_active_client_after_an_error(stage: Stage) -> None:
+    stage.play(Quirks(replies={"RETR nothing": b"550 no such thing\r\n"}, closes_port_on_refusal=True))
+    with stage.logged_in() as client:
+        data = client.active("PORT")
+        assert client.command("RETR nothing").code == 550
+        assert client.command("RETR file").code == 150
+        assert data.read_to_end() == Downloaded(FILE, "fin")
+        assert client.reply().code == 226
 
 
 def test_a_client_that_connects_late(stage: Stage) -> None:

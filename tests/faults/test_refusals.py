@@ -149,7 +149,9 @@ def test_a_certificate_with_days_to_come_is_no_warning(stage: Stage) -> None:
 def test_handshakes(stage: Stage, handshake: Handshake, reasons: tuple[str, ...]) -> None:
     """U31: a middlebox that closes after 234; U32: a server of the TLS 1.1 age; and noise."""
     stage.play(Quirks(handshake=handshake))
-    _assert_refused(stage, *reasons)
+    text = _assert_refused(stage, *reasons)
+    if reasons == ("closed",):
+        assert "firewall that inspects FTP" in text
 
 
 def test_tls_below_the_upstreams_minimum(stages: Stages) -> None:
@@ -284,10 +286,72 @@ def test_a_plaintext_server_on_an_implicit_port(stages: Stages) -> None:
 
 
 def test_a_greeting_in_clear_before_implicit_tls(stages: Stages) -> None:
-    """U20: z/OS with SECUREIMPLICITZOS says 220 in clear first. It is refused: fail closed, use explicit TLS there."""
+    """U20: z/OS with SECUREIMPLICITZOS says 220 in clear first. Refused unless it is said to be so."""
     stage = stages("implicit")
     stage.play(Quirks(implicit=True, greeting_in_clear=True))
-    _assert_refused(stage, "plaintext_on_implicit_port")
+    assert 'implicit_greeting = "clear"' in _assert_refused(stage, "plaintext_on_implicit_port")
+
+
+def test_a_greeting_in_clear_where_it_is_expected(stages: Stages) -> None:
+    """U20: one reply is read in clear, nothing of it used, and nothing sent before the handshake."""
+    stage = stages("implicit_clear")
+    stage.play(Quirks(implicit=True, greeting_in_clear=True, greeting=b"220-spoof\r\n220 me\r\n"))
+    with stage.logged_in() as client:
+        assert client.greeting.raw == b"220 FTP service ready.\r\n"
+        assert client.command("PWD").code == 257
+        assert client.download()[0].data == FILE
+        assert client.upload(FILE, "up")[-1].code == 226
+    seen = stage.server.last
+    assert seen.in_clear == b""
+    assert seen.verbs()[:4] == ["PBSZ", "PROT", "USER", "PASS"]
+    assert all(data.secured for data in seen.data)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [b"2", b"220 again\r\n", b"331 password\r\n230 in\r\n", b"\r\n", b"\x16\x03\x03"],
+    ids=["a-byte", "another", "replies", "empty-line", "tls"],
+)
+def test_bytes_behind_a_greeting_in_clear(stages: Stages, more: bytes) -> None:
+    """U20: replies slipped in before TLS would answer commands said behind it."""
+    stage = stages("implicit_clear")
+    stage.play(Quirks(implicit=True, greeting_in_clear=True, after_greeting=more))
+    _assert_refused(stage, "bytes_after_greeting")
+
+
+@pytest.mark.parametrize(
+    ("greeting", "reason"),
+    [
+        (b"421 too many\r\n", "greeting_refused"),
+        (b"530 no\r\n", "greeting_refused"),
+        (b"120 in a minute\r\n", "greeting_refused"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "protocol_error"),
+        (b"220-" + b"x" * 2_000_000, "protocol_error"),
+        (b"", "timeout"),
+    ],
+    ids=["421", "530", "120", "http", "endless", "silence"],
+)
+def test_no_greeting_in_clear_no_session(stages: Stages, greeting: bytes, reason: str) -> None:
+    """U20: and a server that is silent until TLS, as others are, is said to be."""
+    stage = stages("implicit_clear")
+    stage.play(Quirks(implicit=True, greeting_in_clear=True, greeting=greeting))
+    text = _assert_refused(stage, reason)
+    if not greeting:
+        assert "implicit_greeting" in text
+
+
+def test_a_greeting_in_clear_and_another_behind_tls(stages: Stages) -> None:
+    """U20: the first one was slipped in; from here on every reply would answer the command before."""
+    stage = stages("implicit_clear")
+    stage.play(Quirks(implicit=True, greeting_in_clear=True, greets_again=True))
+    _assert_refused(stage, "greeted_twice")
+
+
+@pytest.mark.parametrize("handshake", [Handshake.GARBAGE, Handshake.HANG, Handshake.FIN, Handshake.OLD_TLS])
+def test_a_handshake_spoilt_behind_a_greeting_in_clear(stages: Stages, handshake: Handshake) -> None:
+    stage = stages("implicit_clear")
+    stage.play(Quirks(implicit=True, greeting_in_clear=True, handshake=handshake))
+    _assert_refused(stage, "handshake_garbage", "handshake_timeout", "closed", "protocol_version")
 
 
 def test_garbage_on_an_implicit_port(stages: Stages) -> None:

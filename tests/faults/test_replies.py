@@ -114,6 +114,24 @@ def test_feat_without_features(stage: Stage, features: bytes) -> None:
         assert client.command("FEAT").raw == features
 
 
+@pytest.mark.parametrize("when", ["idle", "transfer"])
+def test_a_reply_in_clear_under_tls(stage: Stage, when: str) -> None:
+    """U30: old Pure-FTPd answers STAT so. It is no reply, whoever wrote it, and the session is over."""
+    stage.play(Quirks(clear_under_tls=frozenset({"STAT"})))
+    with stage.logged_in() as client:
+        if when == "transfer":
+            data = client.passive()
+            assert client.command("STOR up").code == 150
+            assert client.command("STAT").code == 211  # answered here
+            data.fin()
+            assert client.reply().code == 226
+        reply = client.command("STAT")
+        assert reply.code == 421
+        assert "TLS" in reply.text
+        client.rest()
+    assert "TLS" in stage.event("upstream.failed")["detail"]
+
+
 def test_what_was_said_before_tls_is_forgotten(stage: Stage) -> None:
     """The greeting's promises count for nothing: features come from the FEAT under TLS."""
     stage.play(Quirks(greeting=b"220-EPSV PRET and everything\r\n220 ready (NOEPSV)\r\n"))
@@ -123,17 +141,60 @@ def test_what_was_said_before_tls_is_forgotten(stage: Stage) -> None:
         assert client.download()[0].data == FILE
 
 
-def test_pret(stage: Stage) -> None:
-    """U29: a client that knows PRET can use such a server; one that does not hears the server's own words."""
+@pytest.mark.parametrize("mode", ["EPSV", "PASV", "PORT", "EPRT"])
+def test_pret(fresh_stages: Stages, mode: str) -> None:
+    """U29: a server that wants to know what a data connection is for (DrFTPD), and a client that has never heard of it.
+
+    The very first data connection works, and no later session needs a refusal to know.
+    """
+    stage = fresh_stages("default")
+    stage.play(Quirks(requires_pret=True))
+    for _ in range(2):
+        with stage.logged_in() as client:
+            downloaded, replies = client.download(mode=mode)
+            assert (downloaded.data, downloaded.ended, replies[-1].code) == (FILE, "fin", 226)
+            assert client.command("REST 100").code == 350
+            assert client.download(mode=mode)[0].data == FILE[100:]
+            assert client.upload(FILE, "up", mode=mode)[-1].code == 226
+            assert [reply.code for reply in client.download("nothing", mode=mode)[1]] == [550]
+            assert client.download(mode=mode, verb="LIST", name="")[1][-1].code == 226
+    assert stage.server.files[b"up"] == FILE
+    assert b"PRET RETR file" in stage.server.last.commands
+    # REST goes once more, right before its command.
+    verbs = stage.server.last.verbs()
+    again = verbs.index("REST", verbs.index("REST") + 1)
+    assert verbs[again - 2 : again + 2] == ["PRET", "EPSV", "REST", "RETR"]
+    assert stage.server.sessions[0].verbs().count("EPSV") == stage.server.last.verbs().count("EPSV") + 1
+
+
+def test_pret_and_no_port_behind_it(fresh_stages: Stages) -> None:
+    stage = fresh_stages("default")
+    stage.play(Quirks(requires_pret=True, passive={"EPSV": "229 (|||{dead}|)\r\n", "PASV": "227 no\r\n"}))
+    with stage.logged_in() as client:
+        for _ in range(2):
+            assert [reply.code for reply in client.download()[1]] == [425]
+        stage.server.quirks = Quirks(requires_pret=True)
+        assert client.download()[0].data == FILE
+
+
+def test_a_clients_own_pret(stage: Stage) -> None:
+    """U29: passes as it is."""
     stage.play(Quirks(requires_pret=True))
     with stage.logged_in() as client:
-        for mode in ("PASV", "EPSV"):
-            reply = client.command(mode)
-            assert reply.code == 550
-            assert "PRET" in reply.text
         assert client.command("PRET RETR file").code == 200
         downloaded, replies = client.download()
         assert (downloaded.data, replies[-1].code) == (FILE, 226)
+
+
+def test_pret_is_forgotten_where_nobody_knows_it(stage: Stage) -> None:
+    """U29: the same upstream with another server behind it."""
+    stage.play(Quirks(requires_pret=True))
+    with stage.logged_in() as client:
+        assert client.download()[0].data == FILE
+        stage.server.quirks = Quirks(replies={"PRET": b"502 PRET?\r\n"})
+        for _ in range(2):
+            assert client.download()[0].data == FILE
+    assert stage.server.last.verbs().count("PRET") == 2
 
 
 def test_230_after_user(stage: Stage) -> None:

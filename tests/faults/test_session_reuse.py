@@ -109,6 +109,67 @@ def test_a_server_that_forgot_its_sessions_and_requires_them(stage: Stage) -> No
     assert stage.event("upstream.session_reuse_refused")
 
 
+@pytest.mark.parametrize("tls_max", [V1_2, V1_3], ids=["1.2", "1.3"])
+def test_a_server_whose_sessions_expire_once(stage: Stage, tls_max: ssl.TLSVersion) -> None:
+    """U9: a lifetime that ends, or keys that change: one full handshake, then the new session is the one offered."""
+    stage.play(Quirks(new_sessions_after=2, tls_max=tls_max))
+    with stage.logged_in() as client:
+        for _ in range(5):
+            downloaded, replies = client.download()
+            assert (downloaded.data, downloaded.ended, replies[-1].code) == (FILE, "fin", 226)
+    assert [data.resumed for data in stage.server.last.data] == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize("tls_max", [V1_2, V1_3], ids=["1.2", "1.3"])
+def test_data_connections_are_like_their_control_connection(stage: Stage, tls_max: ssl.TLSVersion) -> None:
+    """U34: servers refuse a session taken up with another version or cipher."""
+    stage.play(Quirks(requires_same_tls=VSFTPD, requires_reuse=VSFTPD, tls_max=tls_max))
+    with stage.logged_in() as client:
+        for number in range(4):
+            assert client.download()[0].data == FILE
+            assert client.upload(FILE[:5000], f"up{number}")[-1].code == 226
+    seen = stage.server.last
+    assert {(data.version, data.cipher) for data in seen.data} == {(seen.version, seen.cipher)}
+    secured = stage.event("upstream.secured")
+    for event in stage.events("transfer.finished"):
+        assert (event["tls_version"], event["cipher"]) == (secured["version"], secured["cipher"])
+
+
+def test_refusals_again_and_again_have_a_hint(fresh_stages: Stages) -> None:
+    """U32: servers whose TLS 1.3 sessions do not work. One refusal is no pattern, and a success ends it."""
+    stage = fresh_stages("default")
+    refusing = Quirks(requires_reuse=VSFTPD, tickets=False)
+    with stage.logged_in() as client:
+        stage.server.quirks = refusing
+        stage.server.quirks = Quirks(replies={"RETR": VSFTPD})
+        for _ in range(2):
+            client.download()
+        stage.server.quirks = Quirks()
+        assert client.download()[0].data == FILE
+        stage.server.quirks = Quirks(replies={"RETR": VSFTPD})
+        for _ in range(2):
+            client.download()
+    stage.play(refusing)
+    for _ in range(2):  # it is a matter of the server, not of one session
+        with stage.logged_in() as client:
+            client.download()
+    stage.event("upstream.session_reuse_refused", 6)
+    hints = [event.get("hint") for event in stage.events("upstream.session_reuse_refused")]
+    assert hints[:4] == [None] * 4
+    assert all(hint and 'tls_max = "1.2"' in hint for hint in hints[4:])
+
+
+def test_no_hint_where_tls_1_2_is_spoken_already(stages: Stages) -> None:
+    stage = stages("tls_1_2_only")
+    stage.play(Quirks(requires_reuse=VSFTPD, tickets=False))
+    stage.server.quirks = Quirks(replies={"RETR": VSFTPD})
+    with stage.logged_in() as client:
+        for _ in range(5):
+            client.download()
+    stage.event("upstream.session_reuse_refused", 5)
+    assert not any("hint" in event for event in stage.events("upstream.session_reuse_refused"))
+
+
 def test_sessions_are_not_shared_between_control_connections(stage: Stage) -> None:
     """U2: each server session here has tickets of its own, as ProFTPD since 1.3.7."""
     stage.play(Quirks(requires_reuse=VSFTPD))

@@ -8,6 +8,7 @@ from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.messages import Event, Order
 from ftpsproxy.ftp.protocol import Policy, Protocol
 from ftpsproxy.ftp.replies import Reply
+from ftpsproxy.ftp.serverend import Learned
 
 CLIENT = "10.0.0.7"
 SERVER = "192.0.2.1"
@@ -39,6 +40,8 @@ def show(order: Order) -> str:
             return f"begin {transfer.number} {transfer.direction.value}"
         case messages.EndData(number, whole, _, outcome, _):
             return f"end {number} {'whole' if whole else 'torn'} {outcome}"
+        case messages.EndInBand(number):
+            return f"in band {number}"
         case messages.HangUp():
             return "hang up"
         case messages.NoteRefused(reason, _):
@@ -56,8 +59,8 @@ def show(order: Order) -> str:
 class Play:
     """One session on paper."""
 
-    def __init__(self, policy: Policy | None = None) -> None:
-        self.protocol = Protocol(policy if policy is not None else Policy(client=CLIENT))
+    def __init__(self, policy: Policy | None = None, learned: Learned | None = None) -> None:
+        self.protocol = Protocol(policy if policy is not None else Policy(client=CLIENT), learned)
 
     def happens(self, event: Event) -> list[str]:
         """Any event → what is ordered."""

@@ -30,6 +30,41 @@ def test_implicit_tls_needs_no_auth_and_forgives_pbsz() -> None:
     assert play.server("536 no") == ["C 220 FTP service ready."]
 
 
+CLEAR = Policy(client=CLIENT, implicit=True, greeting_in_clear=True, own_greeting=False)
+
+
+def test_a_greeting_in_clear_is_one_reply_and_not_used() -> None:
+    play = Play(CLEAR)
+    assert play.happens(messages.Connected(SERVER)) == []
+    assert play.server("220-hello\n220 spoof") == ["StartTls"]
+    assert play.happens(messages.Secured()) == ["S PBSZ 0"]
+    assert play.server("503 no") == ["S PROT P"]
+    assert play.server("536 no") == ["C 220 FTP service ready."]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (["120 wait"], "greeting_refused"),
+        (["421 no"], "greeting_refused"),
+        (["331 who"], "greeting_refused"),
+        (["220 hello", "220 hello"], "bytes_after_auth"),
+    ],
+)
+def test_anything_else_in_clear_ends_it(said: list[str], reason: str) -> None:
+    play = Play(CLEAR)
+    play.happens(messages.Connected(SERVER))
+    assert [order for text in said for order in play.server(text)][-3] == f"refused {reason}"
+
+
+def test_a_second_greeting_behind_tls_ends_it() -> None:
+    play = Play(CLEAR)
+    play.happens(messages.Connected(SERVER))
+    play.server("220 slipped in")
+    play.happens(messages.Secured())
+    assert play.server("220 the real one")[0] == "refused greeted_twice"
+
+
 @pytest.mark.parametrize("refusal", ["500 what", "502 no", "504 no", "530 log in first", "421 busy", "431 later"])
 def test_no_tls_no_session(refusal: str) -> None:
     play = Play()

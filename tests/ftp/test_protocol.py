@@ -182,9 +182,11 @@ def test_a_refusal_ends_the_data_at_once() -> None:
 def test_a_refusal_instead_of_150() -> None:
     play = Play().logged_in().passive()
     play.client("RETR a")
-    assert play.server("550 no such file") == ["C 550 no such file"]
-    # A second try over the same connections (Netscape 4 does it).
-    assert play.client("RETR b") == ["S RETR b"]
+    assert play.server("550 no such file") == ["DropServerEnd", "C 550 no such file"]
+    # A second try over the same port (Netscape 4 does it); the server has closed its own by now.
+    assert play.client("RETR b") == ["S EPSV"]
+    assert play.server("229 ok (|||2001|)") == ["connect epsv 2001"]
+    assert play.happens(messages.ServerDataReady()) == ["S RETR b"]
     assert play.server("150 here") == ["begin 1 download", "C 150 here"]
 
 
@@ -204,6 +206,48 @@ def test_226_without_150_still_needs_its_data() -> None:
     play.client("LIST")
     assert play.server("226 done") == ["begin 1 download"]
     assert play.ended(1) == ["end 1 whole complete", "C 226 done"]
+
+
+@pytest.mark.parametrize("mode", ["MODE B", "mode c"])
+@pytest.mark.parametrize("command", ["RETR a", "STOR a"])
+def test_in_band_modes_end_without_a_close(mode: str, command: str) -> None:
+    play = Play().logged_in()
+    play.client(mode)
+    play.server("200 ok")
+    play.transfer(command)
+    assert play.server("250 done") == ["in band 1"]
+    assert play.protocol.waiting is Waiting.DATA
+    assert play.ended(1) == ["end 1 whole complete", "C 250 done"]
+    # Data that ended by a close needs no second way to end; one that broke is torn.
+    play.transfer(command, 2)
+    play.ended(2)
+    assert play.server("226 done") == ["end 2 whole complete", "C 226 done"]
+    play.transfer(command, 3)
+    play.server("226 done")
+    assert play.ended(3, "cut") == ["end 3 torn torn", "C 426 Transfer failed: cut."]
+
+
+def test_in_band_without_150() -> None:
+    play = Play().logged_in()
+    play.client("MODE B")
+    play.server("200 ok")
+    play.passive()
+    play.client("LIST")
+    assert play.server("226 done") == ["begin 1 download", "in band 1"]
+
+
+def test_a_refused_mode_and_mode_s_change_nothing() -> None:
+    play = Play().logged_in()
+    play.client("MODE B")
+    play.server("504 no")
+    play.transfer("RETR a")
+    assert play.server("226 done") == []
+    play.ended(1)
+    for mode in ("MODE B", "MODE S"):
+        play.client(mode)
+        play.server("200 ok")
+    play.transfer("RETR a", 2)
+    assert play.server("226 done") == []
 
 
 def test_an_unknown_verb_with_data() -> None:

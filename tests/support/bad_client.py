@@ -265,7 +265,11 @@ class BadClient:
 
     def passive(self, verb: str = "EPSV") -> DataConnection:
         """Ask for a passive port and connect to it."""
-        return self._keep(DataConnection(self._connect(self.passive_address(verb))))
+        return self.dial(self.passive_address(verb))
+
+    def dial(self, address: tuple[str, int]) -> DataConnection:
+        """Connect to a passive port."""
+        return self._keep(DataConnection(self._connect(address)))
 
     def active(self, verb: str = "PORT") -> DataConnection:
         """Listen, and tell the gateway with PORT or EPRT where."""

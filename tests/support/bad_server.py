@@ -39,6 +39,7 @@ class BadServer:
         self._news = threading.Condition()
         self._release = threading.Event()
         self._running: list[Session] = []
+        self._deaf: list[socket.socket] = []
         self.files: dict[bytes, bytes] = {}
         self.sessions: list[SeenSession] = []
         self._listener = socket.create_server(
@@ -60,6 +61,8 @@ class BadServer:
         self._thread.join(20)
         self._listener.close()
         self._end_sessions()
+        for sock in self._deaf:
+            sock.close()
 
     @property
     def last(self) -> SeenSession:
@@ -114,11 +117,32 @@ class BadServer:
                 sock, address = self._listener.accept()
             except OSError:
                 return
-            session = Session(self, sock, (address[0], address[1]))
+            session = Session(self, sock, (address[0], address[1]), crowded=self._crowded())
             self._running.append(session)
             self.sessions.append(session.seen)
             self.news()
             session.start()
+
+    def deaf_port(self) -> int:
+        """A port where connections get no answer at all: its backlog is full."""
+        if not self._deaf:
+            self._deaf.append(socket.create_server((self.host, 0), backlog=0))
+            for _ in range(6):
+                sock = socket.socket()
+                sock.setblocking(False)
+                sock.connect_ex(self._deaf[0].getsockname())
+                self._deaf.append(sock)
+        return int(self._deaf[0].getsockname()[1])
+
+    def _crowded(self) -> bool:
+        """Whether there are as many sessions as may be; one that is just over is given a moment to be counted out."""
+        most = self.quirks.max_sessions
+        deadline = time.monotonic() + 0.25
+        while most is not None and sum(not session.seen.over for session in self._running) >= most:
+            if time.monotonic() > deadline:
+                return True
+            time.sleep(0.005)
+        return False
 
     def _end_sessions(self) -> None:
         running, self._running = self._running, []

@@ -36,6 +36,7 @@ class Fault(Enum):
     CORRUPT = "corrupt"  # one bit of a record flipped; the stream goes on
     ALERT = "alert"  # a fatal TLS alert, then FIN
     STALL = "stall"  # no byte more, the connection stays
+    HALF_RECORD = "half_record"  # half a TLS record and no byte more, the connection stays
     PLAIN = "plain"  # the rest of the file in clear
 
 
@@ -65,7 +66,10 @@ class Quirks:
     # Greeting and TLS on the control connection
     implicit: bool = False
     greeting: bytes = b"220 hostile ready\r\n"  # b"" says nothing at all
+    max_sessions: int | None = None  # 421 to every further one, as servers do that count by address (U28)
     greeting_in_clear: bool = False  # implicit, but the greeting comes before TLS (U20)
+    greets_again: bool = False  # and behind it, too: the one in clear was somebody else's
+    after_greeting: bytes = b""  # then goes out in the same segment as that greeting
     auth: Mapping[str, bytes] = field(
         default_factory=lambda: {"TLS": b"234 go ahead\r\n", "TLS-C": b"234 go ahead\r\n"}
     )
@@ -82,17 +86,23 @@ class Quirks:
     # Commands. Keys are a whole line ("SITE WHO") or a verb; b"" is silence.
     clear_replies: Mapping[str, bytes] = field(default_factory=dict)  # before TLS
     replies: Mapping[str, bytes] = field(default_factory=dict)
+    clear_under_tls: frozenset[str] = frozenset()  # verbs answered in clear on a connection under TLS (U30)
     close_after: frozenset[str] = frozenset()  # the connection ends after these verbs were answered
     prot_after_login: bool = False  # 503 to PBSZ and PROT before the login
     prot_assumed: bool = False  # data is protected without PROT (MS-FTPS implicit)
     requires_pret: bool = False
+    closes_port_on_refusal: bool = False  # a transfer command that is refused takes the passive port with it (vsftpd)
 
-    # Data connections: replies to EPSV and PASV with the fields {port} {p1} {p2} {dead}
+    # Data connections: replies to EPSV and PASV with the fields {port} {p1} {p2}, {dead} (refused), {deaf} (no answer)
     passive: Mapping[str, str] = field(default_factory=dict)
     data_certificate: tuple[Path, Path] | None = None  # (chain, key) shown on data connections only
     data_hangs: bool = False  # the TLS handshake on the data connection is never answered
     requires_reuse: bytes = b""  # this reply, after the 150, to a data connection that does not resume
     forget_sessions_after: int | None = None  # earlier TLS sessions are worthless from this transfer of a session on
+    new_sessions_after: int | None = None  # from then on only sessions made since then are known (U9)
+    requires_same_tls: bytes = (
+        b""  # this reply to a data connection of another TLS version or cipher than control (U34)
+    )
     refuse_data_tls: bytes = b""  # after the 150 this reply at once, no TLS handshake on the data connection
     receive_buffer: int | None = None  # SO_RCVBUF of data connections in bytes
     read_pause: float = 0.0  # seconds between two reads of an upload
@@ -106,6 +116,7 @@ class Quirks:
     fault: Fault = Fault.NONE
     fault_at: int | None = None  # bytes of the file after which `fault` and `control` happen; None: at the end of it
     control: Control = Control.OPEN
+    end_mark: bytes = b""  # MODE B, C: what ends a file; the data connection stays open behind it
     extra_data_verbs: Mapping[str, bytes] = field(default_factory=dict)  # verb → what it sends, unknown to any RFC
 
     # ABOR: what is said in mid-transfer and otherwise; the data connection is closed first

@@ -19,6 +19,7 @@ class SeenData:
     secured: bool = False
     resumed: bool = False
     version: str = ""
+    cipher: str = ""
     server_name: str | None = None
     first_bytes: bytes = b""  # what came before TLS was up, 5 bytes at most: a TLS record begins with 0x16 0x03
     renegotiations: int = 0
@@ -39,6 +40,7 @@ class SeenSession:
     commands: list[bytes] = field(default_factory=list)  # lines under TLS, without their end
     secured: bool = False
     version: str = ""
+    cipher: str = ""
     server_name: str | None = None
     alpn: str | None = None
     client_certificate: bool = False

@@ -52,8 +52,9 @@ _UPLOADS = ("STOR", "APPE", "STOU")
 class Session:
     """Speaks with one client in a thread of its own, transfers in another, as the server's `quirks` are just then."""
 
-    def __init__(self, server: BadServer, sock: socket.socket, peer: tuple[str, int]) -> None:
+    def __init__(self, server: BadServer, sock: socket.socket, peer: tuple[str, int], *, crowded: bool) -> None:
         self._server = server
+        self._crowded = crowded
         self._host = sock.getsockname()[0]
         self._peer = peer
         self._channel = Channel(sock)
@@ -61,6 +62,7 @@ class Session:
         self._listener: socket.socket | None = None
         self._dial: tuple[str, int] | None = None
         self._context: ssl.SSLContext | None = None
+        self._newer_context: ssl.SSLContext | None = None
         self._transfer: Transfer | None = None
         self._protected = self._quirks.prot_assumed
         self._logged_in = False
@@ -116,7 +118,9 @@ class Session:
 
     def transfer_over(self, transfer: Transfer, final: bytes) -> None:
         if transfer.seen.verb in _UPLOADS:
-            before = self._server.files.get(transfer.seen.argument, b"") if transfer.seen.verb == "APPE" else b""
+            before = self._server.files.get(transfer.seen.argument, b"")
+            if transfer.seen.verb != "APPE":
+                before = before[: transfer.offset]
             self._server.files[transfer.seen.argument] = before + bytes(transfer.received)
         if final:
             self.say(final)
@@ -131,8 +135,12 @@ class Session:
             return sock, str(address[0])
         if self._dial is not None:
             dial, self._dial = self._dial, None
-            return socket.create_connection(dial, 20), dial[0]
+            return socket.create_connection(dial, 20, (self._host, 0)), dial[0]
         raise OSError("no data connection was asked for")
+
+    def is_like_control(self, seen: SeenData) -> bool:
+        """Whether a data connection has the TLS version and cipher of this one."""
+        return (seen.version, seen.cipher) == (self.seen.version, self.seen.cipher)
 
     def certificate(self) -> tuple[Path, Path]:
         return self._server.certificate
@@ -144,6 +152,10 @@ class Session:
         if quirks.data_certificate is not None:
             chain, key = quirks.data_certificate
             return contexts.build(chain, key, quirks, seen)
+        if quirks.new_sessions_after is not None and len(self.seen.data) > quirks.new_sessions_after:
+            if self._newer_context is None:
+                self._newer_context = self._server.context(quirks, seen)
+            return self._newer_context
         if self._context is None or (forget is not None and len(self.seen.data) > forget):
             return self._server.context(quirks, seen)
         return self._context
@@ -166,11 +178,14 @@ class Session:
 
     def _talk(self) -> None:
         quirks = self._quirks
+        if self._crowded:
+            self.say(b"421 too many connections from your address\r\n")
+            return
         if quirks.greeting_in_clear:
-            self.say(quirks.greeting)
+            self.say(quirks.greeting + quirks.after_greeting)
         if quirks.implicit and not self._secure():
             return
-        if not quirks.greeting_in_clear:
+        if not quirks.greeting_in_clear or quirks.greets_again:
             self.say(quirks.greeting)
         while (line := self._line()) is not None:
             if self._channel.secured:
@@ -218,7 +233,7 @@ class Session:
         self._channel.start_tls(self._context)
         tls = self._channel.tls
         self.seen.secured = True
-        self.seen.version = tls.version() or ""
+        self.seen.version, self.seen.cipher = tls.version() or "", (tls.cipher() or ("",))[0]
         self.seen.alpn = tls.selected_alpn_protocol()
         self.seen.client_certificate = bool(tls.getpeercert(binary_form=True))
         self.news()
@@ -230,7 +245,11 @@ class Session:
         if not self._channel.secured:
             return self._obey_in_clear(verb, argument)
         told = quirks.replies.get(line.decode("latin-1"), quirks.replies.get(verb))
-        if told is not None:
+        if verb in quirks.clear_under_tls:
+            self._channel.write_raw(_STANDARD[verb])
+        elif told is not None:
+            if quirks.closes_port_on_refusal and told[:1] in b"45" and (verb in _DOWNLOADS or verb in _UPLOADS):
+                self._close_listener()
             self.say(told)
         elif handler := self._handlers().get(verb):
             handler(argument)
@@ -312,6 +331,8 @@ class Session:
         if self._quirks.requires_pret and not self._pret:
             self.say(b"550 PRET required before this command\r\n")
             return
+        if self._quirks.requires_pret:
+            self._offset = 0  # RFC 959: REST comes right before its transfer
         self._close_listener()
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = self._listener = socket.socket(family, socket.SOCK_STREAM)
@@ -332,6 +353,8 @@ class Session:
             self._decoy.bind((self._host, 0))
         dead = self._decoy.getsockname()[1] if self._decoy is not None else 0
         fields = {"port": port, "p1": port >> 8, "p2": port & 255, "n2": (port & 255) - 256, "dead": dead}
+        if "deaf" in template:
+            fields["deaf"] = self._server.deaf_port()
         self.say(template.format(**fields, dead1=dead >> 8, dead2=dead & 255).encode())
 
     def _do_port(self, argument: bytes) -> None:
@@ -372,8 +395,8 @@ class Session:
             body = b"".join(name + b"\r\n" for name in sorted(self._server.files))
         elif verb == "STOU":
             argument = b"unique-%d" % (len(self._server.files) + 1)
+        self._transfer = Transfer(self, quirks, verb, argument, body, self._offset)
         self._offset, self._pret = 0, False
-        self._transfer = Transfer(self, quirks, verb, argument, body)
         self._transfer.start()
 
     def _wait_for_transfer(self) -> None:

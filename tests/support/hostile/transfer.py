@@ -20,9 +20,15 @@ _LINGER = 0.5
 
 
 class Transfer:
-    """A transfer in a thread of its own. `body` is what a download sends; an upload has None and fills `received`."""
+    """A transfer in a thread of its own. `body` is what a download sends; an upload has None and fills `received`.
 
-    def __init__(self, session: Session, quirks: Quirks, verb: str, argument: bytes, body: bytes | None) -> None:
+    That belongs behind the first `offset` bytes of the file (REST).
+    """
+
+    def __init__(
+        self, session: Session, quirks: Quirks, verb: str, argument: bytes, body: bytes | None, offset: int
+    ) -> None:
+        self.offset = offset
         self._session = session
         self._quirks = quirks
         self._body = body
@@ -88,7 +94,9 @@ class Transfer:
             return f"425 TLS on the data connection failed: {type(error).__name__}\r\n".encode()
         tls = channel.tls
         self.seen.secured, self.seen.resumed = True, bool(tls.session_reused)
-        self.seen.version = tls.version() or ""
+        self.seen.version, self.seen.cipher = tls.version() or "", (tls.cipher() or ("",))[0]
+        if quirks.requires_same_tls and not self._session.is_like_control(self.seen):
+            return quirks.requires_same_tls
         if quirks.requires_reuse and not self.seen.resumed:
             return quirks.requires_reuse
         if quirks.final_when is Final.EARLY:
@@ -126,6 +134,8 @@ class Transfer:
             if rest:
                 channel.write(rest)
                 self.seen.sent += len(rest)
+            if quirks.end_mark:
+                return self._stay_open(channel)
             channel.close_notify()
             channel.fin()
             self._read_to_end(channel)
@@ -169,6 +179,10 @@ class Transfer:
             self._linger(channel)
         elif fault is Fault.STALL:
             self._wait_for_release()
+        elif fault is Fault.HALF_RECORD:
+            raw = channel.encrypt(record)
+            channel.write_raw(raw[: len(raw) // 2])
+            self._read_to_end(channel)
 
     # Uploads
 
@@ -200,6 +214,8 @@ class Transfer:
             self.received += data
             self.seen.received = len(self.received)
             self._session.news()
+            if quirks.end_mark and self.received.endswith(quirks.end_mark):
+                return self._stay_open(channel)
             if quirks.read_pause:
                 time.sleep(quirks.read_pause)
         self.seen.ended = channel.ended
@@ -213,6 +229,12 @@ class Transfer:
         return self._final_reply(quirks.final_torn)
 
     # Both
+
+    def _stay_open(self, channel: Channel) -> bytes:
+        """The file has ended in its data: say so, and leave it to the peer to close."""
+        self._say(self._final_reply(self._quirks.final))
+        self._read_to_end(channel)
+        return b""
 
     def _final_reply(self, reply: bytes) -> bytes:
         when = self._quirks.final_when

@@ -1,0 +1,227 @@
+"""The server's end of a data connection: EPSV, PASV, EPRT or PORT as `data_mode` says, and what is learned by it.
+
+It comes before the client's, so that what can fail fails at PASV or PORT. Two cases put it off until the transfer
+command is there (`Late`): a server that wants to know the command first (PRET, DrFTPD), and a client that uses its end
+once more after a refusal (Netscape 4).
+"""
+
+import enum
+import re
+from dataclasses import dataclass, field
+
+from ftpsproxy.ftp import addresses, replies
+from ftpsproxy.ftp.commands import Command
+from ftpsproxy.ftp.errors import ProtocolError
+from ftpsproxy.ftp.messages import (
+    ConnectToServer,
+    DataFailed,
+    DropData,
+    DropServerEnd,
+    ListenForServer,
+    NoteAddress,
+    Order,
+    ServerDataReady,
+    ServerListening,
+    TellServer,
+)
+from ftpsproxy.ftp.replies import Reply
+
+LOWEST_PORT = 1024  # RFC 2577: below are services that a bounced connection could talk to
+_PRET = re.compile(rb"\bPRET\b", re.IGNORECASE)
+_FALL_BACK = frozenset({500, 501, 502, 503, 504, 522})
+
+ServerEvent = ServerDataReady | ServerListening | DataFailed
+
+
+@dataclass(slots=True)
+class Learned:
+    """What sessions of one upstream have found out about it; shared by them."""
+
+    no_epsv: bool = False
+    needs_pret: bool = False
+    reuse_refused: int = 0  # data connections in a row for want of a resumed TLS session
+
+
+class _Step(enum.Enum):
+    REPLY = 1
+    CONNECTION = 2
+    OVER = 3
+
+
+@dataclass(slots=True)
+class ServerEnd:
+    """One preparation of it. Ends with `stands`, `failed` set, or `wants_pret`: not without the transfer command."""
+
+    data_mode: str
+    peer: str
+    learned: Learned
+    late: bool = False
+    stands: bool = False
+    wants_pret: bool = False
+    failed: Reply | None = None
+    _mode: str = ""
+    _step: _Step = field(default=_Step.OVER)
+
+    @property
+    def pret_applies(self) -> bool:
+        """Whether this server is known to want PRET for what is about to be asked."""
+        return self.learned.needs_pret and self.data_mode in ("auto", "epsv", "pasv")
+
+    @property
+    def waits_for_server(self) -> bool:
+        """Whether the next news is a reply of the server's."""
+        return self._step is _Step.REPLY
+
+    def start(self) -> list[Order]:
+        """The first orders."""
+        if self.data_mode != "auto":
+            return self._ask(self.data_mode)
+        return self._ask("pasv" if self.learned.no_epsv and ":" not in self.peer else "epsv")
+
+    def _ask(self, mode: str) -> list[Order]:
+        self._mode = mode
+        self._step = _Step.REPLY
+        match mode:
+            case "epsv":
+                return [TellServer(b"EPSV\r\n")]
+            case "pasv":
+                return [TellServer(b"PASV\r\n")]
+            case _:
+                self._step = _Step.CONNECTION
+                return [ListenForServer(mode)]
+
+    def heard(self, reply: Reply) -> list[Order]:
+        """The server's reply to EPSV, PASV, EPRT or PORT."""
+        if reply.preliminary:
+            return []
+        if not reply.good:
+            if self._mode in ("epsv", "pasv") and _PRET.search(reply.words):
+                self.learned.needs_pret = self.wants_pret = True
+                return self._over(reply)
+            if self._may_fall_back() and reply.code in _FALL_BACK:
+                return self._fall_back()
+            return self._over(reply)
+        if self._mode in ("eprt", "port"):
+            return self._over()
+        try:
+            return self._connect(reply)
+        except ProtocolError as error:
+            if self._may_fall_back():
+                return self._fall_back()
+            return self._over(replies.own(425, f"The server's passive reply is of no use: {error}."))
+
+    def _connect(self, reply: Reply) -> list[Order]:
+        orders: list[Order] = []
+        # Behind 464XLAT a 229 answers PASV, and some servers answer EPSV with 227: the code decides, not the question.
+        if reply.code == 229:
+            port = addresses.parse_extended_passive(reply.words)
+        else:
+            endpoint = addresses.parse_passive(reply.words)
+            port = endpoint.port
+            # The connection goes to the control connection's peer whatever stands here (CVE-2020-8284).
+            if endpoint.host not in (self.peer, "0.0.0.0"):  # noqa: S104 - AWS Transfer means "the same host" by it
+                orders.append(NoteAddress(endpoint.host))
+        if port < LOWEST_PORT:
+            return self._over(replies.own(425, f"The server offers port {port} for data; below 1024 is refused."))
+        self._step = _Step.CONNECTION
+        return [*orders, ConnectToServer(port, self._mode)]
+
+    def _may_fall_back(self) -> bool:
+        return self.data_mode == "auto" and self._mode == "epsv" and ":" not in self.peer
+
+    def _fall_back(self) -> list[Order]:
+        self.learned.no_epsv = True
+        return [DropServerEnd() if self.late else DropData(), *self._ask("pasv")]
+
+    def on(self, event: ServerEvent) -> list[Order]:
+        """News of the connection."""
+        if self._step is not _Step.CONNECTION:
+            return []
+        match event:
+            case ServerDataReady():
+                return self._over()
+            case ServerListening(endpoint):
+                self._step = _Step.REPLY
+                if self._mode == "port":
+                    return [TellServer(b"PORT %s\r\n" % addresses.render_port(endpoint))]
+                return [TellServer(b"EPRT %s\r\n" % addresses.render_eprt(endpoint))]
+            case DataFailed(why):
+                if self._may_fall_back():
+                    return self._fall_back()
+                return self._over(replies.own(425, f"No data connection to the server: {why}."))
+
+    def _over(self, failed: Reply | None = None) -> list[Order]:
+        self._step = _Step.OVER
+        self.failed = failed
+        self.stands = failed is None
+        return []
+
+
+class Late:
+    """All that goes before a transfer command whose server end was put off: PRET, the end itself, REST once more.
+
+    RFC 959 has REST right before its transfer, and here other commands have come between. Ends with `done`, or with
+    `failed` set: PRET refused is an answer to the command itself, everything else a 425.
+    """
+
+    __slots__ = ("_command", "_end", "_rest", "_said", "done", "failed")
+
+    def __init__(self, end: ServerEnd, command: Command, rest: Command | None) -> None:
+        self._end = end
+        self._command = command
+        self._rest = rest
+        self._said = ""
+        self.done = False
+        self.failed: Reply | None = None
+
+    @property
+    def waits_for_server(self) -> bool:
+        """Whether the next news is a reply of the server's."""
+        return bool(self._said) or self._end.waits_for_server
+
+    def start(self) -> list[Order]:
+        """The first orders."""
+        if self._end.pret_applies:
+            self._said = "PRET"
+            return [TellServer(b"PRET " + self._command.encode())]
+        return self._end.start()
+
+    def heard(self, reply: Reply) -> list[Order]:
+        """A reply of the server's."""
+        if not self._said:
+            return self._next(self._end.heard(reply))
+        if reply.preliminary:
+            return []
+        said, self._said = self._said, ""
+        if said == "REST":
+            return self._finish(None if not reply.refused else _no_connection(f"REST again: {reply.code} {reply.text}"))
+        if reply.code in (500, 502):
+            self._end.learned.needs_pret = False  # not known there, or not any more
+        elif not reply.good:
+            return self._finish(reply)
+        return self._next(self._end.start())
+
+    def on(self, event: ServerEvent) -> list[Order]:
+        """News of the server's end."""
+        return self._next(self._end.on(event))
+
+    def _next(self, orders: list[Order]) -> list[Order]:
+        end = self._end
+        if end.failed is not None:
+            text = f"{end.failed.code} {end.failed.text}"
+            return [*orders, *self._finish(end.failed if end.failed.code == 425 else _no_connection(text))]
+        if not end.stands:
+            return orders
+        if self._rest is not None:
+            self._said = "REST"
+            return [*orders, TellServer(self._rest.encode())]
+        return [*orders, *self._finish(None)]
+
+    def _finish(self, failed: Reply | None) -> list[Order]:
+        self.failed = failed
+        self.done = failed is None
+        return []
+
+
+def _no_connection(why: str) -> Reply:
+    return replies.own(425, f"No data connection to the server: {why}")

@@ -1,0 +1,96 @@
+"""Who waits for a place at an upstream that takes so many sessions at a time, and in which order they get one.
+
+The gateway is one address to the server, which may allow an address only a few sessions (421, too many connections).
+A client over the limit is kept connected, without a greeting, until a place is free; `limits` bound this crowd, too.
+The order is that of arrival, across all workers.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from ftpsproxy import net
+from ftpsproxy.net import Socket
+from ftpsproxy.seats import Places
+
+# How often a waiting client is looked at: has it gone?
+_LOOK_SECONDS = 1.0
+# How often the first in line looks for a place that another process may have given back; nobody there can wake it.
+_OTHERS_SECONDS = 0.05
+
+
+class NoTurn(Exception):
+    """There is no place; `str()` is one plain line."""
+
+
+class _Waiter:
+    __slots__ = ("since", "woken")
+
+    def __init__(self) -> None:
+        self.since = time.monotonic()
+        self.woken = trio.Event()
+
+
+class Turns:
+    """The queues of one process, one for each upstream with a limit; nobody waits longer than `seconds`."""
+
+    def __init__(self, places: Places, seconds: float) -> None:
+        self._places = places
+        self._seconds = seconds
+        self._closed = ""
+        self._queues: dict[str, deque[_Waiter]] = {name: deque() for name in places.limits}
+
+    async def take(self, upstream: str, sock: Socket, queued: Callable[[int], None]) -> float | None:
+        """A place for the client on `sock` → seconds it waited, None for an upstream without limit. Raises NoTurn.
+
+        `queued` is called once, when there is none at once, with the number of clients before it in this process.
+        """
+        queue = self._queues.get(upstream)
+        if queue is None:
+            return None
+        waiter = _Waiter()
+        if not queue and not self._closed and self._places.take(upstream, waiter.since):
+            return 0.0
+        queued(len(queue))
+        queue.append(waiter)
+        self._tell_others(upstream, queue)
+        try:
+            with trio.move_on_after(self._seconds):
+                while not (queue[0] is waiter and self._places.take(upstream, waiter.since)):
+                    if self._closed:
+                        raise NoTurn(self._closed)
+                    if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):
+                        raise NoTurn("the client left while it waited for a place")
+                    waiter.woken = trio.Event()
+                    alone = queue[0] is not waiter or self._places.workers == 1
+                    with trio.move_on_after(_LOOK_SECONDS if alone else _OTHERS_SECONDS):
+                        await waiter.woken.wait()
+                return time.monotonic() - waiter.since
+            raise NoTurn(f"no place at the server became free within {self._seconds:g} seconds")
+        finally:
+            queue.remove(waiter)
+            self._tell_others(upstream, queue)
+            self._wake_next(queue)
+
+    def leave(self, upstream: str) -> None:
+        """Give a place back."""
+        queue = self._queues.get(upstream)
+        if queue is not None:
+            self._places.leave(upstream)
+            self._wake_next(queue)
+
+    def close(self, why: str) -> None:
+        """Nobody gets a place any more: all who wait are turned away."""
+        self._closed = why
+        for queue in self._queues.values():
+            for waiter in queue:
+                waiter.woken.set()
+
+    def _tell_others(self, upstream: str, queue: deque[_Waiter]) -> None:
+        self._places.waits(upstream, queue[0].since if queue else None)
+
+    def _wake_next(self, queue: deque[_Waiter]) -> None:
+        if queue:
+            queue[0].woken.set()
