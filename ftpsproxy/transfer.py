@@ -149,6 +149,8 @@ class DataTransfer:
             self._resumption.learn(tls)
             self._drained = True
         except RelayError as error:
+            if self.tls is not None:
+                self._resumption.failed(self.tls)
             # Both sides learn it now: the server's verdict depends on it.
             self._close(whole=False)
             self._report(DataEnded(number, False, error.code, error.why))

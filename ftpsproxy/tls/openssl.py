@@ -152,15 +152,32 @@ class Context:
         ssl = _lib.SSL_new(self._context)
         if ssl == _NULL:
             raise _error("no connection")
-        ssl = _ffi.gc(ssl, _lib.SSL_free)
+        ssl = _ffi.gc(ssl, _free)
         _expect(ssl, server_name, verify=self._verify)
         if session is not None and _lib.SSL_set_session(ssl, session) != 1:
             _lib.ERR_clear_error()  # a full handshake, then
         return Connection(ssl, verify=self._verify)
 
 
+def _free(ssl: Any) -> None:
+    """A connection that broke would take its session out of use with it, for all others that have it, too."""
+    _lib.SSL_set_shutdown(ssl, _lib.SSL_SENT_SHUTDOWN | _lib.SSL_RECEIVED_SHUTDOWN)
+    _lib.SSL_free(ssl)
+
+
 Session = Any
 """A TLS session, opaque: see Connection.session."""
+
+
+def usable(session: Session) -> Session:
+    """A copy that can be offered, of a session that a fatal alert has taken out of use. Dear: see above."""
+    size = _lib.i2d_SSL_SESSION(session, _NULL)
+    if size <= 0:
+        return None
+    written = _ffi.new("unsigned char[]", size)
+    _lib.i2d_SSL_SESSION(session, _ffi.new("unsigned char **", written))
+    copy = _lib.d2i_SSL_SESSION(_NULL, _ffi.new("const unsigned char **", written), size)
+    return None if copy == _NULL else _ffi.gc(copy, _lib.SSL_SESSION_free)
 
 
 @_ffi.callback("int(char *, int, int, void *)")  # type: ignore[untyped-decorator] # cffi has no types
@@ -198,9 +215,9 @@ def _ascii(name: str) -> bytes:
 
 
 class Connection:
-    """One TLS connection, client side, over memory. `ended`: the server has said close_notify."""
+    """One TLS connection, client side, over memory. `ended`: the server has said close_notify; `failed`: TLS broke."""
 
-    __slots__ = ("_bare", "_in", "_kept", "_out", "_ssl", "_verify", "ended")
+    __slots__ = ("_bare", "_in", "_kept", "_out", "_ssl", "_verify", "ended", "failed")
 
     def __init__(self, ssl: Any, *, verify: bool) -> None:
         self._ssl = ssl
@@ -212,7 +229,7 @@ class Connection:
         _lib.SSL_set_connect_state(ssl)
         self._kept: Buffer | None = None
         self._bare: Session = None
-        self.ended = False
+        self.ended = self.failed = False
 
     # --- ciphertext -------------------------------------------------------------------------------------------------
 
@@ -324,6 +341,7 @@ class Connection:
         if why == _ZERO_RETURN:
             self.ended = True
             return
+        self.failed = True
         error = _error("unexpected end")
         if error.reason == _CERTIFICATE_VERIFY_FAILED:
             error.verify_code = _lib.SSL_get_verify_result(self._ssl)

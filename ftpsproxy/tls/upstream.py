@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from ftpsproxy.config import Upstream
-from ftpsproxy.tls.openssl import Connection, Context, Session, TlsError
+from ftpsproxy.tls.openssl import Connection, Context, Session, TlsError, usable
 from ftpsproxy.tls.words import TlsRefused
 
 
@@ -137,11 +137,12 @@ class Resumption:
     connection. In TLS 1.3 tickets come behind the handshake, with the first bytes read.
     """
 
-    __slots__ = ("_control", "_session")
+    __slots__ = ("_control", "_session", "_spoilt")
 
     def __init__(self, control: Connection) -> None:
         self._control = control
         self._session: Session = None
+        self._spoilt = False
 
     @property
     def version(self) -> str:
@@ -151,7 +152,8 @@ class Resumption:
     def offer(self) -> Session:
         """What the next data connection should offer."""
         if self._session is None:
-            self._session = self._control.session
+            session = self._control.session
+            self._session = usable(session) if self._spoilt and session is not None else session
         return self._session
 
     def learn(self, data: Connection) -> None:
@@ -159,6 +161,16 @@ class Resumption:
         session = data.session
         if session is not None:
             self._session = session
+
+    def failed(self, data: Connection) -> None:
+        """A data connection broke; where TLS itself did, its session, and in TLS 1.2 that is everybody's, is spoilt.
+
+        RFC 5246 section 7.2.2 would have no one offer it again. But that is about what the server keeps: it knows
+        whether it still takes it, and one that insists on it would refuse all that follows.
+        """
+        if data.failed and self._session is not None:
+            self._spoilt = True
+            self._session = usable(self._session)
 
     def start_again(self) -> None:
         """The server did not take what was offered: back to the control connection's own."""

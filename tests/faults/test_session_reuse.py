@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ssl
 
 import pytest
 
 from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
-from tests.support.bad_server import Quirks
+from tests.support.bad_server import Fault, Quirks
 
 VSFTPD = b"522 SSL connection failed; session reuse required: see require_ssl_reuse option in vsftpd.conf man page\r\n"
 REFUSALS = {
@@ -168,6 +169,37 @@ def test_no_hint_where_tls_1_2_is_spoken_already(stages: Stages) -> None:
             client.download()
     stage.event("upstream.session_reuse_refused", 5)
     assert not any("hint" in event for event in stage.events("upstream.session_reuse_refused"))
+
+
+@pytest.mark.parametrize("tls_max", [V1_2, V1_3], ids=["1.2", "1.3"])
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.FIN, Fault.CUT_RECORD, Fault.CORRUPT, Fault.ALERT])
+@pytest.mark.parametrize("verb", ["RETR", "STOR"])
+def test_a_broken_data_connection_costs_no_session(
+    stage: Stage, verb: str, fault: Fault, tls_max: ssl.TLSVersion
+) -> None:
+    """Its TLS never said an end, and OpenSSL would take its session out of use; vsftpd then refuses all that follow."""
+    good = Quirks(requires_reuse=VSFTPD, tls_max=tls_max)
+    stage.play(dataclasses.replace(good, fault=fault, fault_at=50_000, final=b"451 disk\r\n"))
+    with stage.logged_in() as client:
+        for _ in range(2):
+            if verb == "RETR":
+                assert client.download()[1][-1].code >= 400
+            else:
+                before = len(stage.server.last.data)
+                data = client.passive()
+                assert client.command("STOR up").code == 150
+                data.send(FILE[:40_000])
+                stage.server.wait(lambda: stage.server.last.data[before].received >= 40_000)  # noqa: B023
+                if fault in (Fault.CUT_RECORD, Fault.CORRUPT):
+                    data.reset()  # uploads are not broken so: by the client, then
+                else:
+                    data.send(FILE[40_000:100_000])
+                assert client.reply().code >= 400
+        stage.server.quirks = good
+        for number in range(3):
+            assert client.download()[0].data == FILE
+            assert client.upload(FILE[:50_000], f"up{number}")[-1].code == 226
+    assert all(data.resumed for data in stage.server.last.data)
 
 
 def test_sessions_are_not_shared_between_control_connections(stage: Stage) -> None:
