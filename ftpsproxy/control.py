@@ -4,20 +4,24 @@ Sending never waits: what the kernel does not take is kept, up to a bound, and s
 """
 
 import contextlib
-from collections.abc import Callable
-
-import trio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from ftpsproxy import net
 from ftpsproxy.ftp.lines import LineReader, TelnetFilter
 from ftpsproxy.ftp.replies import Reply, ReplyReader
 from ftpsproxy.net import Socket
+from ftpsproxy.reactor import NEVER, readable, writable
 from ftpsproxy.relay.handshake import shake_hands
 from ftpsproxy.tls import Tls, TlsError, TlsRefused
 
 _CHUNK = 65536
 # A peer that reads none of what it is told is lost once this much has gathered.
 _MOST_UNSENT = 1024 * 1024
+
+
+Start = Callable[[Coroutine[Any, Any, None]], object]
+"""Starts a task that ends with the session."""
 
 
 class Lost(Exception):
@@ -27,11 +31,11 @@ class Lost(Exception):
 class _Writer:
     """Bytes out of one socket, in order, without waiting."""
 
-    __slots__ = ("_broken", "_sock", "_spawn", "_unsent")
+    __slots__ = ("_broken", "_sock", "_start", "_unsent")
 
-    def __init__(self, sock: Socket, spawn: Callable[..., None]) -> None:
+    def __init__(self, sock: Socket, start: Start) -> None:
         self._sock = sock
-        self._spawn = spawn
+        self._start = start
         self._unsent = bytearray()
         self._broken = False
 
@@ -50,7 +54,7 @@ class _Writer:
             if sent == len(data):
                 return
             self._unsent += data[sent:]
-            self._spawn(self.flush)
+            self._start(self.flush(NEVER))
         else:
             self._unsent += data
         if len(self._unsent) > _MOST_UNSENT:
@@ -58,10 +62,11 @@ class _Writer:
             with contextlib.suppress(OSError):
                 self._sock.shutdown(net.SHUT_RDWR)
 
-    async def flush(self) -> None:
+    async def flush(self, until: float) -> None:
         """Send what is kept; cancellable, then to be called again."""
         while self._unsent and not self._broken:
-            await trio.lowlevel.wait_writable(self._sock)
+            if not await writable(self._sock, until):
+                return
             try:
                 sent = self._sock.send(self._unsent)
             except BlockingIOError:
@@ -72,6 +77,32 @@ class _Writer:
             del self._unsent[:sent]
 
 
+class _Reader:
+    """Bytes into one socket's owner, one chunk at a time."""
+
+    __slots__ = ("_sock", "more")
+
+    def __init__(self, sock: Socket) -> None:
+        self._sock = sock
+        self.more = True
+
+    async def receive(self, until: float = NEVER) -> bytes:
+        """Wait for bytes; empty when the far side has closed. Raises Lost, TimeoutError at `until`."""
+        while True:
+            # Between two lines there is nothing to read: asking first would be a system call for nothing.
+            if not self.more and not await readable(self._sock, until):
+                raise TimeoutError
+            try:
+                data = self._sock.recv(_CHUNK)
+            except BlockingIOError:
+                self.more = False
+                continue
+            except OSError as error:
+                raise _lost(error) from None
+            self.more = len(data) == _CHUNK
+            return data
+
+
 def _lost(error: OSError) -> Lost:
     return Lost((error.strerror or str(error)).lower())
 
@@ -79,37 +110,28 @@ def _lost(error: OSError) -> Lost:
 class ClientControl:
     """The client's control connection, in clear."""
 
-    __slots__ = ("_lines", "_said", "_sock", "_telnet", "_writer")
+    __slots__ = ("_lines", "_reader", "_said", "_sock", "_telnet", "_writer")
 
-    def __init__(self, sock: Socket, spawn: Callable[..., None], *, line_bytes: int) -> None:
+    def __init__(self, sock: Socket, start: Start, *, line_bytes: int) -> None:
         # ABOR comes with urgent data (RFC 959 section 4.1.3); out of line, its byte would be lost or misplaced.
         with contextlib.suppress(OSError):
             sock.setsockopt(net.SOL_SOCKET, net.SO_OOBINLINE, 1)
         self._sock = sock
         self._lines = LineReader(line_bytes)
         self._telnet = TelnetFilter()
-        self._writer = _Writer(sock, spawn)
+        self._reader = _Reader(sock)
+        self._writer = _Writer(sock, start)
         self._said = False
 
     async def receive(self) -> bool:
         """Wait for bytes and take them → False when the client has closed. Raises Lost."""
-        while True:
-            # Between two lines there is nothing to read: asking first would be a system call for nothing.
-            await trio.lowlevel.wait_readable(self._sock)
-            try:
-                data = self._sock.recv(_CHUNK)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise _lost(error) from None
-            if not data:
-                return False
-            if not self._said:
-                self._said = True
-                if data[0] == 0x16 and data[1:2] in (b"", b"\x03"):
-                    raise ForeignProtocol("tls")
-            self._lines.feed(self._telnet.feed(data))
-            return True
+        data = await self._reader.receive()
+        if not self._said and data:
+            self._said = True
+            if data[0] == 0x16 and data[1:2] in (b"", b"\x03"):
+                raise ForeignProtocol("tls")
+        self._lines.feed(self._telnet.feed(data))
+        return bool(data)
 
     def pop(self) -> bytes | None:
         """The next line, or None. Raises ftp.errors.ProtocolError, and can be called on."""
@@ -119,22 +141,19 @@ class ClientControl:
         """Send a reply."""
         self._writer.send(data)
 
-    async def close(self, *, goodbye: bool) -> None:
-        """Close; with `goodbye`, so that what was sent arrives: no reset for what the client sent unheard."""
+    async def say_goodbye(self, until: float) -> None:
+        """End so that what was sent arrives: no reset for what the client sent unheard."""
         try:
-            if goodbye:
-                await self._writer.flush()
-                self._sock.shutdown(net.SHUT_WR)
-                while True:
-                    try:
-                        if not self._sock.recv(_CHUNK):
-                            break
-                    except BlockingIOError:
-                        await trio.lowlevel.wait_readable(self._sock)
-        except OSError:
-            pass
-        finally:
-            self._sock.close()
+            await self._writer.flush(until)
+            self._sock.shutdown(net.SHUT_WR)
+            while await self._reader.receive(until):
+                pass
+        except (OSError, Lost):
+            pass  # TimeoutError, too
+
+    def close(self) -> None:
+        """Close at once."""
+        self._sock.close()
 
 
 class ForeignProtocol(Lost):
@@ -144,43 +163,34 @@ class ForeignProtocol(Lost):
 class ServerControl:
     """The server's control connection: in clear until `start_tls`."""
 
-    __slots__ = ("_sock", "_spawn", "_writer", "replies", "tls")
+    __slots__ = ("_reader", "_sock", "_writer", "replies", "tls")
 
-    def __init__(
-        self, sock: Socket, spawn: Callable[..., None], *, line_bytes: int, reply_bytes: int, reply_lines: int
-    ) -> None:
+    def __init__(self, sock: Socket, start: Start, *, line_bytes: int, reply_bytes: int, reply_lines: int) -> None:
         self._sock = sock
-        self._spawn = spawn
-        self._writer = _Writer(sock, spawn)
+        self._reader = _Reader(sock)
+        self._writer = _Writer(sock, start)
         self.tls: Tls | None = None
         self.replies = ReplyReader(max_line=line_bytes, max_bytes=reply_bytes, max_lines=reply_lines)
 
-    async def start_tls(self, tls: Tls) -> None:
-        """Secure the connection. Raises TlsRefused, TlsError, OSError.
+    async def start_tls(self, tls: Tls, until: float) -> None:
+        """Secure the connection. Raises TlsRefused, TlsError, OSError, TimeoutError at `until`.
 
         Bytes that came in clear behind the reply to AUTH are an attack (CVE-2021-22947): nothing of them is used.
         """
         if self.replies.pending:
             raise TlsRefused("bytes_after_auth", "the server sent more in clear after it had agreed to TLS")
-        await shake_hands(self._sock, tls)
+        await shake_hands(self._sock, tls, until)
+        self._reader.more = True  # there may be bytes behind those that the handshake has read
         self.tls = tls
 
-    async def receive(self) -> bool:
-        """Wait for bytes and take them → False when the server has ended. Raises Lost and TlsError."""
+    async def receive(self, until: float) -> bool:
+        """Wait for bytes and take them → False when the server has ended. Raises Lost, TlsError, TimeoutError."""
         while True:
-            await trio.lowlevel.wait_readable(self._sock)
-            try:
-                data = self._sock.recv(_CHUNK)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise _lost(error) from None
-            if not data:
-                return False
+            data = await self._reader.receive(until)
             tls = self.tls
-            if tls is None:
+            if not data or tls is None:
                 self.replies.feed(data)
-                return True
+                return bool(data)
             tls.feed(data)
             said = False
             while clear := tls.read_some():
@@ -205,18 +215,18 @@ class ServerControl:
             data = self.tls.take()
         self._writer.send(data)
 
-    async def close(self, *, goodbye: bool, hear_end: bool = False) -> None:
-        """Close; with `goodbye`, behind what was sent and close_notify; with `hear_end`, when the server has, too."""
+    async def say_goodbye(self, until: float, *, hear_end: bool) -> None:
+        """End behind what was sent and close_notify; with `hear_end`, when the server has, too."""
         try:
-            if goodbye:
-                if self.tls is not None:
-                    self._writer.send(self.tls.close_notify())
-                await self._writer.flush()
-                self._sock.shutdown(net.SHUT_WR)
-            while hear_end and goodbye:
-                await trio.lowlevel.wait_readable(self._sock)
-                hear_end = bool(self._sock.recv(_CHUNK))
-        except OSError:
-            pass
-        finally:
-            self._sock.close()
+            if self.tls is not None:
+                self._writer.send(self.tls.close_notify())
+            await self._writer.flush(until)
+            self._sock.shutdown(net.SHUT_WR)
+            while hear_end and await self._reader.receive(until):
+                pass
+        except (OSError, Lost):
+            pass  # TimeoutError, too
+
+    def close(self) -> None:
+        """Close at once."""
+        self._sock.close()

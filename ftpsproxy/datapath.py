@@ -1,10 +1,9 @@
 """The data side of a session: prepares ends, begins and ends transfers, adds up what passed, says so in the log."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-
-import trio
+from typing import Any
 
 from ftpsproxy import log, net
 from ftpsproxy.config import Listener, Timeouts, Upstream
@@ -27,6 +26,7 @@ from ftpsproxy.ftp.messages import (
 from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import DataListeners, Expectation, NoPort, TooManyPending
 from ftpsproxy.net import Socket
+from ftpsproxy.reactor import Reactor, Task, now
 from ftpsproxy.relay.contract import Pace
 from ftpsproxy.tls import Context, Resumption
 from ftpsproxy.transfer import DataTransfer, Ends
@@ -34,6 +34,10 @@ from ftpsproxy.transfer import DataTransfer, Ends
 # Servers in Go, Java and .NET can't resume TLS 1.3 sessions now and then; so many refusals in a row are no accident.
 _REFUSALS = 3
 _HINT = 'refused again and again: TLS 1.3 sessions may not work there; try tls_max = "1.2" for this upstream'
+
+
+Start = Callable[[Coroutine[Any, Any, None]], Task]
+"""Starts a task that ends with the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class DataPath:
         timeouts: Timeouts,
         context: Context,
         listeners: DataListeners,
-        nursery: trio.Nursery,
+        reactor: Reactor,
+        start: Start,
         route: Route,
         resumption: Resumption,
         learned: Learned,
@@ -79,14 +84,15 @@ class DataPath:
         self._timeouts = timeouts
         self._context = context
         self._listeners = listeners
-        self._nursery = nursery
+        self._reactor = reactor
+        self._start = start
         self._route = route
         self._resumption = resumption
         self._learned = learned
         self._feed = feed
         self._control = control
         self._ends = Ends()
-        self._connecting: trio.CancelScope | None = None
+        self._connecting: Task | None = None
         self._transfer: DataTransfer | None = None
         self._pace = Pace(
             client_stall=timeouts.client_stall,
@@ -149,21 +155,20 @@ class DataPath:
             self._ends.server = sock
             self._feed(ServerDataReady())
             return
-        self._connecting = trio.CancelScope()
-        self._nursery.start_soon(self._connect, sock, address, self._connecting)
+        self._connecting = self._start(self._connect(sock, address))
 
-    async def _connect(self, sock: Socket, address: tuple[str, int], scope: trio.CancelScope) -> None:
-        event: Event = DataFailed(f"no answer from {address[0]} port {address[1]}")
-        with scope:
-            with trio.move_on_after(self._timeouts.connect):
-                try:
-                    await net.finish_connecting(sock)
-                    self._ends.server = sock
-                    event = ServerDataReady()
-                except OSError as error:
-                    event = _not_connected(address, error)
-            self._connecting = None
-            self._feed(event)
+    async def _connect(self, sock: Socket, address: tuple[str, int]) -> None:
+        event: Event
+        try:
+            await net.finish_connecting(sock, now() + self._timeouts.connect)
+            self._ends.server = sock
+            event = ServerDataReady()
+        except TimeoutError:
+            event = DataFailed(f"no answer from {address[0]} port {address[1]}")
+        except OSError as error:
+            event = _not_connected(address, error)
+        self._connecting = None
+        self._feed(event)
 
     def listen_for_server(self, order: ListenForServer) -> None:
         """Expect the server's data connection; feeds ServerListening or DataFailed."""
@@ -199,15 +204,16 @@ class DataPath:
             self._pace,
             self._feed,
             self._control,
+            self._reactor,
             digest=self._listener.digest == "sha256",
         )
-        self._nursery.start_soon(self._transfer.run)
+        self._transfer.task = self._start(self._transfer.run())
 
     def end_in_band(self, order: EndInBand) -> None:
         """The connection of a transfer in MODE B or C need not close any more."""
         transfer = self._transfer
         if transfer is not None and transfer.order.number == order.number:
-            self._nursery.start_soon(transfer.end_in_band)
+            self._start(transfer.end_in_band())
 
     def not_resumed(self) -> str | None:
         """The server did not find its TLS session resumed → a hint for the operator, when that happens all the time.

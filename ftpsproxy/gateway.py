@@ -15,6 +15,7 @@ from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
+from ftpsproxy.reactor import Reactor, Task, turn
 from ftpsproxy.seats import OwnSeats, Places, Seats
 from ftpsproxy.session import Service, Session, patience
 from ftpsproxy.tls import Context, build_context
@@ -64,6 +65,7 @@ class Gateway:
         self._seats = seats
         self._turns = Turns(places, settings.timeouts.queue)
         self._share_port = share_port
+        self._reactor = Reactor()
         self._sessions: set[Session] = set()
         self._draining = False
         self._empty = trio.Event()
@@ -78,24 +80,17 @@ class Gateway:
         try:
             for listener in settings.listeners:
                 sockets.append(listen(listener, share_port=self._share_port))
-            async with trio.open_nursery() as doors:
-                async with trio.open_nursery() as sessions:
-                    async with trio.open_nursery() as accepting:
-                        bound = self._open(
-                            sockets,
-                            contexts,
-                            DataListeners(doors, self._settings.limits.pending_data),
-                            sessions,
-                            accepting,
-                        )
-                        task_status.started(bound)
-                        await stop.wait()
-                        accepting.cancel_scope.cancel()
-                    for sock in sockets:
-                        sock.close()
-                    await self._drain()
-                    sessions.cancel_scope.cancel()
-                doors.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._reactor.run)
+                accepting, bound = self._open(sockets, contexts)
+                task_status.started(bound)
+                await stop.wait()
+                for task in accepting:
+                    task.cancel()
+                for sock in sockets:
+                    sock.close()
+                await self._drain()
+                nursery.cancel_scope.cancel()
         finally:
             for sock in sockets:
                 sock.close()
@@ -104,14 +99,13 @@ class Gateway:
         self,
         sockets: list[Socket],
         contexts: dict[str, Context],
-        data_listeners: DataListeners,
-        sessions: trio.Nursery,
-        accepting: trio.Nursery,
-    ) -> tuple[Bound, ...]:
-        """Put the listening sockets into service."""
+    ) -> tuple[list[Task], tuple[Bound, ...]]:
+        """Put the listening sockets into service → the tasks that accept, and what was bound."""
         settings = self._settings
         learned = {name: Learned() for name in settings.upstreams}
         resolver = net.Resolver()
+        data_listeners = DataListeners(self._reactor, settings.limits.pending_data)
+        accepting = []
         bound = []
         for listener, sock in zip(settings.listeners, sockets, strict=True):
             service = Service(
@@ -121,14 +115,15 @@ class Gateway:
                 settings.timeouts,
                 contexts[listener.upstream],
                 learned[listener.upstream],
+                self._reactor,
                 data_listeners,
                 resolver,
                 patience(settings.timeouts),
                 settings.log.level == "debug",
             )
             bound.append(Bound(listener.name, listener.host, sock.getsockname()[1]))
-            accepting.start_soon(self._accept, sock, service, sessions)
-        return tuple(bound)
+            accepting.append(self._reactor.start(self._accept(sock, service)))
+        return accepting, tuple(bound)
 
     async def _drain(self) -> None:
         seconds = self._settings.timeouts.drain
@@ -151,16 +146,16 @@ class Gateway:
         if self._sessions:
             await self._empty.wait()
 
-    async def _accept(self, listener: Socket, service: Service, nursery: trio.Nursery) -> None:
+    async def _accept(self, listener: Socket, service: Service) -> None:
         while True:
             sock, client = await net.accepted(listener)
             if (reason := self._refusal(client, service)) is not None:
                 log.session_refused(client=client, listener=service.listener.name, reason=reason)
                 _turn_away(sock, reason)
                 # Many that are turned away must not keep the others from being heard.
-                await trio.lowlevel.checkpoint()
+                await turn()
                 continue
-            nursery.start_soon(self._session, service, sock, client)
+            self._reactor.start(self._session(service, sock, client))
 
     def _refusal(self, client: str, service: Service) -> str | None:
         """Why this client gets no session; None when it does, and has its seat."""

@@ -10,10 +10,9 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-import trio
-
 from ftpsproxy import net
 from ftpsproxy.net import Socket
+from ftpsproxy.reactor import Flag, Reactor, Task
 
 
 class NoPort(Exception):
@@ -33,7 +32,7 @@ class Expectation:
         self.host = host
         self.port = door.port
         self.sock: Socket | None = None
-        self._arrived: trio.Event | None = None
+        self._arrived = Flag()
         self._renewed = False
         self._door = door
         self._over: Callable[[], None] | None = over
@@ -43,19 +42,19 @@ class Expectation:
         if self.sock is not None:
             net.reset(self.sock)  # a new one in place of the one left over
         self.sock = sock
-        if self._arrived is not None:
-            self._arrived.set()
+        self._arrived.set()
 
-    async def wait(self) -> Socket:
-        """The connection; it is the caller's from here on."""
+    async def wait(self, until: float) -> Socket:
+        """The connection; it is the caller's from here on. Raises TimeoutError at `until`."""
         if self._renewed and self.sock is not None and _spent(self.sock) and not net.unread(self.sock):
             net.reset(self.sock)
             self.sock = None
         if self.sock is None:
-            self._arrived = trio.Event()
-            await self._arrived.wait()
+            self._arrived.clear()
+            await self._arrived.wait(until)
         sock, self.sock = self.sock, None
-        assert sock is not None  # noqa: S101 - `deliver` sets both
+        if sock is None:
+            raise TimeoutError
         return sock
 
     def renew(self) -> None:
@@ -88,18 +87,18 @@ def _spent(sock: Socket) -> bool:
 class _Door:
     """One open port and who is expected at it."""
 
-    __slots__ = ("expected", "listener", "once", "port", "scope")
+    __slots__ = ("expected", "listener", "once", "port", "task")
 
     def __init__(self, listener: Socket, *, once: bool) -> None:
         self.listener = listener
         self.port: int = listener.getsockname()[1]
         self.once = once
         self.expected: dict[str, Expectation] = {}
-        self.scope = trio.CancelScope()
+        self.task: Task | None = None
 
     async def serve(self) -> None:
         """Hand out connections until closed."""
-        with self.scope, contextlib.closing(self.listener):
+        with contextlib.closing(self.listener):
             while True:
                 try:
                     sock, peer = await net.accepted(self.listener)
@@ -118,15 +117,15 @@ class _Door:
         """Called when an expectation is over."""
         if self.expected.get(expectation.host) is expectation:
             del self.expected[expectation.host]
-            if self.once:
-                self.scope.cancel()
+            if self.once and self.task is not None:
+                self.task.cancel()
 
 
 class DataListeners:
-    """All passive doors of one process; their tasks live in `nursery`. At most `most` connections are waited for."""
+    """All passive doors of one process. At most `most` connections are waited for."""
 
-    def __init__(self, nursery: trio.Nursery, most: int = 10_000) -> None:
-        self._nursery = nursery
+    def __init__(self, reactor: Reactor, most: int = 10_000) -> None:
+        self._reactor = reactor
         self._most = most
         self._pending = 0
         self._doors: dict[tuple[str, tuple[int, int] | None], deque[_Door]] = {}
@@ -184,6 +183,6 @@ class DataListeners:
                     continue
                 raise NoPort(f"can't listen on {local}: {(error.strerror or str(error)).lower()}") from None
             door = _Door(listener, once=once)
-            self._nursery.start_soon(door.serve)
+            door.task = self._reactor.start(door.serve())
             return door
         raise NoPort(why)

@@ -1,6 +1,6 @@
 """Sockets: connecting, listening, options, closing so that the far side sees what it should. Never a protocol.
 
-All sockets are non-blocking; waiting is trio's, in `readable` and `writable`.
+All sockets are non-blocking; what waits is for tasks of the reactor.
 """
 
 import array
@@ -12,8 +12,11 @@ import select
 import socket
 import struct
 import termios
+from typing import Any
 
 import trio
+
+from ftpsproxy.reactor import NEVER, now, outside, pause, readable, writable
 
 Socket = socket.socket
 SHUT_WR = socket.SHUT_WR
@@ -49,6 +52,10 @@ def _reason(error: OSError) -> str:
 Address = tuple[socket.AddressFamily, tuple[object, ...]]
 
 
+async def _look_up(host: str, port: int) -> list[Any]:
+    return await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
 class Resolver:
     """Names to addresses, each answer kept for a moment: a crowd of sessions asks once and wakes one thread."""
 
@@ -56,18 +63,20 @@ class Resolver:
         self._keep_seconds = keep_seconds
         self._known: dict[tuple[str, int], tuple[float, list[Address]]] = {}
 
-    async def resolve(self, host: str, port: int) -> list[Address]:
-        """The addresses of `host`. Raises ConnectError."""
+    async def resolve(self, host: str, port: int, until: float) -> list[Address]:
+        """The addresses of `host`. Raises ConnectError, and TimeoutError at `until`."""
         known = self._known.get((host, port))
-        now = trio.current_time()
-        if known is not None and now - known[0] < self._keep_seconds:
+        time = now()
+        if known is not None and time - known[0] < self._keep_seconds:
             return known[1]
         try:
-            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await outside(until, _look_up, host, port)
+        except TimeoutError:
+            raise
         except OSError as error:
             raise ConnectError(f"the name {host} can't be resolved: {_reason(error)}") from None
         addresses: list[Address] = [(family, sockaddr) for family, _, _, _, sockaddr in found]
-        self._known[host, port] = (now, addresses)
+        self._known[host, port] = (time, addresses)
         return addresses
 
     def forget(self, host: str, port: int) -> None:
@@ -75,18 +84,23 @@ class Resolver:
         self._known.pop((host, port), None)
 
 
-async def connect(resolver: Resolver, host: str, port: int) -> Socket:
-    """A connection to the first address of `host` that answers. Raises ConnectError; cancellable at any time."""
-    addresses = await resolver.resolve(host, port)
+async def connect(resolver: Resolver, host: str, port: int, until: float) -> Socket:
+    """A connection to the first address of `host` that answers. Raises ConnectError, and TimeoutError at `until`."""
+    addresses = await resolver.resolve(host, port, until)
     why = "no address"
     for index, (family, sockaddr) in enumerate(addresses):
-        patience = _NEXT_ADDRESS_SECONDS if index + 1 < len(addresses) else float("inf")
+        patience = now() + _NEXT_ADDRESS_SECONDS if index + 1 < len(addresses) else NEVER
         try:
-            with trio.move_on_after(patience):
-                return await connect_to(family, sockaddr)
+            sock = start_connecting(family, sockaddr)
+            await finish_connecting(sock, min(until, patience))
+        except TimeoutError:
             why = "no answer"
+            if now() >= until:
+                raise
         except OSError as error:
             why = _reason(error)
+        else:
+            return sock
     resolver.forget(host, port)
     raise ConnectError(f"no connection to {host} port {port}: {why}")
 
@@ -118,23 +132,17 @@ def is_connected(sock: Socket) -> bool:
         return False
 
 
-async def finish_connecting(sock: Socket) -> None:
-    """Wait until `sock` is connected. Raises OSError, closing it; closes it when cancelled, too."""
+async def finish_connecting(sock: Socket, until: float) -> None:
+    """Wait until `sock` is connected. Raises OSError, TimeoutError at `until`; closes it then, and when cancelled."""
     try:
-        await trio.lowlevel.wait_writable(sock)
+        if not await writable(sock, until):
+            raise TimeoutError
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
     except BaseException:
         sock.close()
         raise
-
-
-async def connect_to(family: int, sockaddr: tuple[object, ...], source: str | None = None) -> Socket:
-    """A connection to this socket address. Raises OSError."""
-    sock = start_connecting(family, sockaddr, source)
-    await finish_connecting(sock)
-    return sock
 
 
 def family_of(host: str) -> socket.AddressFamily:
@@ -255,13 +263,13 @@ async def accepted(listener: Socket) -> tuple[Socket, str]:
         try:
             sock, peer = listener.accept()
         except BlockingIOError:
-            await trio.lowlevel.wait_readable(listener)
+            await readable(listener)
             continue
         except OSError as error:
             if error.errno in _PASSING:
                 continue
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                await trio.sleep(0.1)  # sessions end and give descriptors back
+                await pause(now() + 0.1)  # sessions end and give descriptors back
                 continue
             raise
         sock.setblocking(False)

@@ -7,11 +7,9 @@ an event for the protocol; its orders are carried out at once and never wait.
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
-
-import trio
 
 from ftpsproxy import log, net
 from ftpsproxy.config import Limits, Listener, Timeouts, Upstream
@@ -24,6 +22,7 @@ from ftpsproxy.ftp.protocol import Policy, Protocol
 from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
+from ftpsproxy.reactor import Cancelled, Flag, Reactor, Task, now, this_task, turn
 from ftpsproxy.tls import (
     Context,
     Resumption,
@@ -39,6 +38,8 @@ _WARN_DAYS = 14
 # A client whose next line waits is not read from; whether it is still there is looked at this often.
 _LOOK_SECONDS = 1.0
 _LINES_A_TURN = 32
+_SERVER_GOODBYE_SECONDS = 1.0
+_CLIENT_GOODBYE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Service:
     timeouts: Timeouts
     context: Context
     learned: Learned
+    reactor: Reactor
     data_listeners: DataListeners
     resolver: net.Resolver
     patience: dict[Waiting, float]
@@ -64,6 +66,7 @@ def patience(timeouts: Timeouts) -> dict[Waiting, float]:
         Waiting.LOGIN: timeouts.login,
         Waiting.CLIENT: timeouts.idle,
         Waiting.REPLY: timeouts.reply,
+        Waiting.CONNECTION: float("inf"),  # connecting has a limit of its own
         Waiting.DATA: float("inf"),  # the transfer keeps its own time, for each side
         Waiting.VERDICT: timeouts.final_reply,
         Waiting.TORN: timeouts.abort,  # then ABOR is tried
@@ -105,11 +108,15 @@ class Session:
         self._why = "ended"
         self._over = False
         self._stop_reason = ""
+        self._stop_now = False
+        self._crash: BaseException | None = None
         self._events: deque[Event] = deque()
         self._feeding = False
         self._tls_wanted = False
-        self._wanted = trio.Event()
-        self._clock = trio.CancelScope()
+        self._wanted = Flag()
+        self._main: Task | None = None
+        self._hearing = False
+        self._tasks: list[Task] = []
         self._due = float("inf")
         self._login_due = float("inf")
         self._server: ServerControl | None = None
@@ -129,30 +136,40 @@ class Session:
             upstream=service.upstream.name,
         )
         log.session_opened(waited_seconds=self._waited)
-        self._control = ClientControl(self._sock, self._spawn, line_bytes=service.limits.line_bytes)
+        self._main = await this_task()
+        self._control = ClientControl(self._sock, self._start, line_bytes=service.limits.line_bytes)
         try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                await self._serve()
-                nursery.cancel_scope.cancel()
+            await self._serve()
+            if self._crash is not None:
+                raise self._crash
         except BaseException as error:
-            if not self._over:
-                ours = isinstance(error, Exception)
+            if not self._over or self._crash is not None:
+                ours = not isinstance(error, Cancelled)
                 text = "The gateway made a mistake and ends this session." if ours else "The gateway stops at once."
                 self._control.send(replies.own(421, text).encode())
                 self._why = "crashed" if ours else "stopped at once"
+                self._over = True
             raise
         finally:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Close everything, with a word of farewell where there is time for it."""
+        for task in self._tasks:
+            task.cancel()
+        try:
             if self._data is not None:
                 self._data.close()
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + service.timeouts.linger):
-                if self._server is not None:
-                    with trio.move_on_after(1):
-                        await self._server.close(goodbye=True, hear_end=service.upstream.sessions > 0)
-                    await self._server.close(goodbye=False)
-                with trio.move_on_after(2):
-                    await self._control.close(goodbye=True)
-            await self._control.close(goodbye=False)
+            if self._server is not None:
+                await self._server.say_goodbye(
+                    now() + _SERVER_GOODBYE_SECONDS, hear_end=self._service.upstream.sessions > 0
+                )
+                self._server.close()
+            await self._control.say_goodbye(now() + _CLIENT_GOODBYE_SECONDS)
+        finally:
+            if self._server is not None:
+                self._server.close()
+            self._control.close()
             self._say_closed()
             log.clear()
 
@@ -168,33 +185,48 @@ class Session:
             bytes_down=totals.bytes_down,
         )
 
-    def _spawn(self, task: Callable[..., Any]) -> None:
-        if not self._over:
-            self._nursery.start_soon(task)
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> Task:
+        """Start a task that ends with the session."""
+        task = self._service.reactor.start(coroutine, self._crashed)
+        self._tasks = [one for one in self._tasks if not one.over]
+        self._tasks.append(task)
+        return task
+
+    def _crashed(self, error: BaseException) -> None:
+        """One of the session's tasks has failed: so has the session."""
+        if self._crash is None:
+            self._crash = error
+        self._over = True
+        if self._main is not None:
+            self._main.wake()
 
     def stop(self, why: str, *, now: bool) -> None:
         """End the session: at once, or as soon as nothing is under way."""
         self._stop_reason = why
-        if now or self._protocol.idle:
-            self.feed(messages.Stopped(why))
+        self._stop_now = now
+        if self._main is not None:
+            if self._hearing:
+                self._main.wake()
+            elif now:
+                self._main.cancel()
 
     async def _serve(self) -> None:
         if not await self._reach_upstream():
             return
-        self._login_due = trio.current_time() + self._service.timeouts.login
+        self._login_due = now() + self._service.timeouts.login
         self._arm()
-        self._nursery.start_soon(self._hear_client)
+        self._start(self._hear_client())
         await self._hear_server()
 
     async def _reach_upstream(self) -> bool:
         upstream, timeouts, limits = self._service.upstream, self._service.timeouts, self._service.limits
         reason = "connect_failed"
         try:
-            with trio.fail_after(timeouts.connect):
-                sock = await net.connect(self._service.resolver, upstream.host, upstream.port)
+            until = now() + timeouts.connect
+            sock = await net.connect(self._service.resolver, upstream.host, upstream.port, until)
             self._server_local = net.plain_address(sock.getsockname())
             self._server_peer = net.plain_address(sock.getpeername())
-        except trio.TooSlowError:
+        except TimeoutError:
             reason, detail = "connect_timeout", f"no answer from {upstream.host} port {upstream.port}"
         except net.ConnectError as error:
             detail = str(error)
@@ -205,7 +237,7 @@ class Session:
             net.tune(self._sock, timeouts.keepalive)
             self._server = ServerControl(
                 sock,
-                self._spawn,
+                self._start,
                 line_bytes=limits.reply_bytes,
                 reply_bytes=limits.reply_bytes,
                 reply_lines=limits.reply_lines,
@@ -223,11 +255,10 @@ class Session:
         started = time.monotonic()
         tls = self._service.context.connect(upstream.server_name)
         try:
-            with trio.fail_after(self._service.timeouts.handshake):
-                await server.start_tls(tls)
+            await server.start_tls(tls, now() + self._service.timeouts.handshake)
             certificate = certificate_of(tls)
             check_pins(tls, upstream.pins)
-        except trio.TooSlowError:
+        except TimeoutError:
             self.feed(
                 messages.ServerRefused("handshake_timeout", "the server did not finish the TLS handshake in time")
             )
@@ -253,7 +284,8 @@ class Session:
             self._service.timeouts,
             self._service.context,
             self._service.data_listeners,
-            self._nursery,
+            self._service.reactor,
+            self._start,
             Route(
                 client_local=self._local,
                 client_peer=self.client,
@@ -273,10 +305,13 @@ class Session:
         server = self._server
         assert server is not None  # noqa: S101 - called with a connection up
         while not self._over:
-            self._clock = trio.CancelScope(deadline=self._due)
+            self._hearing = True
             try:
-                with self._clock:
-                    await self._hear_replies(server)
+                if not await server.receive(self._due):
+                    self.feed(messages.ServerLost("closed by the server"))
+                await self._hear_replies(server)
+            except TimeoutError:
+                self._look_at_clock()
             except Lost as error:
                 self.feed(messages.ServerLost(str(error)))
             except TlsError as error:
@@ -284,23 +319,24 @@ class Session:
                 self.feed(messages.ServerRefused(refused.reason, refused.detail))
             except ProtocolError as error:
                 self.feed(messages.ServerRefused("protocol_error", f"the server broke the protocol: {error}"))
-            if self._clock.cancelled_caught and not self._over and trio.current_time() >= self._due:
-                self.feed(messages.TimedOut())
+
+    def _look_at_clock(self) -> None:
+        """Hearing the server was interrupted: by the time, or for a reason."""
+        if self._stop_reason and (self._stop_now or self._protocol.idle):
+            self.feed(messages.Stopped(self._stop_reason))
+        if not self._over and now() >= self._due:
+            self.feed(messages.TimedOut())
 
     async def _hear_replies(self, server: ServerControl) -> None:
-        """Until the session is over, or cancelled by the clock. Raises Lost, TlsError, ProtocolError."""
-        while not self._over:
-            if not await server.receive():
-                raise Lost("closed by the server")
-            while not self._over and not self._tls_wanted and (reply := server.pop()) is not None:
-                if self._service.debug:
-                    log.session_reply(code=reply.code, text=reply.text)
-                self.feed(messages.ServerSaid(reply))
-            if self._tls_wanted and not self._over:
-                self._tls_wanted = False
-                self._due = self._clock.deadline = float("inf")  # the handshake has a limit of its own
-                if await self._secure():
-                    self.feed(messages.Secured())
+        """All that are there. Raises ProtocolError."""
+        while not self._over and not self._tls_wanted and (reply := server.pop()) is not None:
+            if self._service.debug:
+                log.session_reply(code=reply.code, text=reply.text)
+            self.feed(messages.ServerSaid(reply))
+        if self._tls_wanted and not self._over:
+            self._tls_wanted = self._hearing = False
+            if await self._secure():  # which has a limit of its own
+                self.feed(messages.Secured())
 
     async def _hear_client(self) -> None:
         control, protocol = self._control, self._protocol
@@ -319,7 +355,7 @@ class Session:
             if line is not None:
                 self._hear_line(line)
                 if (lines := lines + 1) % _LINES_A_TURN == 0:
-                    await trio.lowlevel.checkpoint()  # a flood of what is answered here must not starve the others
+                    await turn()  # a flood of what is answered here must not starve the others
                 continue
             try:
                 if await control.receive():
@@ -336,13 +372,11 @@ class Session:
 
     async def _client_waits(self) -> bool:
         """Until the client is to be heard again → False when it has gone meanwhile, with nothing left to read."""
-        self._wanted = trio.Event()
-        while True:
-            with trio.move_on_after(_LOOK_SECONDS):
-                await self._wanted.wait()
-                return True
+        self._wanted.clear()
+        while not await self._wanted.wait(now() + _LOOK_SECONDS):
             if net.is_broken(self._sock) or (net.has_ended(self._sock) and not net.unread(self._sock)):
                 return self._protocol.upload_under_way
+        return True
 
     def _hear_line(self, line: bytes) -> None:
         self._commands += 1
@@ -368,11 +402,9 @@ class Session:
     def _arm(self) -> None:
         """Set the time by which something must happen, according to what is being waited for."""
         waiting = self._protocol.waiting
-        due = self._login_due if waiting is Waiting.LOGIN else trio.current_time() + self._patience[waiting]
-        self._due = due
-        # A deadline that is too early costs one more look at the clock, a changed one costs more.
-        if due < self._clock.deadline:
-            self._clock.deadline = due
+        self._due = self._login_due if waiting is Waiting.LOGIN else now() + self._patience[waiting]
+        if self._main is not None and self._hearing:
+            self._main.deadline(self._due)
 
     # --- events and orders ------------------------------------------------------------------------------------------
 
@@ -445,4 +477,5 @@ class Session:
     def _hang_up(self, order: messages.HangUp) -> None:
         self._over = True
         self._why = order.why
-        self._clock.cancel()
+        if self._main is not None and self._hearing:
+            self._main.wake()

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import trio
-
 from ftpsproxy import net
 from ftpsproxy.config import Upstream
 from ftpsproxy.ftp.addresses import Endpoint
@@ -18,6 +16,7 @@ from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.messages import DataEnded, Transfer
 from ftpsproxy.listeners import Expectation
 from ftpsproxy.net import Socket
+from ftpsproxy.reactor import NEVER, Flag, Reactor, Task, now, pause, readable
 from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.handshake import shake_hands
@@ -84,6 +83,7 @@ class DataTransfer:
         pace: Pace,
         report: Callable[[DataEnded], None],
         control: Socket,
+        reactor: Reactor,
         *,
         digest: bool,
     ) -> None:
@@ -91,11 +91,12 @@ class DataTransfer:
         self.ends = ends
         self.flow = Flow()
         self.tls: Tls | None = None
-        self.scope = trio.CancelScope()
+        self.task: Task | None = None
         self.started = time.monotonic()
         self.upload_read = False
         self.ended_in_band = False
         self._lingering = False
+        self._linger_until = NEVER
         self._doomed = False
         self._over = False
         self._upstream = upstream
@@ -104,6 +105,7 @@ class DataTransfer:
         self._pace = pace
         self._report = report
         self._control = control
+        self._reactor = reactor
         self._order: net.EndOrder | None = None
         self._client: Socket | None = None
         self._server: Socket | None = None
@@ -115,15 +117,16 @@ class DataTransfer:
             self.flow.blocks = Blocks()
 
     async def run(self) -> None:
-        """The whole transfer, until `end` or the session's end."""
+        """The whole transfer; both connections stay open, for `end` to close on the verdict."""
         try:
-            with self.scope:
-                await self._move()
-                if not self._lingering and not self._doomed:
-                    await trio.sleep_forever()  # `end` closes, on the verdict
+            await self._move()
+        except BaseException:
+            self._close(whole=False)
+            raise
         finally:
             self._over = True
-            self._close(whole=False)
+        if self._lingering:
+            self._close(whole=True)
 
     async def _move(self) -> None:
         number = self.order.number
@@ -136,7 +139,7 @@ class DataTransfer:
             client = await self._client_end()
             direction = self._direction
             if direction is Direction.UNKNOWN:
-                direction = self._direction = await _first_to_speak(client, server, tls, self._pace)
+                direction = self._direction = await _first_to_speak(self._reactor, client, server, tls, self._pace)
             if direction is Direction.DOWNLOAD:
                 await engine.download(client, server, tls, self.flow, self._pace)
                 self._resumption.learn(tls)
@@ -145,7 +148,7 @@ class DataTransfer:
             sent = await engine.upload(client, server, tls, self.flow, self._pace)
             self.upload_read = True
             self._report(DataEnded(number, True))
-            await engine.drain(server, tls, sent, self.flow)
+            await engine.drain(server, tls, sent, self.flow, lambda: self._linger_until)
             self._resumption.learn(tls)
             self._drained = True
         except RelayError as error:
@@ -159,9 +162,8 @@ class DataTransfer:
         end, self.ends.server = self.ends.server, None
         if isinstance(end, Expectation):
             try:
-                with trio.fail_after(self._pace.data_connect):
-                    self._server = await end.wait()
-            except trio.TooSlowError:
+                self._server = await end.wait(now() + self._pace.data_connect)
+            except TimeoutError:
                 raise RelayError(425, "the server opened no data connection") from None
             finally:
                 end.cancel()
@@ -173,20 +175,21 @@ class DataTransfer:
 
     async def _client_end(self) -> Socket:
         end, self.ends.client = self.ends.client, None
+        until = now() + self._pace.data_connect
         try:
-            with trio.fail_after(self._pace.data_connect):
-                if isinstance(end, Expectation):
-                    try:
-                        self._take_client(await end.wait())
-                    finally:
-                        end.cancel()
-                elif end is not None:
-                    # Known before it is up: its far side may end it, and leave, before we have had our turn.
-                    family = net.family_of(end.host)
-                    client = net.start_connecting(family, (end.host, end.port), self.ends.client_source)
-                    self._take_client(client)
-                    await net.finish_connecting(client)
-        except trio.TooSlowError:
+            if isinstance(end, Expectation):
+                try:
+                    self._take_client(await end.wait(until))
+                finally:
+                    end.cancel()
+            elif end is not None:
+                # Known before it is up: its far side may end it, and leave, before we have had our turn.
+                family = net.family_of(end.host)
+                client = net.start_connecting(family, (end.host, end.port), self.ends.client_source)
+                self._take_client(client)
+                await net.finish_connecting(client, until)
+        except TimeoutError:
+            self._client = None
             raise RelayError(425, "the client opened no data connection in time") from None
         except OSError as error:
             self._client = None
@@ -206,13 +209,12 @@ class DataTransfer:
         # The name is the control connection's, whatever address the data goes to.
         tls = self._context.connect(upstream.server_name, self._resumption.offer())
         try:
-            with trio.fail_after(self._pace.handshake):
-                await shake_hands(server, tls)
+            await shake_hands(server, tls, now() + self._pace.handshake)
             if not tls.resumed:
                 check_pins(tls, upstream.pins)
                 if upstream.data_session_reuse == "require":
                     raise TlsRefused("not_resumed", "the server did not resume the TLS session on the data connection")
-        except trio.TooSlowError:
+        except TimeoutError:
             raise RelayError(425, "the server did not finish the TLS handshake of the data connection") from None
         except (TlsError, OSError, TlsRefused) as error:
             self._resumption.start_again()
@@ -252,15 +254,15 @@ class DataTransfer:
         moved, since = -1, 0.0
         while not self._over and not self.upload_read:
             source = self._sender()
-            now = trio.current_time()
+            time_now = now()
             if source is None or self.tls is None or net.unread(source) or self.flow.bytes != moved:
-                moved, since = self.flow.bytes, now
+                moved, since = self.flow.bytes, time_now
             blocks = self.flow.blocks
-            if source is not None and (blocks.ended if blocks is not None else now - since >= self._pace.linger):
+            if source is not None and (blocks.ended if blocks is not None else time_now - since >= self._pace.linger):
                 self.ended_in_band = True
                 net.stop_reading(source)
                 return
-            await trio.sleep(_LOOK_SECONDS)
+            await pause(time_now + _LOOK_SECONDS)
 
     def _sender(self) -> Socket | None:
         """The side that sends; None where it is not there yet, or not known (a verb nobody knows)."""
@@ -280,7 +282,9 @@ class DataTransfer:
         if whole and self.upload_read and not self._drained:
             # The server has said 2xx but has not closed; it gets a moment, so that nothing unread resets it.
             self._lingering = True
-            self.scope.deadline = trio.current_time() + self._pace.linger
+            self._linger_until = now() + self._pace.linger
+            if self.task is not None:
+                self.task.deadline(self._linger_until)
             if self._client is not None:
                 self._client.close()
                 self._client = None
@@ -289,7 +293,8 @@ class DataTransfer:
             self._doomed = True
             self.ends.drop()
             return amiss
-        self.scope.cancel()
+        if self.task is not None:
+            self.task.cancel()
         self._close(whole=whole)
         return amiss
 
@@ -307,26 +312,34 @@ class DataTransfer:
             self._order = None
 
 
-async def _first_to_speak(client: Socket, server: Socket, tls: Tls, pace: Pace) -> Direction:
+async def _first_to_speak(reactor: Reactor, client: Socket, server: Socket, tls: Tls, pace: Pace) -> Direction:
     """For a verb nobody knows: a client that sends or ends first uploads, a server that does sends."""
-    found = Direction.DOWNLOAD
     if tls.unread:
-        return found
-    with trio.move_on_after(min(pace.client_stall, pace.server_stall)) as limit:
-        async with trio.open_nursery() as nursery:
+        return Direction.DOWNLOAD
+    spoken = Flag()
+    found: list[Direction] = []
 
-            async def watch(sock: Socket, direction: Direction) -> None:
-                nonlocal found
-                await trio.lowlevel.wait_readable(sock)
-                found = direction
-                nursery.cancel_scope.cancel()
+    async def watch(sock: Socket, direction: Direction) -> None:
+        while not net.has_data(sock):
+            await readable(sock)
+        found.append(direction)
+        spoken.set()
 
-            nursery.start_soon(watch, server, Direction.DOWNLOAD)
-            nursery.start_soon(watch, client, Direction.UPLOAD)
-    if limit.cancelled_caught:
-        raise RelayError(426, "neither side sent any data")
+    def broken(_error: BaseException) -> None:
+        spoken.set()  # the engine will find out how
+
+    watchers = [
+        reactor.start(watch(server, Direction.DOWNLOAD), broken),
+        reactor.start(watch(client, Direction.UPLOAD), broken),
+    ]
+    try:
+        if not await spoken.wait(now() + min(pace.client_stall, pace.server_stall)):
+            raise RelayError(426, "neither side sent any data")
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
     with contextlib.suppress(OSError):
         # TLS 1.3 tickets are bytes, too, but no data: a client that speaks as well is the one that means it.
-        if found is Direction.DOWNLOAD and net.has_data(client):
-            found = Direction.UPLOAD
-    return found
+        if net.has_data(client):
+            return Direction.UPLOAD
+    return found[0] if found else Direction.DOWNLOAD

@@ -9,10 +9,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import trio
-
 from ftpsproxy import net
 from ftpsproxy.net import Socket
+from ftpsproxy.reactor import Flag, now
 from ftpsproxy.seats import Places
 
 # How often a waiting client is looked at: has it gone?
@@ -30,7 +29,7 @@ class _Waiter:
 
     def __init__(self) -> None:
         self.since = time.monotonic()
-        self.woken = trio.Event()
+        self.woken = Flag()
 
 
 class Turns:
@@ -57,18 +56,18 @@ class Turns:
         queue.append(waiter)
         self._tell_others(upstream, queue)
         try:
-            with trio.move_on_after(self._seconds):
-                while not (queue[0] is waiter and self._places.take(upstream, waiter.since)):
-                    if self._closed:
-                        raise NoTurn(self._closed)
-                    if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):
-                        raise NoTurn("the client left while it waited for a place")
-                    waiter.woken = trio.Event()
-                    alone = queue[0] is not waiter or self._places.workers == 1
-                    with trio.move_on_after(_LOOK_SECONDS if alone else _OTHERS_SECONDS):
-                        await waiter.woken.wait()
-                return time.monotonic() - waiter.since
-            raise NoTurn(f"no place at the server became free within {self._seconds:g} seconds")
+            until = now() + self._seconds
+            while not (queue[0] is waiter and self._places.take(upstream, waiter.since)):
+                if self._closed:
+                    raise NoTurn(self._closed)
+                if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):
+                    raise NoTurn("the client left while it waited for a place")
+                if (time_now := now()) >= until:
+                    raise NoTurn(f"no place at the server became free within {self._seconds:g} seconds")
+                alone = queue[0] is not waiter or self._places.workers == 1
+                waiter.woken.clear()
+                await waiter.woken.wait(min(until, time_now + (_LOOK_SECONDS if alone else _OTHERS_SECONDS)))
+            return time.monotonic() - waiter.since
         finally:
             queue.remove(waiter)
             self._tell_others(upstream, queue)

@@ -6,21 +6,37 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import trio
-import trio.testing
 
 from ftpsproxy import net
 from ftpsproxy.listeners import DataListeners, Expectation, NoPort, TooManyPending
+from ftpsproxy.reactor import now
+from tests.support.reacting import Reacting, reacting
 
 LOCAL = "127.0.0.1"
 
 
+class Listeners(DataListeners):
+    """Those of one test, and a way to wait for an expected connection."""
+
+    def __init__(self, reacting: Reacting, most: int) -> None:
+        super().__init__(reacting.reactor, most)
+        self._reacting = reacting
+
+    async def taken(self, expectation: Expectation, seconds: float = 20) -> socket.socket:
+        """The connection."""
+        return await self._reacting.call(expectation.wait(now() + seconds))
+
+    async def take(self, expectation: Expectation) -> str:
+        """Who has come."""
+        with await self.taken(expectation) as sock:
+            return net.plain_address(sock.getpeername())
+
+
 @contextlib.asynccontextmanager
-async def data_listeners() -> AsyncIterator[DataListeners]:
+async def data_listeners(most: int = 1000) -> AsyncIterator[Listeners]:
     """For one test."""
-    with trio.fail_after(30):
-        async with trio.open_nursery() as nursery:
-            yield DataListeners(nursery)
-            nursery.cancel_scope.cancel()
+    async with reacting(30) as reactor:
+        yield Listeners(reactor, most)
 
 
 def call(port: int, source: str = LOCAL) -> socket.socket:
@@ -41,12 +57,6 @@ def free_range(count: int) -> tuple[int, int]:
     raise AssertionError("no free ports")
 
 
-async def take(expectation: Expectation) -> str:
-    """Who has come."""
-    with await expectation.wait() as sock:
-        return net.plain_address(sock.getpeername())
-
-
 async def test_four_ports_serve_any_number_of_clients() -> None:
     ports = free_range(4)
     async with data_listeners() as listeners:
@@ -55,7 +65,7 @@ async def test_four_ports_serve_any_number_of_clients() -> None:
         assert {one.port for one in expected} == set(range(ports[0], ports[1] + 1))
         for one in reversed(expected):
             with call(one.port, one.host):
-                assert await take(one) == one.host
+                assert await listeners.take(one) == one.host
 
 
 async def test_one_client_has_as_many_transfers_as_there_are_ports() -> None:
@@ -70,8 +80,7 @@ async def test_one_client_has_as_many_transfers_as_there_are_ports() -> None:
 
 
 async def test_pending_connections_have_a_limit() -> None:
-    async with trio.open_nursery() as nursery:
-        listeners = DataListeners(nursery, most=2)
+    async with data_listeners(most=2) as listeners:
         first, _ = (listeners.expect(LOCAL, None, LOCAL) for _ in range(2))
         with pytest.raises(TooManyPending):
             listeners.expect_once(LOCAL, None, LOCAL)
@@ -80,7 +89,6 @@ async def test_pending_connections_have_a_limit() -> None:
         listeners.expect(LOCAL, None, LOCAL)
         with pytest.raises(TooManyPending):
             listeners.expect(LOCAL, None, LOCAL)
-        nursery.cancel_scope.cancel()
 
 
 async def test_who_is_not_expected_is_reset_and_takes_no_place() -> None:
@@ -89,7 +97,7 @@ async def test_who_is_not_expected_is_reset_and_takes_no_place() -> None:
         with call(expectation.port, "127.0.1.2") as thief, pytest.raises(ConnectionResetError):
             await trio.to_thread.run_sync(thief.recv, 1)
         with call(expectation.port, "127.0.1.1"):
-            assert await take(expectation) == "127.0.1.1"
+            assert await listeners.take(expectation) == "127.0.1.1"
         with call(expectation.port, "127.0.1.1") as second, pytest.raises(ConnectionResetError):
             await trio.to_thread.run_sync(second.recv, 1)
 
@@ -109,8 +117,8 @@ async def test_a_port_of_its_own_closes_behind_its_connection() -> None:
     async with data_listeners() as listeners:
         expectation = listeners.expect_once(LOCAL, None, LOCAL)
         with call(expectation.port):
-            await take(expectation)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+            await listeners.take(expectation)
+        await trio.sleep(0.05)
         with pytest.raises(ConnectionRefusedError):
             call(expectation.port)
 
@@ -166,11 +174,10 @@ async def test_a_renewed_expectation_takes_the_next_connection(when: str) -> Non
             expectation.renew()
             first.close()
             await trio.sleep(0.05)
-        with trio.move_on_after(0.1) as nobody:
-            await expectation.wait()
-        assert nobody.cancelled_caught
+        with pytest.raises(TimeoutError):
+            await listeners.taken(expectation, 0.1)
         with call(expectation.port) as second:
-            with await expectation.wait() as sock:
+            with await listeners.taken(expectation) as sock:
                 assert sock.getpeername() == second.getsockname()
             expectation.cancel()
 
@@ -184,7 +191,7 @@ async def test_a_renewed_expectation_keeps_what_is_open_and_silent() -> None:
             first.sendall(b"for the second command")
             first.shutdown(socket.SHUT_WR)
             await trio.sleep(0.05)
-            with await expectation.wait() as sock:
+            with await listeners.taken(expectation) as sock:
                 assert sock.recv(100) == b"for the second command"
             expectation.cancel()
 
@@ -198,7 +205,7 @@ async def test_a_new_connection_replaces_the_one_left_over() -> None:
             with call(expectation.port) as second:
                 with pytest.raises(ConnectionResetError):
                     await trio.to_thread.run_sync(first.recv, 1)
-                with await expectation.wait() as sock:
+                with await listeners.taken(expectation) as sock:
                     assert sock.getpeername() == second.getsockname()
                 expectation.cancel()
 
@@ -213,7 +220,7 @@ async def test_a_door_given_to_another_session_meanwhile_is_not_taken_back() -> 
             first.renew()
             with call(other.port):
                 await _come(other)
-                assert await take(first) == LOCAL
-                assert await take(other) == LOCAL
+                assert await listeners.take(first) == LOCAL
+                assert await listeners.take(other) == LOCAL
             first.cancel()
             other.cancel()

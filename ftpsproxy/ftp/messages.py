@@ -18,6 +18,7 @@ class Waiting(enum.Enum):
     LOGIN = "login"  # for a client that has not logged in
     CLIENT = "client"  # for the next command
     REPLY = "reply"  # for the server's reply to a command
+    CONNECTION = "connection"  # for a data connection to stand; whoever connects keeps the time
     DATA = "data"  # for the bytes of a transfer; the transfer keeps its own time
     VERDICT = "verdict"  # for the final reply, behind the data
     TORN = "torn"  # for the final reply to a transfer that is known to have failed

@@ -138,11 +138,15 @@ class Protocol:
             return Waiting.OPENING
         exchange = self._exchange
         if exchange is None:
-            if self._ends.busy or self._login.busy:
+            if self._ends.busy:
+                return Waiting.REPLY if self._ends.waits_for_server else Waiting.CONNECTION
+            if self._login.busy:
                 return Waiting.REPLY
             return Waiting.CLIENT if self._login.done else Waiting.LOGIN
         if exchange.abort is not None:
             return Waiting.ABORT
+        if exchange.late is not None and not exchange.late.waits_for_server:
+            return Waiting.CONNECTION
         if exchange.transfer is None or exchange.reply is not None:
             return Waiting.REPLY if exchange.transfer is None else Waiting.DATA
         if exchange.ended is None:
@@ -421,7 +425,7 @@ class Protocol:
                 orders = self._abandon(426, why)
                 told = TellClient(replies.own(426, f"Transfer failed: {why}."))
                 return [*orders, told, *self._goodbye("The server does not answer.", "reply timeout")]
-            case Waiting.DATA:
+            case Waiting.DATA | Waiting.CONNECTION:
                 return []
             case Waiting.ABORT if (exchange := self._exchange) and exchange.abort and not exchange.abort.asked:
                 return exchange.ask_to_abort(exchange.abort)

@@ -2,34 +2,19 @@
 
 import contextlib
 
-import trio
-
 from ftpsproxy.net import Socket
+from ftpsproxy.reactor import readable, writable
 from ftpsproxy.tls import Tls, TlsError, TlsRefused
 
 _CHUNK = 16384 + 512
 
 
-async def flush(sock: Socket, tls: Tls) -> None:
-    """Send all that `tls` has to say. Raises OSError."""
-    if data := tls.take():
-        await send_all(sock, data)
+async def shake_hands(sock: Socket, tls: Tls, until: float) -> None:
+    """Do the handshake.
 
-
-async def send_all(sock: Socket, data: bytes) -> None:
-    """Send `data`, however long it takes. Raises OSError."""
-    sent = 0
-    while True:
-        try:
-            sent += sock.send(data[sent:] if sent else data)
-        except BlockingIOError:
-            await trio.lowlevel.wait_writable(sock)
-        if sent == len(data):
-            return
-
-
-async def shake_hands(sock: Socket, tls: Tls) -> None:
-    """Do the handshake. Raises TlsError (certificate, alert), TlsRefused (an end), OSError; has no limit of its own."""
+    Raises TlsError (certificate, alert), TlsRefused (an end), OSError, TimeoutError at `until`.
+    """
+    more = False
     while True:
         try:
             done = tls.shake_hands()
@@ -39,14 +24,27 @@ async def shake_hands(sock: Socket, tls: Tls) -> None:
                 with contextlib.suppress(OSError):
                     sock.send(alert)
             raise
-        await flush(sock, tls)
+        if data := tls.take():
+            await _send_all(sock, data, until)
         if done:
             return
-        await trio.lowlevel.wait_readable(sock)
+        if not more and not await readable(sock, until):
+            raise TimeoutError
         try:
             data = sock.recv(_CHUNK)
         except BlockingIOError:
+            more = False
             continue
+        more = len(data) == _CHUNK
         if not data:
             raise TlsRefused("closed", "the server closed the connection in the TLS handshake")
         tls.feed(data)
+
+
+async def _send_all(sock: Socket, data: bytes, until: float) -> None:
+    while data:
+        try:
+            data = data[sock.send(data) :]
+        except BlockingIOError:
+            if not await writable(sock, until):
+                raise TimeoutError from None

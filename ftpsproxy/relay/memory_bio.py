@@ -5,10 +5,9 @@ side that does not take bytes stops the reading from the other.
 """
 
 import contextlib
+from collections.abc import Callable
 
-import trio
-
-from ftpsproxy import net
+from ftpsproxy import net, reactor
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.waiting import Look, readable, writable
@@ -125,7 +124,7 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
                 continue
             if turn >= _TURN:
                 turn = 0
-                await trio.lowlevel.checkpoint()
+                await reactor.turn()
             try:
                 got = server.recv_into(raw.view)
             except BlockingIOError:
@@ -211,7 +210,7 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
             turn += got
             if turn >= _TURN:
                 turn = 0
-                await trio.lowlevel.checkpoint()
+                await reactor.turn()
         end = tls.close_notify()
         sent += len(end)
         await _send(server, end, pace.server_stall, "server", hear_server)
@@ -260,17 +259,18 @@ def _hear(server: Socket, tls: Tls) -> None:
         raise RelayError(426, "the server ended the upload before the client had")
 
 
-async def drain(server: Socket, tls: Tls, sent: int, flow: Flow) -> None:
+async def drain(server: Socket, tls: Tls, sent: int, flow: Flow, limit: Callable[[], float]) -> None:
     """Behind an upload: read until the server's end, so that no unread byte turns our close into a reset.
 
     Raises RelayError when the server broke the connection without having taken all `sent` bytes: its 226 would be a
-    lie. Has no limit of its own: the final reply ends the waiting.
+    lie. Ends at `limit()`, which is looked at for each wait: the final reply sets it.
     """
     while True:
         try:
             data = server.recv(65536)
         except BlockingIOError:
-            await trio.lowlevel.wait_readable(server)
+            if not await reactor.readable(server, limit()):
+                return
             continue
         except OSError as error:
             taken = net.acknowledged(server)

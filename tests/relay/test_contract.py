@@ -9,24 +9,33 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftpsproxy.reactor import NEVER, now
 from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.handshake import shake_hands
 from ftpsproxy.tls import Context, Tls
 from tests.ftp.test_lines import cut
 from tests.support.certificates import Certificates
+from tests.support.reacting import reacting
 
 PACE = Pace(client_stall=20, server_stall=20, handshake=20, data_connect=20, linger=20)
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 Behaviour = Callable[[ssl.SSLSocket], object]
+Call = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
+
+
+def never() -> float:
+    """No limit."""
+    return NEVER
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -62,6 +71,7 @@ class Stage:
     tls: Tls
     outcome: list[object]
     done: trio.Event
+    call: Call
 
 
 @contextlib.asynccontextmanager
@@ -87,13 +97,13 @@ async def stage(certificates: Certificates, behaviour: Behaviour, version: ssl.T
         done.set()
 
     tls = connect(certificates)
-    with contextlib.ExitStack() as stack, trio.fail_after(60):
+    with contextlib.ExitStack() as stack:
         for sock in (client, far_client, server, far_server):
             stack.callback(sock.close)
-        async with trio.open_nursery() as nursery:
+        async with reacting() as reactor, trio.open_nursery() as nursery:
             nursery.start_soon(run)
-            await shake_hands(server, tls)
-            yield Stage(client, far_client, server, tls, outcome, done)
+            await reactor.call(shake_hands(server, tls, now() + 20))
+            yield Stage(client, far_client, server, tls, outcome, done, reactor.call)
             server.close()
             client.close()
 
@@ -134,7 +144,7 @@ async def test_download(certificates: Certificates, version: ssl.TLSVersion) -> 
                 got.append(await trio.to_thread.run_sync(read_all, on.far_client))
 
             nursery.start_soon(collect)
-            await engine.download(on.client, on.server, on.tls, flow, PACE)
+            await on.call(engine.download(on.client, on.server, on.tls, flow, PACE))
             assert flow.bytes == len(data)
             assert flow.close_notify is True
             assert not got, "the end of file is the caller's to give"
@@ -152,10 +162,10 @@ async def test_download_without_close_notify(certificates: Certificates, policy:
         flow = Flow()
         pace = Pace(20, 20, 20, 20, 20, close_notify=policy)
         if taken:
-            await engine.download(on.client, on.server, on.tls, flow, pace)
+            await on.call(engine.download(on.client, on.server, on.tls, flow, pace))
         else:
             with pytest.raises(RelayError, match="close_notify"):
-                await engine.download(on.client, on.server, on.tls, flow, pace)
+                await on.call(engine.download(on.client, on.server, on.tls, flow, pace))
         assert flow.close_notify is False
         assert flow.bytes == 5000
 
@@ -184,14 +194,14 @@ async def test_download_cut_inside_a_record_is_torn_whatever_the_policy(certific
         far_server.shutdown(socket.SHUT_WR)
 
     with contextlib.closing(client), contextlib.closing(far_client), contextlib.closing(server), far_server:
-        with trio.fail_after(60):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(trio.to_thread.run_sync, serve)
-                await shake_hands(server, tls)
-                flow = Flow()
-                with pytest.raises(RelayError, match="middle of a TLS record"):
-                    await engine.download(client, server, tls, flow, Pace(20, 20, 20, 20, 20, close_notify="ignore"))
-                assert flow.bytes == 10000
+        async with reacting() as reactor, trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, serve)
+            await reactor.call(shake_hands(server, tls, now() + 20))
+            flow = Flow()
+            pace = Pace(20, 20, 20, 20, 20, close_notify="ignore")
+            with pytest.raises(RelayError, match="middle of a TLS record"):
+                await reactor.call(engine.download(client, server, tls, flow, pace))
+            assert flow.bytes == 10000
 
 
 @pytest.mark.parametrize(("policy", "taken"), [("reply", False), ("ignore", True)])
@@ -200,18 +210,18 @@ async def test_download_reset(certificates: Certificates, policy: str, taken: bo
         flow = Flow()
         pace = Pace(20, 20, 20, 20, 20, close_notify=policy)
         if taken:
-            await engine.download(on.client, on.server, on.tls, flow, pace)
+            await on.call(engine.download(on.client, on.server, on.tls, flow, pace))
             assert flow.close_notify is False
         else:
             with pytest.raises(RelayError, match="server broke"):
-                await engine.download(on.client, on.server, on.tls, flow, pace)
+                await on.call(engine.download(on.client, on.server, on.tls, flow, pace))
 
 
 async def test_download_to_a_client_that_resets(certificates: Certificates) -> None:
     async with stage(certificates, say_all(b"x" * 8_000_000)) as on:
         reset(on.far_client)
         with pytest.raises(RelayError, match="client broke"):
-            await engine.download(on.client, on.server, on.tls, Flow(), PACE)
+            await on.call(engine.download(on.client, on.server, on.tls, Flow(), PACE))
 
 
 async def test_download_to_a_client_that_resets_while_the_server_is_silent(certificates: Certificates) -> None:
@@ -223,14 +233,14 @@ async def test_download_to_a_client_that_resets_while_the_server_is_silent(certi
     async with stage(certificates, behave) as on:
         reset(on.far_client)
         with pytest.raises(RelayError, match="client broke"):
-            await engine.download(on.client, on.server, on.tls, Flow(), PACE)
+            await on.call(engine.download(on.client, on.server, on.tls, Flow(), PACE))
 
 
 async def test_a_client_that_takes_nothing_stalls_the_download(certificates: Certificates) -> None:
     async with stage(certificates, say_all(b"x" * 30_000_000)) as on:
         flow = Flow()
         with pytest.raises(RelayError, match="client took no bytes"):
-            await engine.download(on.client, on.server, on.tls, flow, Pace(0.3, 20, 20, 20, 20))
+            await on.call(engine.download(on.client, on.server, on.tls, flow, Pace(0.3, 20, 20, 20, 20)))
         assert flow.bytes < 30_000_000, "what nobody takes must not be gathered here"
         on.far_client.close()
 
@@ -243,7 +253,7 @@ async def test_a_silent_server_stalls_the_download(certificates: Certificates) -
 
     async with stage(certificates, behave) as on:
         with pytest.raises(RelayError, match="server sent no data"):
-            await engine.download(on.client, on.server, on.tls, Flow(), Pace(20, 0.3, 20, 20, 20))
+            await on.call(engine.download(on.client, on.server, on.tls, Flow(), Pace(20, 0.3, 20, 20, 20)))
 
 
 @VERSIONS
@@ -269,9 +279,9 @@ async def test_upload_to_a_slow_reader_with_a_small_window(certificates: Certifi
 
             nursery.start_soon(trio.to_thread.run_sync, send)
             flow = Flow()
-            sent = await engine.upload(on.client, on.server, on.tls, flow, PACE)
+            sent = await on.call(engine.upload(on.client, on.server, on.tls, flow, PACE))
             assert flow.bytes == len(data)
-            await engine.drain(on.server, on.tls, sent, flow)
+            await on.call(engine.drain(on.server, on.tls, sent, flow, never))
         await on.done.wait()
         assert on.outcome == [data]
 
@@ -292,8 +302,8 @@ async def test_a_server_that_is_slow_but_moves_has_not_stalled(certificates: Cer
         on.far_client.sendall(b"x" * 350_000)
         on.far_client.close()
         flow = Flow()
-        sent = await engine.upload(on.client, on.server, on.tls, flow, Pace(20, 0.8, 20, 20, 20))
-        await engine.drain(on.server, on.tls, sent, flow)
+        sent = await on.call(engine.upload(on.client, on.server, on.tls, flow, Pace(20, 0.8, 20, 20, 20)))
+        await on.call(engine.drain(on.server, on.tls, sent, flow, never))
         await on.done.wait()
         assert on.outcome == [350_000]
 
@@ -301,8 +311,8 @@ async def test_a_server_that_is_slow_but_moves_has_not_stalled(certificates: Cer
 async def test_an_empty_upload_ends_properly(certificates: Certificates) -> None:
     async with stage(certificates, read_all) as on:
         on.far_client.close()
-        sent = await engine.upload(on.client, on.server, on.tls, Flow(), PACE)
-        await engine.drain(on.server, on.tls, sent, Flow())
+        sent = await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE))
+        await on.call(engine.drain(on.server, on.tls, sent, Flow(), never))
         await on.done.wait()
         assert on.outcome == [b""]
 
@@ -312,7 +322,7 @@ async def test_an_upload_whose_client_resets_never_ends_properly(certificates: C
         on.far_client.sendall(b"x" * 100_000)
         reset(on.far_client)
         with pytest.raises(RelayError, match="client broke"):
-            await engine.upload(on.client, on.server, on.tls, Flow(), PACE)
+            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE))
         reset(on.server)
         await on.done.wait()
         assert isinstance(on.outcome[0], OSError)
@@ -333,13 +343,13 @@ async def test_a_server_that_ends_the_upload_early(certificates: Certificates, h
     async with stage(certificates, behave) as on:
         on.far_client.sendall(b"x" * 100)
         with pytest.raises(RelayError, match="server"):
-            await engine.upload(on.client, on.server, on.tls, Flow(), PACE)
+            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE))
 
 
 async def test_a_silent_client_stalls_the_upload(certificates: Certificates) -> None:
     async with stage(certificates, read_all) as on:
         with pytest.raises(RelayError, match="client sent no data"):
-            await engine.upload(on.client, on.server, on.tls, Flow(), Pace(0.3, 20, 20, 20, 20))
+            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), Pace(0.3, 20, 20, 20, 20)))
         reset(on.server)
 
 
@@ -357,8 +367,13 @@ async def test_a_reset_that_loses_the_uploads_tail_is_torn(certificates: Certifi
         on.far_client.sendall(b"x" * 1_000_000)
         on.far_client.close()
         flow = Flow()
+
+        async def upload_and_drain() -> None:
+            sent = await engine.upload(on.client, on.server, on.tls, flow, PACE)
+            await engine.drain(on.server, on.tls, sent, flow, never)
+
         with pytest.raises(RelayError, match="server broke"):
-            await engine.drain(on.server, on.tls, await engine.upload(on.client, on.server, on.tls, flow, PACE), flow)
+            await on.call(upload_and_drain())
 
 
 def _records(chunks: Iterator[bytes]) -> bool:

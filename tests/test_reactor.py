@@ -1,0 +1,352 @@
+"""The reactor: waiting, deadlines, cancelling, and who hears of a mistake."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+import trio
+import trio.testing
+
+from ftpsproxy.reactor import NEVER, Flag, Reactor, Task, now, outside, pause, readable, this_task, turn, writable
+from tests.support.reacting import reacting
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Two ends of a TCP connection: ours does not block."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        far = socket.create_connection(listener.getsockname(), timeout=20)
+        ours, _ = listener.accept()
+    ours.setblocking(False)
+    with ours, far:
+        yield ours, far
+
+
+async def test_what_comes_wakes_the_reader(pair: Pair) -> None:
+    ours, far = pair
+
+    async def read() -> bytes:
+        while True:
+            try:
+                return ours.recv(100)
+            except BlockingIOError:
+                assert await readable(ours, now() + 20)
+
+    async with reacting() as reactor:
+        for word in (b"one", b"two"):
+            with trio.move_on_after(0.01):
+                await reactor.call(read())  # nobody speaks; its wait is given up
+            far.sendall(word)
+            assert await reactor.call(read()) == word
+
+
+async def test_news_that_nobody_waited_for_is_kept(pair: Pair) -> None:
+    ours, far = pair
+
+    async def late() -> list[bytes]:
+        assert not await readable(ours, now() + 0.01)
+        far.sendall(b"early")
+        await pause(now() + 0.05)
+        assert await readable(ours, now() + 20)
+        words = [ours.recv(100)]
+        assert not await readable(ours, now() + 0.01)
+        return words
+
+    async with reacting() as reactor:
+        assert await reactor.call(late()) == [b"early"]
+
+
+@pytest.mark.parametrize("how", ["fin", "reset"])
+async def test_an_end_that_comes_with_data_is_not_missed(pair: Pair, how: str) -> None:
+    ours, far = pair
+    if how == "reset":
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    async def read() -> list[bytes]:
+        assert not await readable(ours, now() + 0.01)
+        far.sendall(b"data")
+        far.close()
+        found = []
+        for _ in range(2):
+            assert await readable(ours, now() + 20)
+            try:
+                found.append(ours.recv(100))
+            except ConnectionResetError:
+                found.append(b"")
+        return found
+
+    async with reacting() as reactor:
+        found = await reactor.call(read())
+        assert found[-1] == b""
+
+
+async def test_a_read_that_stops_before_urgent_data_is_followed_by_another(pair: Pair) -> None:
+    ours, far = pair
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+    async def read() -> bytes:
+        assert not await readable(ours, now() + 0.01)
+        far.sendall(b"before")
+        far.send(b"!", socket.MSG_OOB)
+        far.sendall(b"behind")
+        await pause(now() + 0.05)
+        found = b""
+        while found != b"before!behind":
+            assert await readable(ours, now() + 5), found
+            with contextlib.suppress(BlockingIOError):
+                found += ours.recv(100)
+        return found
+
+    async with reacting() as reactor:
+        await reactor.call(read())
+
+
+async def test_room_wakes_the_writer(pair: Pair) -> None:
+    ours, far = pair
+
+    async def fill() -> int:
+        sent = 0
+        while sent < 8_000_000:
+            try:
+                sent += ours.send(bytes(65536))
+            except BlockingIOError:
+                assert await writable(ours, now() + 20)
+        return sent
+
+    async def drain() -> None:
+        got = 0
+        while got < 8_000_000:
+            got += len(await trio.to_thread.run_sync(far.recv, 1 << 20))
+
+    async with reacting() as reactor, trio.open_nursery() as nursery:
+        nursery.start_soon(drain)
+        assert await reactor.call(fill()) >= 8_000_000
+
+
+async def test_deadlines(autojump_clock: trio.testing.MockClock) -> None:
+    async def wait(seconds: float) -> float:
+        assert not await Flag().wait(now() + seconds)
+        return now()
+
+    async with reacting(10_000) as reactor:
+        start = trio.current_time()
+        assert await reactor.call(wait(900)) == pytest.approx(start + 900)
+        assert await reactor.call(wait(0)) == pytest.approx(start + 900)
+
+
+@pytest.mark.parametrize(("first", "moved"), [(100, 30), (30, 100), (NEVER, 50)])
+async def test_a_deadline_moves(autojump_clock: trio.testing.MockClock, first: float, moved: float) -> None:
+    tasks: list[Task] = []
+
+    async def wait() -> float:
+        tasks.append(await this_task())
+        start = now()
+        assert not await Flag().wait(start + first)
+        return now() - start
+
+    async def move() -> None:
+        tasks[0].deadline(now() + moved)
+
+    async with reacting(10_000) as reactor:
+        found: list[float] = []
+
+        async def call() -> None:
+            found.append(await reactor.call(wait()))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call)
+            await trio.sleep(1)
+            await reactor.call(move())
+        assert found == [pytest.approx(moved + 1)]
+
+
+async def test_old_timers_do_not_gather() -> None:
+    async def wait_often() -> None:
+        flag = Flag()
+        for number in range(20_000):
+            flag.clear()
+            task = await this_task()
+            reactor.reactor.start(_set(flag))
+            assert await flag.wait(now() + 1000 - number % 7)
+            assert not task.over
+
+    async def _set(flag: Flag) -> None:
+        flag.set()
+
+    async with reacting() as reactor:
+        await reactor.call(wait_often())
+        assert len(reactor.reactor._timers) < 2000
+
+
+async def test_turns() -> None:
+    seen: list[int] = []
+
+    async def take_turns(number: int) -> None:
+        for _ in range(3):
+            seen.append(number)
+            await turn()
+
+    async with reacting() as reactor:
+        reactor.reactor.start(take_turns(1))
+        reactor.reactor.start(take_turns(2))
+        await reactor.call(pause(now() + 0.01))
+    assert seen == [1, 2, 1, 2, 1, 2]
+
+
+async def test_cancelling_runs_what_must_be_run() -> None:
+    ended: list[str] = []
+
+    async def work() -> None:
+        try:
+            await Flag().wait()
+        finally:
+            ended.append("work")
+
+    async def cancels_itself() -> None:
+        (await this_task()).cancel()
+        ended.append("still here")
+        await Flag().wait()
+        ended.append("not here")
+
+    async with reacting() as reactor:
+        task = reactor.reactor.start(work())
+        unborn = reactor.reactor.start(work())
+        unborn.cancel()
+        await reactor.call(pause(now() + 0.01))
+        task.cancel()
+        task.cancel()
+        itself = reactor.reactor.start(cancels_itself())
+        await reactor.call(pause(now() + 0.01))
+        assert task.over
+        assert unborn.over
+        assert itself.over
+        task.cancel()
+    assert ended == ["work", "still here"]
+
+
+async def test_a_mistake_is_its_owners_and_nobody_elses() -> None:
+    heard: list[BaseException] = []
+
+    async def fail() -> None:
+        await turn()
+        raise LookupError("a mistake")
+
+    async with reacting() as reactor:
+        reactor.reactor.start(fail(), heard.append)
+        await reactor.call(pause(now() + 0.01))
+        assert [str(error) for error in heard] == ["a mistake"]
+
+
+async def test_a_mistake_without_an_owner_ends_the_loop() -> None:
+    async def fail() -> None:
+        await pause(now() + 0.05)
+        raise LookupError("a mistake")
+
+    reactor = Reactor()
+    reactor.start(fail())
+    with trio.fail_after(20), pytest.raises(ExceptionGroup) as caught:
+        await reactor.run()
+    assert caught.group_contains(LookupError, match="a mistake")
+
+
+async def test_the_end_of_the_loop_ends_all_tasks() -> None:
+    ended: list[str] = []
+
+    async def reluctant() -> None:
+        try:
+            await Flag().wait()
+        finally:
+            try:
+                await pause(now() + 1000)
+            finally:
+                ended.append("in the end")
+
+    async with reacting() as reactor:
+        reactor.reactor.start(reluctant())
+        await reactor.call(pause(now() + 0.01))
+    assert ended == ["in the end"]
+
+
+async def test_a_socket_that_was_closed_is_an_error_for_who_waits_next(pair: Pair) -> None:
+    ours, _ = pair
+
+    async def wait() -> None:
+        ours.close()
+        await readable(ours)
+
+    async with reacting() as reactor:
+        with pytest.raises(OSError, match="[Bb]ad file descriptor"):
+            await reactor.call(wait())
+
+
+async def test_a_descriptor_that_is_used_again_is_a_new_socket() -> None:
+    async def round_trip() -> None:
+        for _ in range(3):
+            one, other = socket.socketpair()
+            with one, other:
+                one.setblocking(False)
+                assert not await readable(one, now() + 0.01)
+                other.send(b"x")
+                assert await readable(one, now() + 20)
+                assert one.recv(10) == b"x"
+
+    async with reacting() as reactor:
+        await reactor.call(round_trip())
+
+
+async def test_work_outside() -> None:
+    async def add(one: int, other: int) -> int:
+        await trio.sleep(0.01)
+        return one + other
+
+    async def fail() -> None:
+        await trio.lowlevel.checkpoint()
+        raise LookupError("not there")
+
+    async def slow() -> None:
+        await trio.sleep_forever()
+
+    async def ask() -> object:
+        with pytest.raises(LookupError):
+            await outside(NEVER, fail)
+        with pytest.raises(TimeoutError):
+            await outside(now() + 0.01, slow)
+        return await outside(now() + 20, add, 1, 2)
+
+    async with reacting() as reactor:
+        assert await reactor.call(ask()) == 3
+
+
+async def test_others_of_trios_run_beside_work_without_end() -> None:
+    async def spin() -> None:
+        while True:
+            await turn()
+
+    async with reacting() as reactor:
+        task = reactor.reactor.start(spin())
+        for _ in range(5):
+            await trio.sleep(0.001)
+        task.cancel()
+
+
+async def test_idle_costs_nothing() -> None:
+    """Waiting tasks, deadlines far away: the loop sleeps."""
+
+    async def wait() -> None:
+        await Flag().wait(now() + 1000)
+
+    async with reacting() as reactor:
+        for _ in range(500):
+            reactor.reactor.start(wait())
+        await trio.sleep(0.1)
+        before = os.times()
+        await trio.sleep(0.5)
+        after = os.times()
+        assert after.user + after.system - before.user - before.system < 0.1
