@@ -154,6 +154,23 @@ def test_ignoring_close_notify_does_not_forgive_a_cut_record(stages: Stages, fau
     _assert_torn(stages("close_notify_ignored"), Quirks(fault=fault, fault_at=50_000))
 
 
+@pytest.mark.parametrize("size", [0, 1, len(FILE)])
+@pytest.mark.parametrize("mode", ["EPSV", "PORT"])
+def test_a_client_that_resets_behind_the_last_byte_hears_so(stage: Stage, mode: str, size: int) -> None:
+    """The server says 226, and it was all sent; that the client has it nobody knows any more."""
+    stage.play(Quirks(final_when=Final.LATE, final_delay=0.5), {b"file": FILE[:size]})
+    with stage.logged_in() as client:
+        data = client.data(mode)
+        assert client.command("RETR file").code == 150
+        assert data.read(size) == FILE[:size]
+        data.reset()
+        code = client.reply().code
+        assert code in (425, 426)  # 425 where the gateway had not yet seen its call to the client succeed
+        assert client.command("PWD").code == 257
+    finished = stage.event("transfer.finished")
+    assert (finished["outcome"], finished["reply"]) == ("torn", code)
+
+
 @pytest.mark.parametrize(
     "quirks",
     [
