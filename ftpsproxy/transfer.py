@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import trio
 
@@ -25,6 +26,9 @@ from ftpsproxy.tls import Resumption, Tls, TlsRefused, explain
 
 # What a client that is gone had sent already comes without a pause longer than this.
 _HURRY_SECONDS = 1.0
+# The commands behind whose data an upstream has said close_notify: it owes it from then on, because a FIN between two
+# records is all that a cut leaves to be seen, and the server's 226 says only what it sent. An upstream has one context.
+_OWED: WeakKeyDictionary[ssl.SSLContext, set[bytes]] = WeakKeyDictionary()
 
 
 @dataclass(slots=True)
@@ -127,6 +131,7 @@ class DataTransfer:
                 direction = self._direction = await _first_to_speak(client, server, tls, self._pace)
             if direction is Direction.DOWNLOAD:
                 await engine.download(client, server, tls, self.flow, self._pace)
+                self._check_close_notify()
                 self._resumption.learn(tls)
                 self._report(DataEnded(number, True))
                 return
@@ -140,6 +145,16 @@ class DataTransfer:
             # Both sides learn it now: the server's verdict depends on it.
             self._close(whole=False)
             self._report(DataEnded(number, False, error.code, error.why))
+
+    def _check_close_notify(self) -> None:
+        """A download has ended. Raises RelayError if this server is known to end such data with close_notify."""
+        owed = _OWED.setdefault(self._context, set())
+        if self.flow.close_notify:
+            owed.add(self.order.verb)
+        elif self._pace.close_notify == "reply" and self.order.verb in owed:
+            raise RelayError(
+                426, "the server's data ended without the close_notify it has said before, so it may be cut"
+            )
 
     async def _server_end(self) -> Socket:
         end, self.ends.server = self.ends.server, None

@@ -171,6 +171,7 @@ class Player:
             self._events(case, mark),
             seconds,
             hung,
+            stage.gateway is not None,
             crashed=[str(event) for event in self._events(case, mark) if event.get("event") == "session.crashed"],
         )
 

@@ -267,11 +267,10 @@ class Wire(threading.Thread):
 
     @staticmethod
     def _control_in_clear(way: Way, data: bytes) -> None:
-        """AUTH TLS and its line end in clear, records from there on."""
-        if not way.head.endswith(b"\n"):
-            line, found, rest = data.partition(b"\n")
+        """Lines in clear up to AUTH, records from there on."""
+        while data and not (way.head.endswith(b"\n") and b"AUTH" in way.head):
+            line, found, data = data.partition(b"\n")
             way.head += line + found
-            data = rest
         if data:
             way.records.feed(data)
 

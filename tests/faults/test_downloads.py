@@ -115,14 +115,29 @@ def test_an_error_instead_of_150(stage: Stage, verb: str) -> None:
         assert (downloaded.data, downloaded.ended, replies[-1].code) == (FILE, "fin", 226)
 
 
-def test_by_default_a_missing_close_notify_needs_a_226(stage: Stage) -> None:
+def test_by_default_a_missing_close_notify_needs_a_226(stages: Stages) -> None:
     """U8: taken when the server vouches for it, and the log says so."""
+    stage = stages("close_notify_never")
     stage.play(Quirks(fault=Fault.FIN))
     with stage.logged_in() as client:
         downloaded, replies = client.download()
         assert (downloaded.data, downloaded.ended, replies[-1].code) == (FILE, "fin", 226)
     finished = stage.event("transfer.finished")
     assert (finished["outcome"], finished["close_notify"], finished["bytes"]) == ("complete", False, len(FILE))
+
+
+def test_a_server_that_said_close_notify_must_say_it_again(stages: Stages) -> None:
+    """U8: a wire that is cut between two records leaves nothing else to be seen, and the server means its 226."""
+    stage = stages("close_notify_learned")
+    stage.play(Quirks(), {b"file": FILE})
+    with stage.logged_in() as client:
+        assert client.download()[1][-1].code == 226
+        stage.server.quirks = Quirks(fault=Fault.FIN)
+        downloaded, replies = client.download("", verb="LIST")
+        assert (downloaded.ended, replies[-1].code) == ("fin", 226)  # no LIST has said it yet
+        downloaded, replies = client.download()
+        assert (downloaded.ended, replies[-1].code) == ("reset", 426)
+    assert stage.event("transfer.finished", 3)["outcome"] == "torn"
 
 
 def test_close_notify_may_be_required(stages: Stages) -> None:
