@@ -230,7 +230,9 @@ class DataTransfer:
     def upload_whole(self) -> bool:
         """The client's control connection has ended: whether its upload had ended properly before, or may have.
 
-        A client killed in mid-upload ends the control connection first, a camera that is done its data.
+        A camera that is done ends its data first, then control. A program that is killed does the same where its kernel
+        had sent all it was given (Linux closes what was opened last first), so those two can't be told apart; one
+        killed with bytes queued ends the control connection first, as a camera with bytes queued does.
         Where bytes are still to be read the end of the data can't be seen yet: it must follow without a pause.
         """
         sock, order = self._client, self._order
