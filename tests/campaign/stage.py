@@ -81,6 +81,7 @@ class Stage:
     upstream_ports: dict[str, int] = field(default_factory=dict)
     gateway: Gateway | None = None
     listings: dict[tuple[str, str, int], tuple[int, str]] = field(default_factory=dict)
+    calmed: set[tuple[str, str]] = field(default_factory=set)
     _gateway_stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     others: dict[str, tuple[int, int]] = field(default_factory=dict)  # mod_proxy: port and process by server and TLS
 
@@ -124,6 +125,7 @@ class Stage:
             )
         text += _toml_table("[timeouts]", TIMEOUTS)
         text += _toml_table("[log]", {"format": "json", "level": "debug"})
+        self.calmed.clear()
         self._gateway_stack = contextlib.ExitStack()
         self.gateway = self._gateway_stack.enter_context(run_gateway(text))
 
