@@ -172,7 +172,7 @@ def _upload(played: Played, verdict: Verdict) -> None:
             verdict.faults["torn_as_whole"] = f"ended upstream: {why}: {up.passed} bytes: {_story(played)}"
             return
     if gateway_ended and fin and not cut_there and played.server_says and stored != content[: up.passed]:
-        verdict.faults["corrupt"] = _story(played)
+        verdict.faults["torn_as_whole"] = "ended upstream before all was sent: " + _story(played)
         return
     if fin and short and in_order:
         verdict.notes["unknowable: FIN in mid-upload" + (", client killed" if killed else "")] = ""
@@ -229,6 +229,9 @@ def _download(played: Played, verdict: Verdict) -> None:
         whole = whole or down.passed == size or (data.cut == "silence" and down.taken + data.unread >= size)
     if data.cut == "rst" or (data.cut is None and data.reset_at and at - data.reset_at > _RACE_SECONDS):
         verdict.faults["reset_as_whole"] = f"{code} long after a reset: " + _story(played)
+    elif not whole and data.cut == "silence" and client["data_end"] != "fin":
+        # It had been handed to the kernel, FIN and all, when 2xx was said; the client saw no end of it.
+        verdict.notes["2xx with bytes still in the gateway's kernel"] = _story(played)
     elif not whole and client["data_end"] != "closed":
         verdict.faults["torn_as_whole"] = _story(played)
     elif not whole:
