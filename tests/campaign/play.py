@@ -13,13 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench.process import free_port
 from tests.campaign.beside import Beside
 from tests.campaign.cases import Case
 from tests.campaign.judge import Played
 from tests.campaign.links import Fault, Trigger
-from tests.campaign.stage import AS_CLIENT, BOUND_SECONDS, TO_CLIENTS, Stage
-from tests.support.servers import PASSWORD, USER, descendants
+from tests.campaign.stage import AS_CLIENT, BOUND_SECONDS, HERE, TO_CLIENTS, Stage
+from tests.support.servers import PASSWORD, USER, descendants, free_port
 
 CLIENT = Path(__file__).with_name("client.py")
 
@@ -94,7 +93,7 @@ class Player:
         listed = case.verb in ("LIST", "NLST")
         server = stage.servers[case.server]
         stage.aim(case)
-        stage.client_port = free_port()
+        stage.client_port = free_port(HERE)
         before = set(descendants(server.pid)) if self._kills(case, "server") else set()
         mark = stage.gateway.mark() if stage.gateway is not None else 0
         stopped: list[int] = []

@@ -109,7 +109,7 @@ def program(path: str) -> str:
 # Processes
 
 
-def _free_port(host: str) -> int:
+def free_port(host: str) -> int:
     """A port nobody listens on right now, outside the ephemeral range (the caller still copes with a lost race)."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
@@ -200,7 +200,7 @@ def _running(
     log_file = folder / "server.log"
     said = []
     for _ in range(_START_TRIES):
-        port = _free_port(host)
+        port = free_port(host)
         argv = command(port)
         with log_file.open("ab") as output:
             process = subprocess.Popen(
