@@ -14,6 +14,7 @@ from ftpsproxy.ftp.messages import (
     ClientListening,
     ConnectToClient,
     ConnectToServer,
+    DataClosed,
     DataFailed,
     EndData,
     EndInBand,
@@ -205,6 +206,7 @@ class DataPath:
             self._feed,
             self._control,
             self._reactor,
+            self._learned,
             digest=self._listener.digest == "sha256",
         )
         self._transfer.task = self._start(self._transfer.run())
@@ -237,13 +239,16 @@ class DataPath:
         return self._transfer.flow.bytes if self._transfer is not None else 0
 
     def end(self, order: EndData) -> None:
-        """End a transfer as ordered, and say so in the log."""
+        """End a transfer as ordered, and say so in the log; feeds DataClosed if it was to end whole."""
         transfer, self._transfer = self._transfer, None
         if transfer is None or transfer.order.number != order.number:
             return
         amiss = transfer.end(whole=order.whole, answered=order.outcome != "aborted")
         outcome: Outcome = "torn" if amiss else order.outcome
-        why = amiss or order.why or ("ended_in_band" if transfer.ended_in_band else "")
+        ended_in_band = "ended_in_band" if transfer.ended_in_band else ""
+        code, why = (426, amiss) if amiss else (order.code, order.why or ended_in_band)
+        if order.whole:
+            self._feed(DataClosed(order.number, amiss))
         flow, tls, totals = transfer.flow, transfer.tls, self.totals
         if tls is not None and tls.resumed and outcome == "complete":
             self._learned.reuse_refused = 0
@@ -267,7 +272,7 @@ class DataPath:
             cipher=tls.cipher if tls is not None else None,
             resumed=tls.resumed if tls is not None else None,
             close_notify=flow.close_notify,
-            reply=order.code or None,
+            reply=code or None,
             outcome=outcome,
             reason=why,
             sha256=flow.digest.hexdigest() if flow.digest is not None else None,

@@ -14,6 +14,7 @@ from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.messages import DataEnded, Transfer
+from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import Expectation
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import NEVER, Flag, Reactor, Task, now, pause, readable
@@ -84,6 +85,7 @@ class DataTransfer:
         report: Callable[[DataEnded], None],
         control: Socket,
         reactor: Reactor,
+        learned: Learned,
         *,
         digest: bool,
     ) -> None:
@@ -106,6 +108,7 @@ class DataTransfer:
         self._report = report
         self._control = control
         self._reactor = reactor
+        self._learned = learned
         self._order: net.EndOrder | None = None
         self._client: Socket | None = None
         self._server: Socket | None = None
@@ -142,6 +145,7 @@ class DataTransfer:
                 direction = self._direction = await _first_to_speak(self._reactor, client, server, tls, self._pace)
             if direction is Direction.DOWNLOAD:
                 await engine.download(client, server, tls, self.flow, self._pace)
+                self._check_close_notify()
                 self._resumption.learn(tls)
                 self._report(DataEnded(number, True))
                 return
@@ -157,6 +161,19 @@ class DataTransfer:
             # Both sides learn it now: the server's verdict depends on it.
             self._close(whole=False)
             self._report(DataEnded(number, False, error.code, error.why))
+
+    def _check_close_notify(self) -> None:
+        """A download has ended. Raises RelayError if this server is known to end such data with close_notify.
+
+        A FIN between two records is all that a cut leaves to be seen, and the server's 226 says only what it sent.
+        """
+        owed = self._learned.close_notify_behind
+        if self.flow.close_notify:
+            owed.add(self.order.verb)
+        elif self._pace.close_notify == "reply" and self.order.verb in owed:
+            raise RelayError(
+                426, "the server's data ended without the close_notify it has said before, so it may be cut"
+            )
 
     async def _server_end(self) -> Socket:
         end, self.ends.server = self.ends.server, None
@@ -231,7 +248,9 @@ class DataTransfer:
     def upload_whole(self) -> bool:
         """The client's control connection has ended: whether its upload had ended properly before, or may have.
 
-        A client killed in mid-upload ends the control connection first, a camera that is done its data.
+        A camera that is done ends its data first, then control. A program that is killed does the same where its kernel
+        had sent all it was given (Linux closes what was opened last first), so those two can't be told apart; one
+        killed with bytes queued ends the control connection first, as a camera with bytes queued does.
         Where bytes are still to be read the end of the data can't be seen yet: it must follow without a pause.
         """
         sock, order = self._client, self._order

@@ -282,7 +282,7 @@ async def test_a_socket_that_was_closed_is_an_error_for_who_waits_next(pair: Pai
         await readable(ours)
 
     async with reacting() as reactor:
-        with pytest.raises(OSError, match="[Bb]ad file descriptor"):
+        with pytest.raises(OSError, match="file descriptor"):
             await reactor.call(wait())
 
 

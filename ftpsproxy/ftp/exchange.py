@@ -1,7 +1,7 @@
 """One command under way at the server, with its transfer if it has one, and what its replies mean.
 
 The joint rule lives here: the client hears a transfer's final reply only when the server has given it *and* the bytes
-have ended; 2xx only when both went well.
+have ended; 2xx only when both went well and the client's data connection stood until it was closed.
 """
 
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.commands import Command
 from ftpsproxy.ftp.messages import (
+    DataClosed,
     DataEnded,
     DropData,
     EndData,
@@ -63,7 +64,7 @@ class Exchange:
     """A client's command that the server has been given; `over` once the client has its final reply.
 
     `sent` is what the server is given for it, once what must go before it (`late`) is done; `client_gone` when nobody
-    waits for the reply any more.
+    waits for the reply any more; `closing` when the transfer is being closed as whole.
     """
 
     command: Command
@@ -74,11 +75,14 @@ class Exchange:
     ended: DataEnded | None = None
     abort: Abort | None = None
     client_gone: bool = False
+    closing: bool = False
     over: bool = False
 
     def verdict(self, transfer: Transfer, reply: Reply) -> list[Order]:
         """The server's final reply to the transfer."""
         ended = self.ended
+        if self.closing:
+            return []  # it has given its verdict
         if not reply.good:
             why = ended.why if ended is not None and not ended.ok else f"the server said {reply.code}"
             # 3xx ends no transfer (RFC 959); only 2xx makes a file whole.
@@ -92,7 +96,7 @@ class Exchange:
     def data_ended(self, event: DataEnded) -> list[Order]:
         """The bytes of a transfer have ended, of this one or late news of another."""
         transfer = self.transfer
-        if transfer is None or transfer.number != event.number:
+        if transfer is None or transfer.number != event.number or self.closing:
             return []
         if self.ended is None or self.ended.ok:
             self.ended = event  # bytes that ended well may yet be lost on the server's side
@@ -104,9 +108,18 @@ class Exchange:
         """The server has said 2xx, and the bytes have ended."""
         if ended.ok:
             why = "client_gone_before_226" if self.client_gone else ""
-            return self._conclude(reply, EndData(transfer.number, True, reply.code, "complete", why))
+            self.closing = True
+            return [EndData(transfer.number, True, reply.code, "complete", why)]
         torn = replies.own(ended.code, f"Transfer failed: {ended.why}.")
         return self._conclude(torn, EndData(transfer.number, False, torn.code, "torn", ended.why))
+
+    def data_closed(self, event: DataClosed) -> list[Order]:
+        """A transfer that was to end whole is closed, and the client may hear so."""
+        transfer, reply = self.transfer, self.reply
+        if not self.closing or transfer is None or transfer.number != event.number or reply is None:
+            return []
+        self.over = True
+        return [TellClient(replies.own(426, f"Transfer failed: {event.why}.") if event.why else reply)]
 
     def _conclude(self, reply: Reply, end: EndData) -> list[Order]:
         self.over = True
@@ -114,7 +127,7 @@ class Exchange:
 
     def abandon(self, code: int, outcome: Outcome, why: str) -> list[Order]:
         """End the transfer under way, if there is one, as torn."""
-        if self.transfer is None or self.abort is not None:
+        if self.transfer is None or self.abort is not None or self.closing:
             return []
         return [EndData(self.transfer.number, False, code, outcome, why)]
 

@@ -99,6 +99,14 @@ class DataEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class DataClosed:
+    """Transfer `number`, ordered to end whole, is closed; `why`, if its client had broken its connection before."""
+
+    number: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TimedOut:
     """What `Protocol.waiting` says has lasted too long."""
 
@@ -144,6 +152,7 @@ Event = (
     | ServerDataReady
     | DataFailed
     | DataEnded
+    | DataClosed
     | TimedOut
     | ClientLost
     | ServerRefused
@@ -244,6 +253,7 @@ class BeginData:
 class EndData:
     """Close transfer `number`: so that the client sees a whole file, or so that both sides see a torn one.
 
+    A `whole` one is answered by DataClosed: only at its close is it known whether the client has not broken it.
     `code` is the reply the client hears, 0 when there is no one to hear it.
     """
 

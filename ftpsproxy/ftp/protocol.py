@@ -23,6 +23,7 @@ from ftpsproxy.ftp.messages import (
     ClientLost,
     ClientSaid,
     Connected,
+    DataClosed,
     DataEnded,
     DataFailed,
     Event,
@@ -90,6 +91,7 @@ class Protocol:
             ClientSaid: self._client_said,
             ServerSaid: self._server_said,
             DataEnded: self._data_ended,
+            DataClosed: self._data_closed,
             ServerDataReady: self._data_end,
             ServerListening: self._data_end,
             ClientListening: self._data_end,
@@ -204,7 +206,7 @@ class Protocol:
         if self.idle:
             return self._execute(command)
         exchange = self._exchange
-        if exchange is not None and exchange.abort is None:
+        if exchange is not None and exchange.abort is None and not exchange.closing:
             transferring = exchange.transfer is not None or exchange.command.verb in commands.DATA_VERBS
             if command.verb == b"ABOR" and transferring:
                 self._ends.ready = False
@@ -355,6 +357,10 @@ class Protocol:
     def _data_ended(self, event: DataEnded) -> list[Order]:
         exchange = self._exchange
         return self._after(exchange, exchange.data_ended(event)) if exchange is not None else []
+
+    def _data_closed(self, event: DataClosed) -> list[Order]:
+        exchange = self._exchange
+        return self._after(exchange, exchange.data_closed(event)) if exchange is not None else []
 
     def _after(self, exchange: Exchange, orders: list[Order]) -> list[Order]:
         if exchange.over:

@@ -40,6 +40,7 @@ class Learned:
     no_epsv: bool = False
     needs_pret: bool = False
     reuse_refused: int = 0  # data connections in a row for want of a resumed TLS session
+    close_notify_behind: set[bytes] = field(default_factory=set)  # the commands whose data it has ended so
 
 
 class _Step(enum.Enum):

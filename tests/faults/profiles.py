@@ -22,6 +22,8 @@ PROFILES: Mapping[str, Settings] = {
     "debug": {"log": {"level": "debug"}},
     "digest": {"listener": {"digest": "sha256"}},
     "listed_clients": {"listener": {"clients": ["127.0.0.2/32"]}},
+    "close_notify_never": {},
+    "close_notify_learned": {},
     "close_notify_required": {"upstream": {"close_notify": "require"}},
     "close_notify_ignored": {"upstream": {"close_notify": "ignore"}},
     "reuse_required": {"upstream": {"data_session_reuse": "require"}},

@@ -115,14 +115,29 @@ def test_an_error_instead_of_150(stage: Stage, verb: str) -> None:
         assert (downloaded.data, downloaded.ended, replies[-1].code) == (FILE, "fin", 226)
 
 
-def test_by_default_a_missing_close_notify_needs_a_226(stage: Stage) -> None:
+def test_by_default_a_missing_close_notify_needs_a_226(stages: Stages) -> None:
     """U8: taken when the server vouches for it, and the log says so."""
+    stage = stages("close_notify_never")
     stage.play(Quirks(fault=Fault.FIN))
     with stage.logged_in() as client:
         downloaded, replies = client.download()
         assert (downloaded.data, downloaded.ended, replies[-1].code) == (FILE, "fin", 226)
     finished = stage.event("transfer.finished")
     assert (finished["outcome"], finished["close_notify"], finished["bytes"]) == ("complete", False, len(FILE))
+
+
+def test_a_server_that_said_close_notify_must_say_it_again(stages: Stages) -> None:
+    """U8: a wire that is cut between two records leaves nothing else to be seen, and the server means its 226."""
+    stage = stages("close_notify_learned")
+    stage.play(Quirks(), {b"file": FILE})
+    with stage.logged_in() as client:
+        assert client.download()[1][-1].code == 226
+        stage.server.quirks = Quirks(fault=Fault.FIN)
+        downloaded, replies = client.download("", verb="LIST")
+        assert (downloaded.ended, replies[-1].code) == ("fin", 226)  # no LIST has said it yet
+        downloaded, replies = client.download()
+        assert (downloaded.ended, replies[-1].code) == ("reset", 426)
+    assert stage.event("transfer.finished", 3)["outcome"] == "torn"
 
 
 def test_close_notify_may_be_required(stages: Stages) -> None:
@@ -152,6 +167,23 @@ def test_close_notify_may_be_ignored(stages: Stages, fault: Fault) -> None:
 @pytest.mark.parametrize("fault", [Fault.CUT_RECORD, Fault.CORRUPT], ids=lambda fault: fault.value)
 def test_ignoring_close_notify_does_not_forgive_a_cut_record(stages: Stages, fault: Fault) -> None:
     _assert_torn(stages("close_notify_ignored"), Quirks(fault=fault, fault_at=50_000))
+
+
+@pytest.mark.parametrize("size", [0, 1, len(FILE)])
+@pytest.mark.parametrize("mode", ["EPSV", "PORT"])
+def test_a_client_that_resets_behind_the_last_byte_hears_so(stage: Stage, mode: str, size: int) -> None:
+    """The server says 226, and it was all sent; that the client has it nobody knows any more."""
+    stage.play(Quirks(final_when=Final.LATE, final_delay=0.5), {b"file": FILE[:size]})
+    with stage.logged_in() as client:
+        data = client.data(mode)
+        assert client.command("RETR file").code == 150
+        assert data.read(size) == FILE[:size]
+        data.reset()
+        code = client.reply().code
+        assert code in (425, 426)  # 425 where the gateway had not yet seen its call to the client succeed
+        assert client.command("PWD").code == 257
+    finished = stage.event("transfer.finished")
+    assert (finished["outcome"], finished["reply"]) == ("torn", code)
 
 
 @pytest.mark.parametrize(

@@ -61,10 +61,16 @@ class Play:
 
     def __init__(self, policy: Policy | None = None, learned: Learned | None = None) -> None:
         self.protocol = Protocol(policy if policy is not None else Policy(client=CLIENT), learned)
+        self.broken = ""
 
     def happens(self, event: Event) -> list[str]:
-        """Any event → what is ordered."""
-        return [show(order) for order in self.protocol.handle(event)]
+        """Any event → what is ordered. A transfer that ends whole is closed at once, well or because of `broken`."""
+        orders = self.protocol.handle(event)
+        shown = [show(order) for order in orders]
+        for order in orders:
+            if isinstance(order, messages.EndData) and order.whole:
+                shown += self.happens(messages.DataClosed(order.number, self.broken))
+        return shown
 
     def client(self, line: str) -> list[str]:
         """A line of the client's."""

@@ -81,6 +81,7 @@ class AnySession(RuleBasedStateMachine):
         self.protocol = Protocol(Policy(client=CLIENT, bad_lines=1000, login_attempts=1000))
         self.secure = False
         self.over = False
+        self.breaks = False
         self.begun = 0
         self.open_transfer = 0
         self.data_ok: bool | None = None
@@ -92,7 +93,8 @@ class AnySession(RuleBasedStateMachine):
         self.feed(messages.Connected(SERVER))
 
     def feed(self, event: Event) -> None:
-        """Handle one event and check every order."""
+        """Handle one event and check every order; a transfer that ends whole is closed before anything else happens."""
+        closed: messages.DataClosed | None = None
         for order in self.protocol.handle(event):
             assert not self.over, "an order behind the end"
             match order:
@@ -120,16 +122,27 @@ class AnySession(RuleBasedStateMachine):
                         assert self.data_ok is True
                         assert self.server_good is True
                         assert 200 <= code < 300
+                        closed = messages.DataClosed(number, "broken" if self.breaks else "")
                     else:
                         assert not 200 <= code < 300
                 case messages.TellClient(said):
                     if said.code >= 200:
                         self.answered += 1
+                    if isinstance(event, messages.DataClosed):
+                        assert (said.code >= 400) == bool(event.why)
                 case messages.TellStatus():
                     self.answered += 1
                 case messages.HangUp():
                     self.over = True
         assert not (self.over and self.open_transfer), "left with a transfer open"
+        if closed is not None:
+            assert not self.over
+            self.feed(closed)
+
+    @rule(breaks=st.booleans())
+    def client_breaks_data(self, breaks: bool) -> None:
+        """The client resets its data connection, or does not, at the very end of the coming transfers."""
+        self.breaks = breaks
 
     @rule()
     @precondition(lambda self: bool(self.pending))

@@ -6,7 +6,7 @@ from ftpsproxy.ftp import messages
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.messages import Waiting
 from ftpsproxy.ftp.protocol import Policy
-from tests.ftp.play import CLIENT, SERVER, Play
+from tests.ftp.play import CLIENT, SERVER, Play, reply, show
 
 # --- commands ---------------------------------------------------------------------------------------------------------
 
@@ -163,6 +163,35 @@ def test_torn_bytes_turn_226_into_426_whichever_is_first() -> None:
     play.transfer("STOR a", 2)
     assert play.server("226 done") == []
     assert play.ended(2, "cut") == ["end 2 torn torn", "C 426 Transfer failed: cut."]
+
+
+def test_a_download_broken_by_the_client_before_its_close_is_torn() -> None:
+    play = Play().logged_in().transfer("RETR a")
+    play.ended(1)
+    play.broken = "the client broke the data connection before its end"
+    assert play.server("226 done") == [
+        "end 1 whole complete",
+        "C 426 Transfer failed: the client broke the data connection before its end.",
+    ]
+    assert play.protocol.idle
+
+
+def test_between_a_transfers_end_and_its_close_nothing_is_answered() -> None:
+    protocol = Play().logged_in().transfer("RETR a").protocol
+    protocol.handle(messages.DataEnded(1, True))
+    assert [show(order) for order in protocol.handle(messages.ServerSaid(reply("226 done")))] == [
+        "end 1 whole complete"
+    ]
+    for event in (
+        messages.ServerSaid(reply("426 late")),
+        messages.DataEnded(1, False, 426, "late"),
+        messages.DataClosed(7),
+        messages.ClientSaid(b"ABOR"),
+        messages.TimedOut(),
+    ):
+        assert protocol.handle(event) == []
+    orders = [show(order) for order in protocol.handle(messages.DataClosed(1))]
+    assert orders == ["C 226 done", "S ABOR"]  # held until then
 
 
 def test_an_upload_lost_behind_its_end_is_torn() -> None:

@@ -114,6 +114,7 @@ class _Witness:
         self.open = self.begun = 0
         self.data_ok = False
         self.good = False
+        self.closed: Event | None = None
         self.news: list[Event] = [messages.Connected("192.0.2.1")]
 
     def feed(self, event: Event) -> None:
@@ -121,6 +122,9 @@ class _Witness:
             assert not self.over
             self._see(order)
         assert not (self.over and self.open)
+        closed, self.closed = self.closed, None
+        if closed is not None:
+            self.feed(closed)
 
     def _see(self, order: Order) -> None:
         match order:
@@ -144,6 +148,8 @@ class _Witness:
                 self.open = 0
                 assert (200 <= code < 300) == whole
                 assert not whole or self.data_ok
+                if whole:
+                    self.closed = messages.DataClosed(number, "broken" if self.begun & 1 else "")
             case messages.HangUp():
                 self.over = True
             case _:

@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument("--user", required=True)
     parser.add_argument("--password", required=True)
     parser.add_argument("--certificate", type=Path, help="PEM with key and certificate; without it the server is plain")
+    parser.add_argument("--passive-ports", help="FIRST-LAST")
+    parser.add_argument("--passive-address")
     options = parser.parse_args()
 
     authorizer = DummyAuthorizer()
@@ -41,6 +43,9 @@ def main() -> None:
             "tls_control_required": True,
             "tls_data_required": True,
         }
+    if options.passive_ports:
+        first, last = map(int, options.passive_ports.split("-"))
+        attributes |= {"passive_ports": range(first, last + 1), "masquerade_address": options.passive_address}
     handler = type("Handler", (base,), attributes)
     server = FTPServer((options.host, options.port), handler, backlog=512)
     server.max_cons = 4000

@@ -53,6 +53,18 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class DataPorts:
+    """Where a server's passive data connections are told to go: ports, at an address that somebody before it has.
+
+    With it ProFTPD also keeps ``transfers.log``, what it made of each transfer; the others say so in their log.
+    """
+
+    first: int
+    last: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """A running server. ``home`` is the directory its user sees as ``/``; ``log_file`` what it wrote meanwhile."""
 
@@ -97,7 +109,7 @@ def program(path: str) -> str:
 # Processes
 
 
-def _free_port(host: str) -> int:
+def free_port(host: str) -> int:
     """A port nobody listens on right now, outside the ephemeral range (the caller still copes with a lost race)."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
@@ -188,7 +200,7 @@ def _running(
     log_file = folder / "server.log"
     said = []
     for _ in range(_START_TRIES):
-        port = _free_port(host)
+        port = free_port(host)
         argv = command(port)
         with log_file.open("ab") as output:
             process = subprocess.Popen(
@@ -207,7 +219,9 @@ def _running(
 # vsftpd
 
 
-def _vsftpd_settings(folder: Path, host: str, port: int, certificate: KeyPair, implicit: bool, reuse: bool) -> str:
+def _vsftpd_settings(
+    folder: Path, host: str, port: int, certificate: KeyPair, implicit: bool, reuse: bool, data: DataPorts | None
+) -> str:
     ipv6 = ":" in host
     settings = {
         "listen": "NO" if ipv6 else "YES",
@@ -252,6 +266,8 @@ def _vsftpd_settings(folder: Path, host: str, port: int, certificate: KeyPair, i
         "rsa_private_key_file": certificate.key_file,
         "debug_ssl": "YES",
     }
+    if data is not None:
+        settings |= {"pasv_min_port": data.first, "pasv_max_port": data.last, "pasv_address": data.address}
     return "".join(f"{key}={value}\n" for key, value in settings.items())
 
 
@@ -263,6 +279,7 @@ def vsftpd(
     host: str = "127.0.0.1",
     implicit: bool = False,
     session_reuse: bool = True,
+    data: DataPorts | None = None,
 ) -> Iterator[Server]:
     """vsftpd with ``require_ssl_reuse`` and ``strict_ssl_read_eof``. It takes any user and password."""
     if not Path("/etc/pam.d/ftpsproxy-tests").exists():
@@ -275,7 +292,7 @@ def vsftpd(
         def command(port: int) -> list[str]:
             config = folder / "vsftpd.conf"
             pair = certificate or certificates.server
-            config.write_text(_vsftpd_settings(folder, host, port, pair, implicit, session_reuse))
+            config.write_text(_vsftpd_settings(folder, host, port, pair, implicit, session_reuse, data))
             return [binary, str(config)]
 
         with _running("vsftpd", folder, host, implicit, command) as server:
@@ -286,7 +303,14 @@ def vsftpd(
 
 
 def _proftpd_settings(
-    folder: Path, host: str, port: int, certificate: KeyPair, protocols: str, implicit: bool, client_ca: Path | None
+    folder: Path,
+    host: str,
+    port: int,
+    certificate: KeyPair,
+    protocols: str,
+    implicit: bool,
+    client_ca: Path | None,
+    data: DataPorts | None,
 ) -> str:
     options = ["UseImplicitSSL"] if implicit else []
     lines = [
@@ -305,7 +329,7 @@ def _proftpd_settings(
         "MaxInstances none",
         "UseReverseDNS off",
         "WtmpLog off",
-        "TransferLog none",
+        f"TransferLog {'none' if data is None else folder / 'transfers.log'}",
         "AuthPAM off",
         "AuthOrder mod_auth_file.c",
         f"AuthUserFile {folder}/passwd",
@@ -329,6 +353,8 @@ def _proftpd_settings(
         f"TLSRSACertificateKeyFile {certificate.key_file}",
         "TLSVerifyClient off" if client_ca is None else "TLSVerifyClient on",
     ]
+    if data is not None:
+        lines += [f"PassivePorts {data.first} {data.last}", f"MasqueradeAddress {data.address}"]
     if client_ca is not None:
         lines.append(f"TLSCACertificateFile {client_ca}")
     if options:
@@ -346,6 +372,7 @@ def proftpd(
     implicit: bool = False,
     client_ca: Path | None = None,
     inetd: bool = False,
+    data: DataPorts | None = None,
 ) -> Iterator[Server]:
     """ProFTPD with mod_tls: ``TLSRequired on``, session reuse required as is its default.
 
@@ -363,7 +390,7 @@ def proftpd(
         def command(port: int) -> list[str]:
             config = folder / "proftpd.conf"
             pair = certificate or certificates.server
-            settings = _proftpd_settings(folder, host, port, pair, protocols, implicit, client_ca)
+            settings = _proftpd_settings(folder, host, port, pair, protocols, implicit, client_ca, data)
             if inetd:
                 config.write_text(settings.replace("ServerType standalone", "ServerType inetd"))
                 return [sys.executable, "-m", "tests.support.inetd", host, str(port), binary, "--config", str(config)]
@@ -379,7 +406,11 @@ def proftpd(
 
 @contextlib.contextmanager
 def pureftpd(
-    certificates: Certificates, *, certificate: KeyPair | None = None, host: str = "127.0.0.1"
+    certificates: Certificates,
+    *,
+    certificate: KeyPair | None = None,
+    host: str = "127.0.0.1",
+    data: DataPorts | None = None,
 ) -> Iterator[Server]:
     """Pure-FTPd with ``-Y 3``: TLS or nothing, on both channels."""
     binary, make_users = program("usr/sbin/pure-ftpd"), program("usr/bin/pure-pw")
@@ -395,8 +426,12 @@ def pureftpd(
 
         def command(port: int) -> list[str]:
             pair = certificate or certificates.server
+            ports = (
+                ["--passiveportrange", f"{data.first}:{data.last}", "--forcepassiveip", data.address] if data else []
+            )
             return [
                 binary,
+                *ports,
                 *("--bind", f"{host},{port}"),
                 *("--login", f"puredb:{folder}/users.pdb"),
                 *("--tls", "3"),
@@ -421,7 +456,11 @@ def pureftpd(
 
 @contextlib.contextmanager
 def pyftpdlib(
-    certificates: Certificates | None, *, certificate: KeyPair | None = None, host: str = "127.0.0.1"
+    certificates: Certificates | None,
+    *,
+    certificate: KeyPair | None = None,
+    host: str = "127.0.0.1",
+    data: DataPorts | None = None,
 ) -> Iterator[Server]:
     """pyftpdlib; TLS required on both channels, or a plaintext server if there are no certificates at all."""
     with _scratch("pyftpdlib") as folder:
@@ -432,6 +471,8 @@ def pyftpdlib(
             argv = [sys.executable, "-m", "tests.support.pyftpd"]
             argv += ["--host", host, "--port", str(port), "--home", f"{folder}/home"]
             argv += ["--user", USER, "--password", PASSWORD]
+            if data is not None:
+                argv += ["--passive-ports", f"{data.first}-{data.last}", "--passive-address", data.address]
             return argv + (["--certificate", str(pair.combined_file)] if pair else [])
 
         with _running("pyftpdlib", folder, host, False, command) as server:
