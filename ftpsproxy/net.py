@@ -220,6 +220,30 @@ def unread(sock: Socket) -> int:
     return count[0]
 
 
+def unsent(sock: Socket) -> int:
+    """Bytes, and an end, that the far side's kernel has not taken yet."""
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
+    except OSError:
+        return 0
+    return count[0]
+
+
+def finish(sock: Socket) -> None:
+    """Send the end behind what was sent."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(SHUT_WR)
+
+
+def error_of(sock: Socket) -> int:
+    """What has befallen a connection, as errno; 0 for nothing."""
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    except OSError as error:
+        return error.errno or errno.EBADF
+
+
 class EndOrder:
     """Which of two connections its far side has ended first, by FIN or RST.
 

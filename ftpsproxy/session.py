@@ -432,7 +432,7 @@ class Session:
     def _orders(self) -> dict[type, Callable[[Any], None]]:
         return {
             messages.TellClient: lambda order: self._control.send(order.reply.encode()),
-            messages.TellServer: lambda order: self._tell_server(order.data),
+            messages.TellServer: self._tell_server,
             messages.TellStatus: self._tell_status,
             messages.StartTls: self._want_tls,
             messages.ListenForClient: lambda order: self._path.listen_for_client(),
@@ -460,9 +460,11 @@ class Session:
         assert self._data is not None  # noqa: S101 - no order for data comes before TLS is up
         return self._data
 
-    def _tell_server(self, data: bytes) -> None:
+    def _tell_server(self, order: messages.TellServer) -> None:
         if self._server is not None:
-            self._server.send(data)
+            self._server.send(order.data)
+            if order.opens_data:
+                self._path.greet()
 
     def _tell_status(self, order: messages.TellStatus) -> None:
         moved = self._data.moved if self._data is not None else 0

@@ -31,13 +31,15 @@ _HURRY_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Ends:
-    """The prepared ends of a transfer, and by which command each side came to it (for the log).
+    """The prepared ends of a transfer, and by which command each side came to it (for the log). `tls` once the server
+    has been sent a ClientHello.
 
     A connection to the client comes from `client_source`, the address the client knows.
     """
 
     client: Expectation | Endpoint | None = None
     server: Expectation | Socket | None = None
+    tls: Tls | None = None
     client_source: str | None = None
     client_mode: str = ""
     server_mode: str = ""
@@ -60,7 +62,7 @@ class Ends:
             self.server.cancel()
         elif self.server is not None:
             net.reset(self.server)
-        self.server = None
+        self.server = self.tls = None
 
 
 def _hurry(sock: Socket, pace: Pace) -> bool:
@@ -224,7 +226,7 @@ class DataTransfer:
     async def _secure(self, server: Socket) -> Tls:
         upstream = self._upstream
         # The name is the control connection's, whatever address the data goes to.
-        tls = self._context.connect(upstream.server_name, self._resumption.offer())
+        tls = self.ends.tls or self._context.connect(upstream.server_name, self._resumption.offer())
         try:
             await shake_hands(server, tls, now() + self._pace.handshake)
             if not tls.resumed:
@@ -289,15 +291,41 @@ class DataTransfer:
             return self._server
         return self._client if self._direction is Direction.UPLOAD else None
 
-    def end(self, *, whole: bool, answered: bool = True) -> str:
-        """Close: whole, so that the client sees the end of a file, or torn, with resets both ways → what was amiss.
+    def end_client(self) -> tuple[bool, str]:
+        """A whole download may end at the client: FIN behind its bytes → whether that is done, and what is amiss."""
+        client = self._client
+        if client is None or self._direction is not Direction.DOWNLOAD:
+            return True, ""
+        if net.is_broken(client):
+            return True, "the client broke the data connection before its end"
+        net.finish(client)
+        return not net.unsent(client), ""
+
+    async def client_has_all(self) -> str:
+        """Until the client has all bytes, and the end → "", or what went wrong.
+
+        What is in our kernel's buffer, some MiB, is lost when the client falls silent: it must not have heard 226.
+        """
+        left, until = -1, 0.0
+        while (client := self._client) is not None:
+            if net.error_of(client):
+                return "the client broke the data connection before its end"
+            time_now = now()
+            if not (unsent := net.unsent(client)):
+                return ""
+            if unsent != left:
+                left, until = unsent, time_now + self._pace.client_stall
+            elif time_now >= until:
+                return f"the client took no bytes for {self._pace.client_stall:g} seconds"
+            await pause(time_now + _LOOK_SECONDS)
+        return "the session ended"
+
+    def end(self, *, whole: bool, answered: bool = True) -> None:
+        """Close: whole, so that the client sees the end of a file, or torn, with resets both ways.
 
         `answered`: the server has said its last word on it. Until then a handshake is finished before the reset:
         vsftpd and Pure-FTPd end the whole session over one that breaks off.
         """
-        amiss = ""
-        if whole and self._client is not None and net.is_broken(self._client) and self._direction is Direction.DOWNLOAD:
-            amiss = "the client broke the data connection before its end"
         if whole and self.upload_read and not self._drained:
             # The server has said 2xx but has not closed; it gets a moment, so that nothing unread resets it.
             self._lingering = True
@@ -307,15 +335,14 @@ class DataTransfer:
             if self._client is not None:
                 self._client.close()
                 self._client = None
-            return amiss
+            return
         if not answered and self.tls is None and self._server is not None:
             self._doomed = True
             self.ends.drop()
-            return amiss
+            return
         if self.task is not None:
             self.task.cancel()
         self._close(whole=whole)
-        return amiss
 
     def _close(self, *, whole: bool) -> None:
         self.ends.drop()

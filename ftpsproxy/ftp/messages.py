@@ -179,9 +179,11 @@ class TellStatus:
 
 @dataclass(frozen=True, slots=True)
 class TellServer:
-    """Send these bytes, one whole command, to the server."""
+    """Send these bytes, one whole command, to the server. `opens_data`: it asks for a transfer over prepared ends, so
+    that the server's may be greeted by TLS at once."""
 
     data: bytes
+    opens_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,7 +248,11 @@ class Protocol:
         if command.verb in commands.DATA_VERBS and (late := self._ends.late(command)) is not None:
             exchange.late = late
             return self._go_on(exchange, late, late.start())
-        return [TellServer(sent.encode())]
+        return [self._tell(exchange)]
+
+    def _tell(self, exchange: Exchange) -> Order:
+        opens_data = self._ends.ready and exchange.command.verb in commands.DATA_VERBS
+        return TellServer(exchange.sent.encode(), opens_data)
 
     def _go_on(self, exchange: Exchange, late: Late, orders: list[Order]) -> list[Order]:
         """With what goes before a transfer command whose server end was put off."""
@@ -259,7 +263,7 @@ class Protocol:
             return orders
         exchange.late = None
         self._ends.late_done()
-        return [*orders, TellServer(exchange.sent.encode())]
+        return [*orders, self._tell(exchange)]
 
     def _data_end(self, event: ServerDataReady | ServerListening | ClientListening | DataFailed) -> list[Order]:
         exchange = self._exchange

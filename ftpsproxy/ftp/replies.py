@@ -43,11 +43,12 @@ class Reply:
         return b"\r\n".join(self.lines) + b"\r\n"
 
 
+_PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))
+
+
 def own(code: int, text: str) -> Reply:
     """A one-line reply of our own; what is not printable ASCII in `text` is escaped."""
-    words = text.encode("ascii", "backslashreplace")
-    clean = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in words)
-    return Reply(code, (b"%d %s" % (code, clean),))
+    return Reply(code, (b"%d %s" % (code, text.encode("ascii", "backslashreplace").translate(_PRINTABLE)),))
 
 
 def _code(line: bytes) -> int | None:

@@ -11,6 +11,7 @@ A connection is a pipe in memory: `feed` it what the peer sent, `take` what the 
 import ipaddress
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -187,21 +188,24 @@ def _no_passphrase(_buffer: object, _size: int, _writing: int, _data: object) ->
 
 def _expect(ssl: Any, server_name: str, *, verify: bool) -> None:
     """Have the server asked for by name (SNI) and its certificate checked for it. Raises TlsError."""
-    _lib.ERR_clear_error()
-    try:
-        address = ipaddress.ip_address(server_name.partition("%")[0]).packed
-    except ValueError:
-        name = _ascii(server_name)
+    name, is_address = _name(server_name)
+    if not is_address:  # SNI knows no addresses (RFC 6066 section 3)
         _lib.SSL_set_tlsext_host_name(ssl, name)
-        set_name = _lib.X509_VERIFY_PARAM_set1_host
-    else:
-        name = address  # SNI knows no addresses (RFC 6066 section 3)
-        set_name = _lib.X509_VERIFY_PARAM_set1_ip
     if verify:
         parameters = _lib.SSL_get0_param(ssl)
         _lib.X509_VERIFY_PARAM_set_hostflags(parameters, _lib.X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS)
-        if set_name(parameters, name, len(name)) != 1:
+        expect = _lib.X509_VERIFY_PARAM_set1_ip if is_address else _lib.X509_VERIFY_PARAM_set1_host
+        if expect(parameters, name, len(name)) != 1:
             raise _error("the server's name can't be checked")
+
+
+@lru_cache(maxsize=256)
+def _name(server_name: str) -> tuple[bytes, bool]:
+    """A host name or address as OpenSSL wants it, and which of the two it is. Raises TlsError."""
+    try:
+        return ipaddress.ip_address(server_name.partition("%")[0]).packed, True
+    except ValueError:
+        return _ascii(server_name), False
 
 
 def _ascii(name: str) -> bytes:

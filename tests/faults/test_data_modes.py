@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.faults.profiles import Stages
@@ -178,11 +180,23 @@ def test_the_data_connections_certificate_is_checked_too(stage: Stage, pair: str
     assert stage.event("transfer.finished")["outcome"] == "torn"
 
 
-def test_the_data_handshake_waits_for_the_150(stage: Stage) -> None:
-    """U11: nothing but TCP before the transfer command was answered; then the TLS handshake, and nothing else."""
+def _waiting_at(port: int) -> list[int]:
+    """Bytes that have come on each connection to a local port, read or not even accepted (proc(5), net/tcp)."""
+    found = []
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, queues = line.split()[:5]
+        if int(local.rpartition(":")[2], 16) == port and state == "01":
+            found.append(int(queues.rpartition(":")[2], 16))
+    return found
+
+
+def test_the_data_handshake_waits_for_the_command(stage: Stage) -> None:
+    """U11: nothing but TCP before the transfer command was sent; then the TLS handshake, and nothing else."""
     stage.play(Quirks())
     with stage.logged_in() as client:
         data = client.passive()
+        assert client.command("NOOP").code == 200
+        assert _waiting_at(stage.server.passive_port) == [0]
         client.send(b"RETR file\r\n")
         assert client.reply().code == 150
         assert data.read_to_end().data == FILE

@@ -237,6 +237,39 @@ def test_the_final_reply_waits_for_a_slow_client(stage: Stage) -> None:
         assert client.reply().code == 226
 
 
+def test_a_silent_client_does_not_hear_226_for_what_lies_in_our_buffers(stages: Stages) -> None:
+    """The server's part is done, all bytes are in the kernel here; the client takes none, so it has no whole file."""
+    stage = stages("hasty")
+    with stage.logged_in(receive_buffer=4096) as client:
+        data = client.passive()
+        assert client.command("RETR file").code == 150
+        stage.server.wait(lambda: stage.server.last.data[0].over)
+        assert client.quiet()
+        assert client.reply().code == 426
+        assert data.read_to_end().ended == "reset"
+        assert client.command("PWD").code == 257
+    finished = stage.event("transfer.finished")
+    assert (finished["outcome"], finished["reply"]) == ("torn", 426)
+    assert finished["reason"] == "the client took no bytes for 1.5 seconds"
+
+
+@pytest.mark.parametrize("how", ["reset", "gone"])
+def test_a_client_that_breaks_off_while_our_buffers_drain(stage: Stage, how: str) -> None:
+    with stage.logged_in(receive_buffer=4096) as client:
+        data = client.passive()
+        assert client.command("RETR file").code == 150
+        stage.server.wait(lambda: stage.server.last.data[0].over)
+        if how == "reset":
+            data.reset()
+            assert client.reply().code == 426
+            assert client.command("PWD").code == 257
+        else:
+            client.reset()
+            stage.event("session.closed")
+            assert data.read_to_end().ended == "reset"
+    assert stage.event("transfer.finished")["outcome"] == "torn"
+
+
 def test_the_digest_of_a_download_stands_in_the_log(stages: Stages) -> None:
     stage = stages("digest")
     with stage.logged_in() as client:

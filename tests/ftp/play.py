@@ -25,7 +25,7 @@ def show(order: Order) -> str:
     match order:
         case messages.TellClient(said):
             return "C " + b"|".join(said.lines).decode("latin-1")
-        case messages.TellServer(data):
+        case messages.TellServer(data, _):
             assert data.endswith(b"\r\n")
             return "S " + data[:-2].decode("latin-1")
         case messages.TellStatus(number):

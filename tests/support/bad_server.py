@@ -69,6 +69,11 @@ class BadServer:
         """What was seen of the newest session."""
         return self.sessions[-1]
 
+    @property
+    def passive_port(self) -> int:
+        """Where the newest session waits for a data connection."""
+        return self._running[-1].passive_port
+
     def play(
         self,
         quirks: Quirks,

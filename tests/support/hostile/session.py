@@ -80,6 +80,12 @@ class Session:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def passive_port(self) -> int:
+        assert self._listener is not None
+        port: int = self._listener.getsockname()[1]
+        return port
+
     def stop(self) -> None:
         """End the session from outside."""
         if self._transfer is not None:
