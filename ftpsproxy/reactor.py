@@ -320,6 +320,8 @@ class Reactor:
         self._living: set[Task] = set()
         self._failure: BaseException | None = None
         self._rest: trio.CancelScope | None = None
+        self.time = 0.0
+        """Of the loop's last look: near enough for what is measured in seconds, and free."""
         self._nursery: trio.Nursery | None = None
 
     def start(self, coroutine: Coroutine[Any, Any, None], crashed: Crashed | None = None) -> Task:
@@ -349,7 +351,7 @@ class Reactor:
 
     async def _loop(self) -> None:
         poll, ready, watches = self._epoll.poll, self._ready, self._watches
-        yielded = now()
+        yielded = self.time = now()
         while True:
             events = poll(0 if ready else _MOMENT_SECONDS, _EVENTS)
             for fd, what in events:
@@ -375,13 +377,13 @@ class Reactor:
             for _ in range(len(ready)):  # those that become ready meanwhile wait for the next look at epoll
                 task, answer = ready.popleft()
                 task.step(answer)
-            time = now()
+            time = self.time = now()
             self._ring(time)
             if self._failure is not None:
                 raise self._failure
             if not events and not ready:
                 await self._wait()
-                yielded = now()
+                yielded = self.time = now()
             elif time - yielded > _OTHERS_SECONDS:
                 await trio.lowlevel.checkpoint()
                 yielded = now()

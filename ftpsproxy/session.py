@@ -122,6 +122,7 @@ class Session:
         self._server: ServerControl | None = None
         self._data: DataPath | None = None
         self._patience = service.patience
+        self._reactor = service.reactor
         self._do = self._orders()
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -187,7 +188,7 @@ class Session:
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> Task:
         """Start a task that ends with the session."""
-        task = self._service.reactor.start(coroutine, self._crashed)
+        task = self._reactor.start(coroutine, self._crashed)
         self._tasks = [one for one in self._tasks if not one.over]
         self._tasks.append(task)
         return task
@@ -284,7 +285,7 @@ class Session:
             self._service.timeouts,
             self._service.context,
             self._service.data_listeners,
-            self._service.reactor,
+            self._reactor,
             self._start,
             Route(
                 client_local=self._local,
@@ -402,7 +403,7 @@ class Session:
     def _arm(self) -> None:
         """Set the time by which something must happen, according to what is being waited for."""
         waiting = self._protocol.waiting
-        self._due = self._login_due if waiting is Waiting.LOGIN else now() + self._patience[waiting]
+        self._due = self._login_due if waiting is Waiting.LOGIN else self._reactor.time + self._patience[waiting]
         if self._main is not None and self._hearing:
             self._main.deadline(self._due)
 

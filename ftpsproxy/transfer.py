@@ -25,6 +25,8 @@ from ftpsproxy.tls import Context, Resumption, Tls, TlsError, TlsRefused, check_
 
 # How often a transfer whose connection may stay open is looked at.
 _LOOK_SECONDS = 0.05
+# An end counts as one byte; its acknowledgement, which clients delay, need not be waited for.
+_END = 1
 # What a client that is gone had sent already comes without a pause longer than this.
 _HURRY_SECONDS = 1.0
 
@@ -299,7 +301,7 @@ class DataTransfer:
         if net.is_broken(client):
             return True, "the client broke the data connection before its end"
         net.finish(client)
-        return not net.unsent(client), ""
+        return net.unsent(client) <= _END, ""
 
     async def client_has_all(self) -> str:
         """Until the client has all bytes, and the end → "", or what went wrong.
@@ -311,13 +313,14 @@ class DataTransfer:
             if net.error_of(client):
                 return "the client broke the data connection before its end"
             time_now = now()
-            if not (unsent := net.unsent(client)):
+            if (unsent := net.unsent(client)) <= _END:
                 return ""
             if unsent != left:
                 left, until = unsent, time_now + self._pace.client_stall
             elif time_now >= until:
                 return f"the client took no bytes for {self._pace.client_stall:g} seconds"
-            await pause(time_now + _LOOK_SECONDS)
+            with contextlib.suppress(OSError):  # closed meanwhile: seen above
+                await readable(client, time_now + _LOOK_SECONDS)  # most close once they have it all
         return "the session ended"
 
     def end(self, *, whole: bool, answered: bool = True) -> None:
