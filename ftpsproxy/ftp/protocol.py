@@ -390,7 +390,7 @@ class Protocol:
             step = self._opening.step
             return self._refuse("closed", f"the server closed the connection while {step} was awaited: {event.why}")
         exchange = self._exchange
-        if exchange is not None and exchange.command.verb == b"QUIT":
+        if exchange is not None and exchange.command.verb == b"QUIT" and exchange.transfer is None:
             return self._goodbye("Goodbye.", "quit", 221)
         orders = self._abandon(426, f"control connection to the server lost: {event.why}")
         if orders:

@@ -469,3 +469,11 @@ def test_a_silent_server_while_opening() -> None:
 def test_the_gateway_stops() -> None:
     orders = Play().logged_in().happens(messages.Stopped("The gateway is shutting down."))
     assert orders == ["S QUIT", "C 421 The gateway is shutting down.", "hang up"]
+
+
+def test_a_transfer_that_a_server_makes_of_quit_is_ended_when_that_server_is_lost() -> None:
+    play = Play().logged_in()
+    play.transfer("QUIT")
+    orders = play.happens(messages.ServerLost("reset"))
+    assert orders[0] == "end 1 torn torn"
+    assert orders[-1] == "hang up"

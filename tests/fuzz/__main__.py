@@ -1,9 +1,11 @@
 """`python -m tests.fuzz TARGET [libFuzzer options]`, such as `-max_total_time=3600` for a long run.
 
-The seeds stand in `corpus/TARGET`; what is found on the way is kept only where a folder is named after the target.
+The seeds stand in `corpus/TARGET`; what is found on the way is kept only where a folder is named after the target. An
+input that breaks a rule is written to the working directory.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import atheris
@@ -18,8 +20,10 @@ def main() -> None:
         sys.exit("usage: python -m tests.fuzz " + "|".join(TARGETS) + " [FOLDER] [libFuzzer options]")
     name = sys.argv[1]
     seeds = Path(__file__).parent / "corpus" / name
-    atheris.Setup([sys.argv[0], *sys.argv[2:], str(seeds)], TARGETS[name])
-    atheris.Fuzz()
+    with tempfile.TemporaryDirectory() as passing:  # libFuzzer writes into the first folder it is given
+        own = [word for word in sys.argv[2:] if not word.startswith("-")]
+        atheris.Setup([sys.argv[0], *sys.argv[2:], *([] if own else [passing]), str(seeds)], TARGETS[name])
+        atheris.Fuzz()
 
 
 if __name__ == "__main__":
