@@ -48,7 +48,7 @@ class Renegotiating:
         for start in range(0, len(body), _CHUNK):
             if start >= self._at and not self._asked:
                 self._ask()
-                self._pump(self._tls.do_handshake)
+                self._hear_answer()
             self._pump(partial(self._tls.sendall, body[start : start + _CHUNK]))
         self._tls.shutdown()
         self._flush()
@@ -73,6 +73,18 @@ class Renegotiating:
         with contextlib.suppress(SSL.WantReadError):
             self._tls.do_handshake()
         self._flush()
+
+    def _hear_answer(self) -> None:
+        """Until the new handshake is done; the peer of a download says nothing else, and unread it would reset us."""
+        while self._tls.renegotiate_pending():
+            with contextlib.suppress(SSL.WantReadError):
+                self._tls.recv(1)
+            self._flush()
+            if self._tls.renegotiate_pending():
+                raw = self._sock.recv(65536)
+                if not raw:
+                    raise ConnectionError("the peer ended")
+                self._tls.bio_write(raw)
 
     def _pump(self, act: Callable[[], _Result]) -> _Result:
         while True:
