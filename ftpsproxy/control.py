@@ -4,6 +4,7 @@ Sending never waits: what the kernel does not take is kept, up to a bound, and s
 """
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -163,12 +164,13 @@ class ForeignProtocol(Lost):
 class ServerControl:
     """The server's control connection: in clear until `start_tls`."""
 
-    __slots__ = ("_reader", "_sock", "_writer", "replies", "tls")
+    __slots__ = ("_reader", "_sock", "_unsealed", "_writer", "replies", "tls")
 
     def __init__(self, sock: Socket, start: Start, *, line_bytes: int, reply_bytes: int, reply_lines: int) -> None:
         self._sock = sock
         self._reader = _Reader(sock)
         self._writer = _Writer(sock, start)
+        self._unsealed: deque[bytes] = deque()
         self.tls: Tls | None = None
         self.replies = ReplyReader(max_line=line_bytes, max_bytes=reply_bytes, max_lines=reply_lines)
 
@@ -184,22 +186,24 @@ class ServerControl:
         self.tls = tls
 
     async def receive(self, until: float) -> bool:
-        """Wait for bytes and take them → False when the server has ended. Raises Lost, TlsError, TimeoutError."""
-        while True:
-            data = await self._reader.receive(until)
-            tls = self.tls
-            if not data or tls is None:
-                self.replies.feed(data)
-                return bool(data)
-            tls.feed(data)
-            said = False
-            while clear := tls.read_some():
-                said = True
-                self.replies.feed(clear)
-            if tls.outgoing:
-                self._writer.send(tls.take())  # keys are made anew
-            if said or tls.ended:
-                return said
+        """Wait for bytes and take them → False when the server has ended. Raises Lost, TlsError, TimeoutError.
+
+        True may mean bytes of TLS alone: `until` may have been moved meanwhile, so the next wait is the caller's.
+        """
+        tls = self.tls
+        if tls is not None and tls.ended:
+            return False
+        data = await self._reader.receive(until)
+        if not data or tls is None:
+            self.replies.feed(data)
+            return bool(data)
+        tls.feed(data)
+        said = False
+        while clear := tls.read_some():
+            said = True
+            self.replies.feed(clear)
+        self._seal(tls)  # keys are made anew
+        return said or not tls.ended
 
     def pop(self) -> Reply | None:
         """The next reply, or None. Raises ftp.errors.ProtocolError."""
@@ -207,13 +211,21 @@ class ServerControl:
 
     def send(self, data: bytes) -> None:
         """Send a command, sealed once TLS is up."""
-        if self.tls is not None:
-            try:
-                self.tls.write(data)
-            except TlsError:
-                return  # the reader hears of it
-            data = self.tls.take()
-        self._writer.send(data)
+        if self.tls is None:
+            self._writer.send(data)
+        else:
+            self._unsealed.append(data)
+            self._seal(self.tls)
+
+    def _seal(self, tls: Tls) -> None:
+        """Send what is to be sent; in a new handshake (TLS 1.2) commands wait for its end."""
+        try:
+            while self._unsealed and tls.write(self._unsealed[0]):
+                self._unsealed.popleft()
+        except TlsError:
+            return  # the reader hears of it
+        if tls.outgoing:
+            self._writer.send(tls.take())
 
     async def say_goodbye(self, until: float, *, hear_end: bool) -> None:
         """End behind what was sent and close_notify; with `hear_end`, when the server has, too."""

@@ -162,7 +162,8 @@ class _Parent:
             with contextlib.suppress(OSError):
                 os.write(self._say_ready, b"x")
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
             os._exit(status)
 
     def _reap(self) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import ftpsproxy
 from ftpsproxy.cli import main
+from tests.support.certificates import Certificates
 
 PATIENCE_SECONDS = 60
 COMMAND = [sys.executable, "-m", "ftpsproxy"]
@@ -248,3 +249,22 @@ def test_start_is_quick_because_little_is_imported(code: str, absent: list[str])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
     assert not set(absent) & set(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [("certificate", "it holds a certificate, which belongs into ca_file"), ("nothing", "no revocation list in it")],
+)
+def test_a_crl_file_holds_lists_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, certificates: Certificates, content: str, told: str
+) -> None:
+    # OpenSSL would trust any certificate in it.
+    lists = tmp_path / "lists.pem"
+    lists.write_bytes(certificates.crl_file.read_bytes() if content == "certificate" else b"")
+    if content == "certificate":
+        lists.write_bytes(lists.read_bytes() + certificates.other_authority.certificate_file.read_bytes())
+    path = tmp_path / "ftpsproxy.toml"
+    path.write_text(f'[upstream.a]\nurl = "ftpes://localhost"\ncrl_file = "{lists}"\n')
+    said = Said(capsys, "check", "-c", str(path))
+    assert said.code == 2
+    assert said.err == f"ftpsproxy: upstream a: crl_file {lists} can't be used: {told}\n"

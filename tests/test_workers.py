@@ -4,6 +4,9 @@ import contextlib
 import ftplib
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +18,7 @@ from ftpsproxy.seats import OwnSeats, Seats, SharedSeats
 from ftpsproxy.workers import share
 from tests.support.certificates import Certificates
 from tests.support.gateway import Gateway, start_gateway
-from tests.support.servers import Server, pyftpdlib
+from tests.support.servers import ROOT, Server, pyftpdlib
 
 PATIENCE = 30.0
 
@@ -154,3 +157,29 @@ def test_a_signal_to_all_of_them_drains(server: Server, certificates: Certificat
         for ftp in sessions:
             ftp.close()
         assert len(gateway.events("gateway.stopped")) == 1
+
+
+def test_standard_output_may_be_closed(certificates: Certificates) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = f"--listen 127.0.0.1:{port} --upstream ftpes://localhost --ca-file {certificates.ca_file} --workers 2"
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", f"exec {sys.executable} -m ftpsproxy run {arguments} >&-"],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.5)  # both workers are to be ready, and there is no log to say so
+        process.terminate()
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, errors) == (0, "")
+    finally:
+        process.kill()

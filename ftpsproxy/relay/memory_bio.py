@@ -96,6 +96,7 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
     """
     raw, clear = _take(), _take()
     records = _Records()
+    records.feed(memoryview(tls.peek()))  # came with the server's last words of the handshake
     turn = 0
 
     def look_at_client() -> None:

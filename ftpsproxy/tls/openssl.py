@@ -272,6 +272,12 @@ class Connection:
         """Bytes of the peer's that TLS has not looked at yet."""
         return int(_lib.BIO_get_mem_data(self._in, _pointer))
 
+    def peek(self) -> bytes:
+        """Those bytes; behind the handshake they begin with a record."""
+        size = self.unread
+        data: bytes = _ffi.unpack(_pointer[0], size) if size > 0 else b""
+        return data
+
     @property
     def outgoing(self) -> int:
         """How many bytes the peer is to get."""

@@ -52,8 +52,21 @@ def _trust(context: Context, upstream: Upstream, where: str) -> None:
     else:
         _load(context, upstream.ca_file, f"{where}: ca_file")
     if upstream.crl_file is not None:
+        _check_lists(upstream.crl_file, f"{where}: crl_file")
         _load(context, upstream.crl_file, f"{where}: crl_file")
         context.check_revocation()
+
+
+def _check_lists(file: Path, what: str) -> None:
+    """OpenSSL would take certificates from it, too, and trust them."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise TlsConfigError(f"{what} {file} can't be used: {_words(error)}") from None
+    if b"CERTIFICATE-----" in content:
+        raise TlsConfigError(f"{what} {file} can't be used: it holds a certificate, which belongs into ca_file")
+    if b"-----BEGIN X509 CRL-----" not in content:
+        raise TlsConfigError(f"{what} {file} can't be used: no revocation list in it")
 
 
 def _load(context: Context, file: Path, what: str) -> None:

@@ -170,6 +170,45 @@ async def test_download_without_close_notify(certificates: Certificates, policy:
         assert flow.bytes == 5000
 
 
+@pytest.mark.parametrize(("cut", "taken"), [(0, True), (7, False)])
+async def test_data_that_comes_with_the_end_of_the_handshake(certificates: Certificates, cut: int, taken: bool) -> None:
+    # A server that resumes nothing has the last word of a TLS 1.2 handshake, and its data may come in the same segment.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificates.server.certificate_file, certificates.server.key_file)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    secured = context.wrap_bio(incoming, outgoing, server_side=True)
+    client, far_client = pair()
+    server, far_server = pair()
+
+    def serve() -> None:
+        while True:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                secured.do_handshake()
+                break
+            far_server.sendall(outgoing.read())
+            incoming.write(far_server.recv(65536))
+        for start in range(0, 50_000, 10_000):
+            secured.write(bytes([start // 10_000]) * 10_000)
+        data = outgoing.read()
+        far_server.sendall(data[: len(data) - cut])
+        far_server.shutdown(socket.SHUT_WR)
+
+    tls = connect(certificates)
+    flow = Flow()
+    with client, far_client, server, far_server:
+        async with reacting() as reactor, trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, serve)
+            await reactor.call(shake_hands(server, tls, now() + 20))
+            assert tls.unread
+            if taken:
+                await reactor.call(engine.download(client, server, tls, flow, PACE))
+                assert flow.bytes == 50_000
+            else:
+                with pytest.raises(RelayError, match="middle of a TLS record"):
+                    await reactor.call(engine.download(client, server, tls, flow, PACE))
+
+
 async def test_download_cut_inside_a_record_is_torn_whatever_the_policy(certificates: Certificates) -> None:
     # A man in the middle cuts the stream some bytes into a record; the FIN is as clean as can be.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,0 +1,119 @@
+"""The server's control connection under TLS, against an OpenSSL server that is driven step by step."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+import trio
+from OpenSSL import SSL
+
+from ftpsproxy.control import ServerControl
+from ftpsproxy.reactor import now
+from ftpsproxy.tls import Context
+from tests.support.certificates import Certificates
+from tests.support.reacting import Reacting, reacting
+
+
+class Server:
+    """The far side, which moves only when told to."""
+
+    def __init__(self, sock: socket.socket, certificates: Certificates, version: int) -> None:
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_max_proto_version(version)
+        context.use_certificate_chain_file(str(certificates.server.certificate_file))
+        context.use_privatekey_file(str(certificates.server.key_file))
+        context.set_session_id(b"control")
+        self.sock = sock
+        self.tls = SSL.Connection(context, None)
+        self.tls.set_accept_state()
+
+    def go_on(self, act: Callable[[], Any]) -> Any:
+        """Do this, with what it needs from the other side."""
+        while True:
+            try:
+                result = act()
+            except SSL.WantReadError:
+                self.flush()
+                self.tls.bio_write(self.sock.recv(65536))
+            else:
+                self.flush()
+                return result
+
+    def flush(self) -> None:
+        """Send what TLS has to say."""
+        with contextlib.suppress(SSL.WantReadError):
+            self.sock.sendall(self.tls.bio_read(65536))
+
+
+@contextlib.asynccontextmanager
+async def secured(
+    certificates: Certificates, version: int
+) -> AsyncIterator[tuple[ServerControl, Server, Callable[[Coroutine[Any, Any, Any]], Any]]]:
+    """A control connection with TLS up, the server, and a way to await."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        far = socket.create_connection(listener.getsockname(), timeout=20)
+        ours, _ = listener.accept()
+    ours.setblocking(False)
+    context = Context(verify=True, minimum="1.2", maximum="1.3")
+    context.trust(certificates.ca_file)
+    server = Server(far, certificates, version)
+    reacts: Reacting
+    with ours, far:
+        async with reacting() as reacts:
+            control = ServerControl(ours, reacts.reactor.start, line_bytes=8192, reply_bytes=65536, reply_lines=100)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.to_thread.run_sync, server.go_on, server.tls.do_handshake)
+                await reacts.call(control.start_tls(context.connect("localhost"), now() + 20))
+            yield control, server, reacts.call
+
+
+async def test_a_command_in_the_middle_of_a_renegotiation_is_not_lost(certificates: Certificates) -> None:
+    async with secured(certificates, SSL.TLS1_2_VERSION) as (control, server, call):
+        server.tls.renegotiate()
+        with contextlib.suppress(SSL.WantReadError):
+            server.tls.do_handshake()
+        server.flush()
+        assert await call(control.receive(now() + 20))  # HelloRequest: a new handshake has begun
+        control.send(b"MKD one\r\n")
+
+        async def hear() -> None:
+            while True:
+                await control.receive(now() + 20)
+
+        heard: list[bytes] = []
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call, hear())
+                heard.append(await trio.to_thread.run_sync(server.go_on, lambda: server.tls.recv(100)))
+                nursery.cancel_scope.cancel()
+        assert heard == [b"MKD one\r\n"]
+
+
+async def test_bytes_of_tls_alone_do_not_bring_an_old_limit_back(certificates: Certificates) -> None:
+    async with secured(certificates, SSL.TLS1_3_VERSION) as (control, server, call):
+        while control.tls is not None and control.tls.session is None:  # tickets
+            assert await call(control.receive(now() + 20))
+        server.tls.send(b"200 a reply that stops in the middle of its record\r\n")
+        server.sock.sendall(server.tls.bio_read(65536)[:20])
+        with trio.fail_after(10):
+            assert await call(control.receive(now() + 1000))
+        assert control.pop() is None
+        with pytest.raises(TimeoutError):
+            await call(control.receive(now() + 0.1))
+
+
+async def test_nothing_more_is_waited_for_behind_close_notify(certificates: Certificates) -> None:
+    async with secured(certificates, SSL.TLS1_2_VERSION) as (control, server, call):
+        server.tls.send(b"226 done\r\n")
+        server.tls.shutdown()
+        server.flush()
+        with trio.fail_after(10):
+            assert await call(control.receive(now() + 20))
+            reply = control.pop()
+            assert reply is not None
+            assert reply.code == 226
+            assert not await call(control.receive(now() + 1000))
