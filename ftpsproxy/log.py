@@ -8,11 +8,12 @@ once, at the root of the session (`bind`), and stand in every line of it. A line
 as JSON, logfmt or text for a terminal. Whatever a peer sends (file names, user names, replies) can neither end a line
 nor steer a terminal: JSON and logfmt are pure ASCII, the console form escapes what is not printable. The arguments of
 PASS and ACCT never reach these functions, and are struck out once more here. A log that cannot be written (disk full,
-pipe closed) loses lines; it never harms a session.
+pipe closed) loses lines; it never harms a session, and standard error hears of it once.
 
 This is the only file that imports structlog. Until `configure` is called nothing is logged.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -66,6 +67,7 @@ class _Output:
         self._stream = stream
         self._descriptor: int | None = None
         self._torn = False  # the last line was only partly written
+        self._lost = False
         try:
             if stream is not None:
                 stream.flush()
@@ -85,8 +87,16 @@ class _Output:
             elif self._stream is not None:
                 self._stream.write(f"{text}\n")
                 self._stream.flush()
-        except (OSError, ValueError):
-            pass  # closed, full or gone: there is nowhere left to say so
+        except (OSError, ValueError) as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError | ValueError) -> None:
+        """Standard error is the last place left to say that nothing is said any more."""
+        if not self._lost:
+            self._lost = True
+            why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is closed"
+            with contextlib.suppress(OSError):
+                os.write(2, f"ftpsproxy: the log can't be written, lines are lost: {why}\n".encode())
 
     debug = info = warning = error = line
 
@@ -223,6 +233,11 @@ def gateway_ready(*, listeners: list[str], workers: int | None = None) -> None:
 def gateway_worker_lost(*, worker: int, pid: int, status: int) -> None:
     """A worker process ended unasked, its sessions with it; another takes its place. `status`: as of waitpid."""
     _log.error("gateway.worker_lost", worker=worker, pid=pid, status=status)
+
+
+def gateway_starved(*, reason: str) -> None:
+    """Clients wait unheard: the system gives no descriptors or memory for their connections."""
+    _log.error("gateway.starved", reason=reason)
 
 
 def gateway_draining(*, sessions: int, seconds: float) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import trio
 
+from ftpsproxy import log
 from ftpsproxy.reactor import NEVER, now, outside, pause, readable, writable
 
 Socket = socket.socket
@@ -33,6 +34,8 @@ _BYTES_ACKED_AT = 120
 _BACKLOG = 1024
 # A connect that gets no answer gives way to the next address after this many seconds.
 _NEXT_ADDRESS_SECONDS = 5.0
+# A want of descriptors is said this often.
+_STARVED_SECONDS = 10.0
 
 
 class ConnectError(Exception):
@@ -293,11 +296,23 @@ async def accepted(listener: Socket) -> tuple[Socket, str]:
             if error.errno in _PASSING:
                 continue
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                _say_starved(error)
                 await pause(now() + 0.1)  # sessions end and give descriptors back
                 continue
             raise
         sock.setblocking(False)
         return sock, plain_address(peer)
+
+
+_starved = -_STARVED_SECONDS
+
+
+def _say_starved(error: OSError) -> None:
+    """Loudly, but not ten times a second."""
+    global _starved
+    if now() - _starved >= _STARVED_SECONDS:
+        _starved = now()
+        log.gateway_starved(reason=_reason(error))
 
 
 # accept(2): errors of the new connection, not of the listener.

@@ -268,3 +268,15 @@ def test_a_crl_file_holds_lists_alone(
     said = Said(capsys, "check", "-c", str(path))
     assert said.code == 2
     assert said.err == f"ftpsproxy: upstream a: crl_file {lists} can't be used: {told}\n"
+
+
+@pytest.mark.parametrize("key", ["ca_file", "crl_file", "cert_file"])
+def test_a_pipe_is_no_file(capsys: pytest.CaptureFixture[str], tmp_path: Path, key: str) -> None:
+    """Reading one would wait for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    path = tmp_path / "ftpsproxy.toml"
+    path.write_text(f'[upstream.a]\nurl = "ftpes://localhost"\n{key} = "{pipe}"\n')
+    said = Said(capsys, "check", "-c", str(path))
+    assert said.code == 2
+    assert said.err == f"ftpsproxy: {path}: upstream.a.{key}: cannot read {pipe}: not a file\n"

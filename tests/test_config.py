@@ -349,6 +349,8 @@ def test_mistakes_in_an_upstream(write: Any, key: str, value: str, told: str) ->
         ("clients", "'10.0.0.0/8'", "must be a list"),
         ("passive_ports", "true", "must be a range of ports"),
         ("passive_address", "'1.2.3'", "must be an IPv4 or IPv6 address"),
+        ("passive_address", "'0.0.0.0'", "must be an address of one host"),
+        ("passive_address", "'[ff02::1]'", "must be an address of one host"),
         ("digest", "'md5'", "must be one of none, sha256"),
         ("greeting", "'none'", "must be one of own, upstream"),
     ],

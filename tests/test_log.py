@@ -75,6 +75,7 @@ def closed() -> None:
 EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     "gateway.ready": ("info", lambda: log.gateway_ready(listeners=["a 127.0.0.1:21", "b [::1]:21"])),
     "gateway.worker_lost": ("error", lambda: log.gateway_worker_lost(worker=1, pid=99, status=-9)),
+    "gateway.starved": ("error", lambda: log.gateway_starved(reason="too many open files")),
     "gateway.draining": ("info", lambda: log.gateway_draining(sessions=2, seconds=30.0)),
     "gateway.stopped": ("info", lambda: log.gateway_stopped(seconds=9.0)),
     "session.queued": (
@@ -309,7 +310,7 @@ def test_one_write_for_each_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert (tmp_path / "log").read_bytes() == b"".join(writes)
 
 
-def test_a_log_that_cannot_be_written_harms_nobody() -> None:
+def test_a_log_that_cannot_be_written_harms_nobody(capfd: pytest.CaptureFixture[str]) -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as stream:
         log.configure("json", "info", stream)
@@ -323,6 +324,11 @@ def test_a_log_that_cannot_be_written_harms_nobody() -> None:
     memory.close()
     log.configure("auto", "info", memory)
     log.session_opened()
+    log.session_opened()
+    assert capfd.readouterr().err.splitlines() == [
+        f"ftpsproxy: the log can't be written, lines are lost: {why}"
+        for why in ("broken pipe", "no space left on device", "it is closed")
+    ]
 
 
 def test_a_full_pipe_drops_lines_and_never_joins_two() -> None:

@@ -8,6 +8,7 @@ import ipaddress
 import math
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -156,11 +157,14 @@ def ports(value: object) -> PortRange:
 
 
 def address(value: object) -> str:
-    """An IPv4 or IPv6 address, without port."""
+    """The IPv4 or IPv6 address of a host, without port."""
     try:
-        return str(ipaddress.ip_address(text(value).removeprefix("[").removesuffix("]")))
+        found = ipaddress.ip_address(text(value).removeprefix("[").removesuffix("]"))
     except ValueError:
         raise ValueError(f"must be an IPv4 or IPv6 address, not {_shown(value)}") from None
+    if found.is_unspecified or found.is_multicast:
+        raise ValueError(f"must be an address of one host, not {_shown(value)}")
+    return str(found)
 
 
 def listen(value: object) -> tuple[str, int]:
@@ -217,6 +221,8 @@ def readable(value: object) -> Path:
     """The path of a file that can be read now; better said at the start than in the first session."""
     path = Path(text(value))
     try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise ValueError(f"cannot read {path}: not a file")  # a pipe would be waited for, a device never end
         with path.open("rb"):
             return path
     except OSError as error:

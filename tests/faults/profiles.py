@@ -55,6 +55,7 @@ PROFILES: Mapping[str, Settings] = {
     "one_place": {"upstream": {"sessions": 1}, "timeouts": {"queue": 20}},
     "two_places": {"upstream": {"sessions": 2}, "timeouts": {"queue": 20}},
     "one_place_hasty": {"upstream": {"sessions": 1}, "timeouts": {"queue": 1}},
+    "starved": {},
     "few": {"limits": {"sessions": 2}},
     "few_per_client": {"limits": {"sessions_per_client": 2}},
     "slow_commands": {"limits": {"commands_per_second": 10}},

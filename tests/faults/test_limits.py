@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import resource
 import time
 
 from tests.faults.profiles import Stages
@@ -131,3 +133,18 @@ def test_idle_clients_hold_no_other_client_up(stage: Stage) -> None:
     finally:
         for client in silent:
             client.close()
+
+
+def test_want_of_descriptors_is_said_and_passes(stages: Stages) -> None:
+    stage = stages("starved")
+    pid = stage.gateway.pid
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), hard))
+    try:
+        waiting = BadClient(stage.port, greeting=False)
+        assert stage.event("gateway.starved")["reason"] == "too many open files"
+        assert waiting.quiet()
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    with waiting as client:
+        assert client.reply().code == 220
