@@ -211,6 +211,22 @@ def test_manifest_holds_settings_that_load(tmp_path: Path) -> None:
     assert app["FTP_PORT"] == str(settings.listeners[0].port)
 
 
+_HARDENED = """
+import ctypes, sys
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, since Linux 6.3: what MemoryDenyWriteExecute asks for
+    sys.exit(77)
+from ftpsproxy.cli import main
+main(["check", "--listen", "127.0.0.1:2121", "--upstream", "ftpes://localhost"])
+"""
+
+
+def test_the_gateway_needs_no_memory_that_is_written_and_executed() -> None:
+    done = subprocess.run([sys.executable, "-c", _HARDENED], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    if done.returncode == 77:
+        pytest.skip("this kernel has no PR_SET_MDWE")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
 def test_containerfile_runs_the_gateway_without_root() -> None:
     text = re.sub(r"\\\n", " ", (DEPLOY / "Containerfile").read_text())
     lines = [line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#")]

@@ -41,6 +41,7 @@ _CIPHERS = b"@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNUL
 # cryptography before 47 has no way to say either.
 _GROUPS = (b"X25519:?X25519MLKEM768:P-256:X448:P-384:P-521", b"X25519:P-256:X448:P-384:P-521")
 
+_LONGEST_NAME = 255  # RFC 1035 section 2.3.4; SNI takes no more
 _SCRATCH_SIZE = 65536
 _scratch = _ffi.new("char[]", _SCRATCH_SIZE)
 _pointer = _ffi.new("char **")
@@ -140,10 +141,11 @@ class Context:
         _lib.X509_STORE_set_flags(store, _lib.X509_V_FLAG_CRL_CHECK)
 
     def identify(self, certificate: Path, key: Path) -> None:
-        """Show this certificate (with its chain) to servers that ask for one. A key with a passphrase is an error."""
+        """Show this certificate (with its chain) to servers that ask for one. The key must have no passphrase: OpenSSL
+        would ask for it at the terminal, and a callback of ours would need memory that can be written and executed,
+        which hardened systems do not give (systemd's MemoryDenyWriteExecute)."""
         _lib.ERR_clear_error()
         context = self._context
-        _lib.SSL_CTX_set_default_passwd_cb(context, _no_passphrase)
         self._must(_lib.SSL_CTX_use_certificate_chain_file(context, os.fsencode(certificate)), "no certificate in it")
         self._must(_lib.SSL_CTX_use_PrivateKey_file(context, os.fsencode(key), _lib.SSL_FILETYPE_PEM), "no key in it")
         self._must(_lib.SSL_CTX_check_private_key(context), "the key is not the certificate's")
@@ -178,19 +180,15 @@ def usable(session: Session) -> Session:
     written = _ffi.new("unsigned char[]", size)
     _lib.i2d_SSL_SESSION(session, _ffi.new("unsigned char **", written))
     copy = _lib.d2i_SSL_SESSION(_NULL, _ffi.new("const unsigned char **", written), size)
+    _lib.ERR_clear_error()
     return None if copy == _NULL else _ffi.gc(copy, _lib.SSL_SESSION_free)
-
-
-@_ffi.callback("int(char *, int, int, void *)")  # type: ignore[untyped-decorator] # cffi has no types
-def _no_passphrase(_buffer: object, _size: int, _writing: int, _data: object) -> int:
-    return -1  # or OpenSSL would ask at the terminal
 
 
 def _expect(ssl: Any, server_name: str, *, verify: bool) -> None:
     """Have the server asked for by name (SNI) and its certificate checked for it. Raises TlsError."""
     name, is_address = _name(server_name)
     if not is_address:  # SNI knows no addresses (RFC 6066 section 3)
-        _lib.SSL_set_tlsext_host_name(ssl, name)
+        _lib.SSL_set_tlsext_host_name(ssl, name)  # can't fail for a name that `_ascii` lets through
     if verify:
         parameters = _lib.SSL_get0_param(ssl)
         _lib.X509_VERIFY_PARAM_set_hostflags(parameters, _lib.X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS)
@@ -213,7 +211,7 @@ def _ascii(name: str) -> bytes:
         encoded = name.encode("ascii")
     except UnicodeEncodeError:
         encoded = name.encode("idna")
-    if not encoded or encoded.startswith(b".") or b"\0" in encoded:
+    if not 0 < len(encoded) <= _LONGEST_NAME or encoded.startswith(b".") or b"\0" in encoded:
         raise TlsError(f"not a host name: {name!a}")  # an empty name would be no check at all
     return encoded
 
@@ -291,6 +289,7 @@ class Connection:
         if result != 1:
             self._stopped(result)
             return False
+        _lib.ERR_clear_error()  # left over, it would be taken for what went wrong in the next operation
         if self._verify and (code := _lib.SSL_get_verify_result(self._ssl)) != _lib.X509_V_OK:
             raise TlsError("certificate verify failed", verify_code=code)
         if not self.resumed and self.version == "TLSv1.3":

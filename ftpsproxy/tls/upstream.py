@@ -48,7 +48,11 @@ def _trust(context: Context, upstream: Upstream, where: str) -> None:
         # Where the system keeps its roots is for the system's own OpenSSL to say, not for the one used here.
         system = ssl.get_default_verify_paths()
         if system.cafile or system.capath:
-            context.trust(system.cafile, system.capath)
+            try:
+                context.trust(system.cafile, system.capath)
+            except TlsError as error:
+                what = system.cafile or system.capath
+                raise TlsConfigError(f"{where}: the system's roots {what} can't be used: {error}") from None
     else:
         _load(context, upstream.ca_file, f"{where}: ca_file")
     if upstream.crl_file is not None:
