@@ -193,11 +193,12 @@ class ServerControl:
         tls = self.tls
         if tls is not None and tls.ended:
             return False
-        data = await self._reader.receive(until)
-        if not data or tls is None:
-            self.replies.feed(data)
-            return bool(data)
-        tls.feed(data)
+        if tls is None or not tls.unread:  # else a greeting came in one piece with the end of the handshake
+            data = await self._reader.receive(until)
+            if not data or tls is None:
+                self.replies.feed(data)
+                return bool(data)
+            tls.feed(data)
         said = False
         while clear := tls.read_some():
             said = True

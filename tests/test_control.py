@@ -51,9 +51,10 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def secured(
-    certificates: Certificates, version: int
+    certificates: Certificates, version: int, greeting: bytes = b""
 ) -> AsyncIterator[tuple[ServerControl, Server, Callable[[Coroutine[Any, Any, Any]], Any]]]:
-    """A control connection with TLS up, the server, and a way to await."""
+    """A control connection with TLS up, the server, and a way to await. `greeting` comes in one piece with its end of
+    the handshake."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         far = socket.create_connection(listener.getsockname(), timeout=20)
         ours, _ = listener.accept()
@@ -62,11 +63,17 @@ async def secured(
     context.trust(certificates.ca_file)
     server = Server(far, certificates, version)
     reacts: Reacting
+
+    def shake_hands() -> None:
+        server.tls.do_handshake()
+        if greeting:
+            server.tls.send(greeting)
+
     with ours, far:
         async with reacting() as reacts:
             control = ServerControl(ours, reacts.reactor.start, line_bytes=8192, reply_bytes=65536, reply_lines=100)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(trio.to_thread.run_sync, server.go_on, server.tls.do_handshake)
+                nursery.start_soon(trio.to_thread.run_sync, server.go_on, shake_hands)
                 await reacts.call(control.start_tls(context.connect("localhost"), now() + 20))
             yield control, server, reacts.call
 
@@ -91,6 +98,15 @@ async def test_a_command_in_the_middle_of_a_renegotiation_is_not_lost(certificat
                 heard.append(await trio.to_thread.run_sync(server.go_on, lambda: server.tls.recv(100)))
                 nursery.cancel_scope.cancel()
         assert heard == [b"MKD one\r\n"]
+
+
+async def test_a_greeting_that_comes_with_the_end_of_the_handshake_is_heard(certificates: Certificates) -> None:
+    """Implicit TLS 1.2: Finished is the server's, and its greeting right behind it."""
+    async with secured(certificates, SSL.TLS1_2_VERSION, b"220 hello\r\n") as (control, _, call):
+        assert await call(control.receive(now() + 5))
+        reply = control.pop()
+        assert reply is not None
+        assert reply.code == 220
 
 
 async def test_bytes_of_tls_alone_do_not_bring_an_old_limit_back(certificates: Certificates) -> None:
