@@ -157,7 +157,10 @@ class DataTransfer:
             self.upload_read = True
             self._report(DataEnded(number, True))
             await engine.drain(server, tls, sent, self.flow, lambda: self._linger_until)
-            self._resumption.learn(tls)
+            if tls.failed:
+                self._resumption.failed(tls)
+            else:
+                self._resumption.learn(tls)
             self._drained = True
         except RelayError as error:
             if self.tls is not None:

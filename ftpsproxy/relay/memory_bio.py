@@ -281,7 +281,7 @@ async def drain(server: Socket, tls: Tls, sent: int, flow: Flow, limit: Callable
         if not data:
             flow.close_notify = bool(flow.close_notify)
             return
-        if flow.close_notify is None:
+        if flow.close_notify is None and not tls.failed:  # which would read no more of what it is fed
             tls.feed(data)
             with contextlib.suppress(TlsError):  # after our close_notify OpenSSL may refuse to read tickets
                 while tls.read_some():

@@ -415,6 +415,27 @@ async def test_a_reset_that_loses_the_uploads_tail_is_torn(certificates: Certifi
             await on.call(upload_and_drain())
 
 
+async def test_what_a_server_says_behind_broken_tls_is_not_kept(certificates: Certificates) -> None:
+    """Behind an upload the server is heard until its end: all the while, if it goes on."""
+    garbage = b"\x17\x03\x03\x00\x20" + b"no TLS at all" * 5000
+
+    def behave(secured: ssl.SSLSocket) -> None:
+        read_all(secured)
+        sock = bare(secured)
+        sock.settimeout(30)
+        with sock:
+            for _ in range(100):
+                sock.sendall(garbage)
+
+    async with stage(certificates, behave) as on:
+        on.far_client.close()
+        sent = await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE))
+        await on.call(engine.drain(on.server, on.tls, sent, Flow(), never))
+        await on.done.wait()
+        assert on.outcome == [None]
+        assert on.tls.unread < 200_000
+
+
 def _records(chunks: Iterator[bytes]) -> bool:
     records = engine._Records()
     for chunk in chunks:
