@@ -151,10 +151,11 @@ class _Watch:
     """A registered socket: who waits for it, and news nobody waited for: how many reads it is worth; whether there is
     room."""
 
-    __slots__ = ("came", "reader", "room", "sock", "writer")
+    __slots__ = ("came", "reader", "room", "since", "sock", "writer")
 
-    def __init__(self, sock: Socket) -> None:
+    def __init__(self, sock: Socket, since: int) -> None:
         self.sock = sock
+        self.since = since  # which look at epoll came before: its news is of another socket with the same descriptor
         self.reader: Task | None = None
         self.writer: Task | None = None
         self.came = 0
@@ -201,7 +202,7 @@ class Task:
             if type(place) is _Watch:
                 if place.reader is self:
                     place.reader = None
-                else:
+                elif place.writer is self:
                     place.writer = None
             elif type(place) is Flag:
                 place.task = None
@@ -317,6 +318,7 @@ class Reactor:
         self._ready: deque[tuple[Task, object]] = deque()
         self._timers: list[tuple[float, int, Task]] = []
         self._number = itertools.count()
+        self._looks = 0
         self._living: set[Task] = set()
         self._failure: BaseException | None = None
         self._rest: trio.CancelScope | None = None
@@ -354,9 +356,10 @@ class Reactor:
         yielded = self.time = now()
         while True:
             events = poll(0 if ready else _MOMENT_SECONDS, _EVENTS)
+            looks = self._looks = self._looks + 1
             for fd, what in events:
                 watch = watches.get(fd)
-                if watch is None:
+                if watch is None or watch.since == looks:
                     continue
                 if what & _COMING:
                     task = watch.reader
@@ -428,7 +431,7 @@ class Reactor:
         watch = self._watches.get(fd)
         if watch is None or watch.sock is not sock:
             self._epoll.register(fd, _INTEREST)
-            watch = self._watches[fd] = _Watch(sock)
+            watch = self._watches[fd] = _Watch(sock, self._looks)
         return watch
 
     def arm(self, task: Task, time: float) -> None:

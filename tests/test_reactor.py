@@ -350,3 +350,33 @@ async def test_idle_costs_nothing() -> None:
         await trio.sleep(0.5)
         after = os.times()
         assert after.user + after.system - before.user - before.system < 0.1
+
+
+async def test_old_news_is_not_taken_for_that_of_a_new_socket_with_the_same_descriptor() -> None:
+    """Two sockets become ready at once; the first one's task closes the other and has a new one in its place."""
+    one, far_one = socket.socketpair()
+    old, far_old = socket.socketpair()
+    found: list[bool] = []
+
+    async def wait(sock: socket.socket) -> None:
+        await readable(sock)
+
+    async def replace() -> None:
+        await readable(one)
+        descriptor = old.fileno()
+        old.close()
+        new, far_new = socket.socketpair()
+        with new, far_new:
+            assert descriptor in (new.fileno(), far_new.fileno())
+            again = new if new.fileno() == descriptor else far_new
+            found.append(await readable(again, now() + 0.1))
+
+    with one, far_one, old, far_old:
+        async with reacting() as reactor:
+            reactor.reactor.start(replace())
+            reactor.reactor.start(wait(old))
+            await reactor.call(pause(now() + 0.05))
+            far_one.send(b"x")
+            far_old.send(b"x")
+            await reactor.call(pause(now() + 0.3))
+    assert found == [False]
