@@ -94,7 +94,7 @@ class DataPath:
         self._feed = feed
         self._control = control
         self._ends = Ends()
-        self._connecting: Task | None = None
+        self._connecting: tuple[Task, Socket] | None = None
         self._transfer: DataTransfer | None = None
         self._pace = Pace(
             client_stall=timeouts.client_stall,
@@ -109,19 +109,22 @@ class DataPath:
 
     def drop(self) -> None:
         """Forget what was prepared."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
+        self._stop_connecting()
         self._ends.drop()
 
     def drop_server_end(self) -> None:
         """Forget the server's end; the client may use its own once more."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
+        self._stop_connecting()
         self._ends.drop_server()
         if isinstance(self._ends.client, Expectation):
             self._ends.client.renew()
+
+    def _stop_connecting(self) -> None:
+        if self._connecting is not None:
+            task, sock = self._connecting
+            task.cancel()
+            sock.close()  # the task may not have begun
+            self._connecting = None
 
     def listen_for_client(self) -> None:
         """Expect the client's data connection; feeds ClientListening or DataFailed."""
@@ -157,7 +160,7 @@ class DataPath:
             self._ends.server = sock
             self._feed(ServerDataReady())
             return
-        self._connecting = self._start(self._connect(sock, address))
+        self._connecting = self._start(self._connect(sock, address)), sock
 
     async def _connect(self, sock: Socket, address: tuple[str, int]) -> None:
         event: Event

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from ftpsproxy import net
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import Flag, Reactor, Task
+from ftpsproxy.reactor import Flag, Reactor, Task, turn
 
 
 class NoPort(Exception):
@@ -107,6 +107,7 @@ class _Door:
                 expectation = self.expected.pop(peer, None)
                 if expectation is None:
                     net.reset(sock)
+                    await turn()  # many of them must not keep the others from being heard
                     continue
                 net.tune(sock)
                 expectation.deliver(sock)
@@ -119,6 +120,7 @@ class _Door:
             del self.expected[expectation.host]
             if self.once and self.task is not None:
                 self.task.cancel()
+                self.listener.close()  # the task may not have begun
 
 
 class DataListeners:

@@ -168,6 +168,8 @@ class Session:
                 self._server.close()
             await self._control.say_goodbye(now() + _CLIENT_GOODBYE_SECONDS)
         finally:
+            for task in self._tasks:  # what the farewell has started
+                task.cancel()
             if self._server is not None:
                 self._server.close()
             self._control.close()

@@ -359,6 +359,7 @@ class DataTransfer:
                 else:
                     net.reset(sock)
         self._client = self._server = None
+        self._over = True
         if self._order is not None:
             self._order.close()
             self._order = None

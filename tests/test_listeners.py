@@ -123,6 +123,14 @@ async def test_a_port_of_its_own_closes_behind_its_connection() -> None:
             call(expectation.port)
 
 
+async def test_a_port_of_its_own_is_closed_though_its_task_had_no_turn_yet() -> None:
+    async with data_listeners() as listeners:
+        expectation = listeners.expect_once(LOCAL, None, LOCAL)
+        expectation.cancel()
+        with pytest.raises(ConnectionRefusedError):
+            call(expectation.port)
+
+
 @pytest.fixture
 def pairs() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
     """Two connections: near end, far end."""
