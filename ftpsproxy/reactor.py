@@ -165,6 +165,10 @@ class _Watch:
 Crashed = Callable[[BaseException], None]
 
 
+def _over(*_: object) -> Any:
+    """What a task that is over can still do."""
+
+
 class Task:
     """A coroutine under way; made by Reactor.start."""
 
@@ -186,7 +190,7 @@ class Task:
         self._reactor = reactor
         self._send = coroutine.send
         self._throw = coroutine.throw
-        self._run = contextvars.copy_context().run
+        self._run: Callable[..., Any] = contextvars.copy_context().run
         self._crashed = crashed
         self._due = NEVER
         self._armed = NEVER
@@ -298,11 +302,14 @@ class Task:
         except (StopIteration, Cancelled):
             self._end()
         except BaseException as crash:
+            crashed = self._crashed
             self._end()
-            self._crashed(crash)
+            crashed(crash)
 
     def _end(self) -> None:
         self.over = True
+        # A timer may know this task for minutes yet; it is not to keep all that the task knew.
+        self._send = self._throw = self._run = self._crashed = _over
         self._reactor.ended(self)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import struct
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -380,3 +382,25 @@ async def test_old_news_is_not_taken_for_that_of_a_new_socket_with_the_same_desc
             far_old.send(b"x")
             await reactor.call(pause(now() + 0.3))
     assert found == [False]
+
+
+async def test_a_task_that_is_over_keeps_nothing_alive() -> None:
+    """Its timer is due in a quarter of an hour; what it worked on is gone at once."""
+
+    class Work:
+        async def do(self) -> None:
+            await turn()
+
+        def crashed(self, error: BaseException) -> None:
+            raise error
+
+    async with reacting() as reactor:
+        work = Work()
+        task = reactor.reactor.start(work.do(), work.crashed)
+        reactor.reactor.arm(task, now() + 900)
+        gone = weakref.ref(work)
+        del work
+        await reactor.call(pause(now() + 0.05))
+        assert task.over
+        gc.collect()
+        assert gone() is None
