@@ -215,19 +215,18 @@ def is_broken(sock: Socket) -> bool:
 
 def unread(sock: Socket) -> int:
     """Bytes that have come and were not read."""
-    count = array.array("i", [0])
-    try:
-        fcntl.ioctl(sock.fileno(), termios.FIONREAD, count)
-    except OSError:
-        return 0
-    return count[0]
+    return _queued(sock, termios.FIONREAD)
 
 
 def unsent(sock: Socket) -> int:
     """Bytes, and an end, that the far side's kernel has not taken yet."""
+    return _queued(sock, termios.TIOCOUTQ)
+
+
+def _queued(sock: Socket, which: int) -> int:
     count = array.array("i", [0])
     try:
-        fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, count)
+        fcntl.ioctl(sock.fileno(), which, count)
     except OSError:
         return 0
     return count[0]
