@@ -39,7 +39,7 @@ class Client:
         self.content = b""
         if plan["size"] and plan["content"]:
             with open(plan["content"], "rb") as file:
-                self.content = mmap.mmap(file.fileno(), plan["size"], access=mmap.ACCESS_READ)  # type: ignore[assignment]
+                self.content = mmap.mmap(file.fileno(), plan["size"], access=mmap.ACCESS_READ)  # type: ignore[assignment] # as bytes
 
     # --- control ---------------------------------------------------------------------------------------------------
 

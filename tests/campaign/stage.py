@@ -242,7 +242,7 @@ def _open_doors(stage: Stage, ranges: dict[str, tuple[int, int]]) -> None:
         AS_CLIENT, 0, Door("client", "data", False, lambda port: ((HERE, stage.client_port), TO_CLIENTS))
     )
     for name, server in stage.servers.items():
-        door = Door("upstream", "control", True, lambda port, to=server.port: ((HERE, to), AS_GATEWAY))  # type: ignore[misc]
+        door = Door("upstream", "control", True, lambda port, to=server.port: ((HERE, to), AS_GATEWAY))  # type: ignore[misc] # the default
         stage.upstream_ports[name] = wire.open(TO_GATEWAY, 0, door)
         for port in range(ranges[name][0], ranges[name][1] + 1):
             wire.open(TO_GATEWAY, port, Door("upstream", "data", True, lambda port: ((HERE, port), AS_GATEWAY)))

@@ -59,7 +59,7 @@ async def test_data_goes_where_control_went(
             NAME,
             server_name="localhost",
             ca_file=fault_certificates.ca_file,
-            data_mode=data_mode,  # type: ignore[arg-type]
+            data_mode=data_mode,  # type: ignore[arg-type] # one of its literals
         )
         settings = Settings((Listener("a", "127.0.0.1", 0, "u"),), {"u": upstream}, timeouts=Timeouts(drain=5))
         stop = trio.Event()
