@@ -67,6 +67,7 @@ class Gateway:
         self._share_port = share_port
         self._reactor = Reactor()
         self._sessions: set[Session] = set()
+        self._clients = 0  # those that have a seat: in a session, or on the way to one
         self._draining = False
         self._empty = trio.Event()
 
@@ -128,7 +129,7 @@ class Gateway:
     async def _drain(self) -> None:
         seconds = self._settings.timeouts.drain
         self._turns.close(_STOPPING)
-        if not self._sessions:
+        if not self._clients:
             return
         log.gateway_draining(sessions=len(self._sessions), seconds=seconds)
         for session in list(self._sessions):
@@ -143,7 +144,7 @@ class Gateway:
 
     async def _all_gone(self) -> None:
         self._draining = True
-        if self._sessions:
+        if self._clients:
             await self._empty.wait()
 
     async def _accept(self, listener: Socket, service: Service) -> None:
@@ -155,6 +156,7 @@ class Gateway:
                 # Many that are turned away must not keep the others from being heard.
                 await turn()
                 continue
+            self._clients += 1
             self._reactor.start(self._session(service, sock, client))
 
     def _refusal(self, client: str, service: Service) -> str | None:
@@ -176,7 +178,8 @@ class Gateway:
         finally:
             sock.close()
             self._seats.leave(client)
-            if not self._sessions and self._draining:
+            self._clients -= 1
+            if not self._clients and self._draining:
                 self._empty.set()
 
     async def _serve_client(self, service: Service, sock: Socket, client: str) -> None:

@@ -44,20 +44,24 @@ class Turns:
     async def take(self, upstream: str, sock: Socket, queued: Callable[[int], None]) -> float | None:
         """A place for the client on `sock` → seconds it waited, None for an upstream without limit. Raises NoTurn.
 
+        Nobody gets one once `close` was called: whoever begins a session then would never be told to end it.
+
         `queued` is called once, when there is none at once, with the number of clients before it in this process.
         """
+        if self._closed:
+            raise NoTurn(self._closed)
         queue = self._queues.get(upstream)
         if queue is None:
             return None
         waiter = _Waiter()
-        if not queue and not self._closed and self._places.take(upstream, waiter.since):
+        if not queue and self._places.take(upstream, waiter.since):
             return 0.0
         queued(len(queue))
         queue.append(waiter)
         self._tell_others(upstream, queue)
         try:
             until = now() + self._seconds
-            while not (queue[0] is waiter and self._places.take(upstream, waiter.since)):
+            while self._closed or not (queue[0] is waiter and self._places.take(upstream, waiter.since)):
                 if self._closed:
                     raise NoTurn(self._closed)
                 if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):

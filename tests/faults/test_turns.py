@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+import trio
 
 from ftpsproxy.seats import Places
+from ftpsproxy.turns import NoTurn, Turns
 from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
 from tests.support.bad_client import BadClient, Ended
 from tests.support.bad_server import BadServer, Quirks
 from tests.support.certificates import Certificates
 from tests.support.gateway import start_gateway
+from tests.support.reacting import reacting
 
 
 @contextlib.contextmanager
@@ -152,6 +156,50 @@ def test_limits_bound_the_queue(fault_certificates: Certificates) -> None:
         gateway.signal(signal.SIGTERM)
         assert first.reply().code == 421
         assert second.reply().text.rstrip() == "421 Service not available: gateway is shutting down."
+
+
+def test_who_waits_at_a_worker_without_sessions_hears_that_it_ends(fault_certificates: Certificates) -> None:
+    """One place, two processes: one of them has clients that wait and no session, so nothing else to wait for."""
+    pair = fault_certificates.server
+    with (
+        BadServer(pair.certificate_file, pair.key_file) as server,
+        start_gateway(
+            f"ftpes://127.0.0.1:{server.port}",
+            fault_certificates.ca_file,
+            env={"FTPSPROXY_WORKERS": "2"},
+            upstream={"sessions": 1},
+        ) as gateway,
+        contextlib.ExitStack() as stack,
+    ):
+        first = stack.enter_context(BadClient(gateway.endpoint.port))
+        waiting = [stack.enter_context(BadClient(gateway.endpoint.port, greeting=False)) for _ in range(12)]
+        gateway.wait_for_event("session.queued", count=12)
+        gateway.signal(signal.SIGTERM)
+        assert first.reply().code == 421
+        for client in waiting:
+            assert client.reply().text.rstrip() == "421 Service not available: gateway is shutting down."
+
+
+async def test_no_place_once_closed() -> None:
+    """Not even a free one: the session would begin behind the drain's back."""
+    turns = Turns(Places({"few": 1, "many": 0}), 20)
+    async with reacting() as reactor:
+        with socket.create_server(("127.0.0.1", 0)) as sock:  # one that has not ended
+            assert await reactor.call(turns.take("few", sock, lambda ahead: None)) == 0.0
+            async with trio.open_nursery() as nursery:
+
+                async def wait() -> None:
+                    with pytest.raises(NoTurn, match="closing"):
+                        await reactor.call(turns.take("few", sock, lambda ahead: waits.set()))
+
+                waits = trio.Event()
+                nursery.start_soon(wait)
+                await waits.wait()
+                turns.close("closing")
+                turns.leave("few")
+            for upstream in ("few", "many"):
+                with pytest.raises(NoTurn, match="closing"):
+                    await reactor.call(turns.take(upstream, sock, lambda ahead: None))
 
 
 def test_workers_share_the_places(fault_certificates: Certificates) -> None:
