@@ -44,7 +44,10 @@ Start = Callable[[Coroutine[Any, Any, None]], Task]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What is known of both control connections once they are up: numeric addresses, each side's own and the peer's."""
+    """What is known of both control connections once they are up: numeric addresses, each side's own and the peer's.
+
+    With their zones, which link-local addresses need; what is shown or compared goes without (net.unzoned).
+    """
 
     client_local: str
     client_peer: str
@@ -130,18 +133,21 @@ class DataPath:
         """Expect the client's data connection; feeds ClientListening or DataFailed."""
         route = self._route
         try:
-            expectation = self._listeners.expect(route.client_local, self._listener.passive_ports, route.client_peer)
+            expectation = self._listeners.expect(
+                route.client_local, self._listener.passive_ports, net.unzoned(route.client_peer)
+            )
         except NoPort as error:
             self._no_port(error)
             return
         self._ends.client = expectation
         self._ends.client_mode = "passive"
         shown = self._listener.passive_address or route.client_local
-        self._feed(ClientListening(Endpoint(shown, expectation.port)))
+        self._feed(ClientListening(Endpoint(net.unzoned(shown), expectation.port)))
 
     def connect_to_client(self, order: ConnectToClient) -> None:
         """Remember where the client listens."""
-        self._ends.client = order.endpoint
+        # The client's own address (ftp/dataends.py has seen to that), with the zone that no EPRT names.
+        self._ends.client = Endpoint(self._route.client_peer, order.endpoint.port)
         self._ends.client_source = self._route.client_local
         self._ends.client_mode = "active"
 
@@ -149,9 +155,10 @@ class DataPath:
         """Connect to the server's passive port; feeds ServerDataReady or DataFailed."""
         self._ends.server_mode = order.mode
         route = self._route
-        address = (route.server_peer, order.port)
+        address = (net.unzoned(route.server_peer), order.port)
         try:
-            sock = net.start_connecting(net.family_of(route.server_peer), address, route.server_local)
+            family, sockaddr = net.numeric(route.server_peer, order.port)
+            sock = net.start_connecting(family, sockaddr, route.server_local)
         except OSError as error:
             self._feed(_not_connected(address, error))
             return
@@ -180,7 +187,7 @@ class DataPath:
         route = self._route
         try:
             expectation = self._listeners.expect_once(
-                route.server_local, self._upstream.active_ports, route.server_peer
+                route.server_local, self._upstream.active_ports, net.unzoned(route.server_peer)
             )
         except NoPort as error:
             self._no_port(error)
@@ -188,7 +195,7 @@ class DataPath:
         self._ends.server = expectation
         self._ends.server_mode = order.mode
         shown = self._upstream.active_address or route.server_local
-        self._feed(ServerListening(Endpoint(shown, expectation.port)))
+        self._feed(ServerListening(Endpoint(net.unzoned(shown), expectation.port)))
 
     def _no_port(self, error: NoPort) -> None:
         if isinstance(error, TooManyPending):

@@ -135,6 +135,7 @@ class DataListeners:
     def expect(self, local: str, ports: tuple[int, int] | None, peer: str) -> Expectation:
         """Expect a connection from `peer` at a port of the local address `local`. Raises NoPort.
 
+        `local` needs its zone if it has one, and that is the peer's: `peer` has none here.
         `ports`: lowest and highest port, or None for any free one.
         """
         self._check()
@@ -183,7 +184,8 @@ class DataListeners:
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
                     continue
-                raise NoPort(f"can't listen on {local}: {(error.strerror or str(error)).lower()}") from None
+                why = (error.strerror or str(error)).lower()
+                raise NoPort(f"can't listen on {net.unzoned(local)}: {why}") from None
             door = _Door(listener, once=once)
             door.task = self._reactor.start(door.serve())
             return door

@@ -48,6 +48,27 @@ def plain_address(sockaddr: tuple[object, ...]) -> str:
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
+def zoned_address(sockaddr: tuple[object, ...]) -> str:
+    """The same with its zone, as `numeric` takes it: a link-local address leads nowhere without. Never to be shown."""
+    plain = plain_address(sockaddr)
+    return f"{plain}%{sockaddr[3]}" if len(sockaddr) > 3 and sockaddr[3] else plain
+
+
+def unzoned(host: str) -> str:
+    """A numeric host without its zone, which means something to this machine only."""
+    return host.partition("%")[0]
+
+
+def numeric(host: str, port: int) -> "Address":
+    """Family and socket address of a numeric host; its zone is a number or the name of an interface. Raises OSError."""
+    plain, _, zone = host.partition("%")
+    if ":" not in plain:
+        return socket.AF_INET, (plain, port)
+    if zone and not zone.isdecimal():
+        zone = str(socket.if_nametoindex(zone))
+    return socket.AF_INET6, (plain, port, 0, int(zone or 0))  # Python takes no zone from the text here
+
+
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
@@ -109,7 +130,7 @@ async def connect(resolver: Resolver, host: str, port: int, until: float) -> Soc
 
 
 def start_connecting(family: int, sockaddr: tuple[object, ...], source: str | None = None) -> Socket:
-    """A socket on its way to `sockaddr`; `finish_connecting` tells how it went. Raises OSError."""
+    """A socket on its way to `sockaddr`, from `source`; `finish_connecting` tells how it went. Raises OSError."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -117,7 +138,7 @@ def start_connecting(family: int, sockaddr: tuple[object, ...], source: str | No
         if source is not None:
             # Servers compare the source of data and control connections (vsftpd, SFTPGo), so a gateway with
             # several addresses must not pick another.
-            sock.bind((source, 0))
+            sock.bind(numeric(source, 0)[1])
         code = sock.connect_ex(sockaddr)
         if code not in (0, errno.EINPROGRESS):
             raise OSError(code, os.strerror(code))
@@ -148,14 +169,9 @@ async def finish_connecting(sock: Socket, until: float) -> None:
         raise
 
 
-def family_of(host: str) -> socket.AddressFamily:
-    """The family of a numeric address."""
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
 def listen(host: str, port: int, *, share_port: bool = False) -> Socket:
     """A listening socket at a numeric address; "::" takes IPv4 clients too. Raises OSError."""
-    family = family_of(host)
+    family, sockaddr = numeric(host, port)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
@@ -164,7 +180,7 @@ def listen(host: str, port: int, *, share_port: bool = False) -> Socket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
-        sock.bind((host, port))
+        sock.bind(sockaddr)
         sock.listen(_BACKLOG)
     except BaseException:
         sock.close()

@@ -84,7 +84,7 @@ class Session:
         self._service = service
         self._sock = sock
         self._server_local = self._server_peer = ""
-        self._local = net.plain_address(sock.getsockname())
+        self._local = net.zoned_address(sock.getsockname())
         upstream, listener, limits = service.upstream, service.listener, service.limits
         shown = listener.passive_address or self._local
         self._protocol = Protocol(
@@ -227,8 +227,8 @@ class Session:
         try:
             until = now() + timeouts.connect
             sock = await net.connect(self._service.resolver, upstream.host, upstream.port, until)
-            self._server_local = net.plain_address(sock.getsockname())
-            self._server_peer = net.plain_address(sock.getpeername())
+            self._server_local = net.zoned_address(sock.getsockname())
+            self._server_peer = net.zoned_address(sock.getpeername())
         except TimeoutError:
             reason, detail = "connect_timeout", f"no answer from {upstream.host} port {upstream.port}"
         except net.ConnectError as error:
@@ -246,7 +246,7 @@ class Session:
                 reply_lines=limits.reply_lines,
             )
             if not upstream.tls_first or await self._secure():
-                self.feed(messages.Connected(self._server_peer))
+                self.feed(messages.Connected(net.unzoned(self._server_peer)))
             return not self._over
         self.feed(messages.ServerRefused(reason, detail))
         return False
@@ -291,7 +291,7 @@ class Session:
             self._start,
             Route(
                 client_local=self._local,
-                client_peer=self.client,
+                client_peer=self._client_peer(),
                 server_local=self._server_local,
                 server_peer=self._server_peer,
             ),
@@ -301,6 +301,13 @@ class Session:
             self._sock,
         )
         return True
+
+    def _client_peer(self) -> str:
+        """The client's address with its zone, where it has one."""
+        try:
+            return net.zoned_address(self._sock.getpeername())
+        except OSError:
+            return self.client  # gone already
 
     # --- hearing ----------------------------------------------------------------------------------------------------
 
@@ -451,7 +458,7 @@ class Session:
             messages.NoteLogin: lambda order: log.session_login(user=order.user, ok=order.ok, reply=order.code),
             messages.NoteRefused: lambda order: log.upstream_failed(reason=order.reason, detail=order.detail),
             messages.NoteAddress: lambda order: log.upstream_address_ignored(
-                reply_host=order.host, peer=self._server_peer
+                reply_host=order.host, peer=net.unzoned(self._server_peer)
             ),
             messages.NoteReuse: self._note_reuse,
             messages.NoteLimit: lambda order: log.session_limit(limit=order.limit, detail=order.detail),

@@ -208,8 +208,8 @@ class DataTransfer:
                     end.cancel()
             elif end is not None:
                 # Known before it is up: its far side may end it, and leave, before we have had our turn.
-                family = net.family_of(end.host)
-                client = net.start_connecting(family, (end.host, end.port), self.ends.client_source)
+                family, sockaddr = net.numeric(end.host, end.port)
+                client = net.start_connecting(family, sockaddr, self.ends.client_source)
                 self._take_client(client)
                 await net.finish_connecting(client, until)
         except TimeoutError:

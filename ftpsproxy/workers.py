@@ -64,13 +64,14 @@ def _reserve(listener: Listener) -> Socket:
     First without sharing: another program there, even one that shares, is an error and not a partner.
     """
     gateway.listen(listener).close()
-    sock = socket.socket(net.family_of(listener.host), socket.SOCK_STREAM)
+    family, sockaddr = net.numeric(listener.host, listener.port)
+    sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if listener.host == "::" else 1)
     try:
-        sock.bind((listener.host, listener.port))
+        sock.bind(sockaddr)
     except OSError as error:
         sock.close()
         why = (error.strerror or str(error)).lower()

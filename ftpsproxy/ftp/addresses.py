@@ -9,7 +9,7 @@ from ftpsproxy.ftp.errors import ProtocolError
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A numeric address, without a zone, and a port (1 to 65535)."""
+    """A numeric address and a port (1 to 65535); without a zone wherever it is said to anybody."""
 
     host: str
     port: int

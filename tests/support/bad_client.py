@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from tests.support.link_local import sockaddr, zoned
+
 PATIENCE = 20.0
 """Seconds any wait may take before it is a failure (TimeoutError)."""
 
@@ -273,9 +275,10 @@ class BadClient:
 
     def active(self, verb: str = "PORT") -> DataConnection:
         """Listen, and tell the gateway with PORT or EPRT where."""
-        host = self.sock.getsockname()[0]
+        name = self.sock.getsockname()
+        host = name[0]
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, 0), family=family)
+        listener = socket.create_server(sockaddr(zoned(name), 0), family=family)
         listener.settimeout(self._patience)
         data = self._keep(DataConnection(listener=listener))
         reply = self.command(f"{verb} {active_argument(verb, host, listener.getsockname()[1])}")
@@ -320,8 +323,8 @@ class BadClient:
         sock.settimeout(self._patience)
         try:
             if self._local is not None:
-                sock.bind((self._local, 0))
-            sock.connect(address)
+                sock.bind(sockaddr(self._local, 0))
+            sock.connect(sockaddr(*address))
         except BaseException:
             sock.close()
             raise

@@ -24,6 +24,7 @@ from tests.support.hostile import contexts
 from tests.support.hostile.quirks import Control, Fault, Final, Handshake, Quirks
 from tests.support.hostile.seen import SeenData, SeenSession
 from tests.support.hostile.session import Session
+from tests.support.link_local import sockaddr
 
 __all__ = ["BadServer", "Control", "Fault", "Final", "Handshake", "Quirks", "SeenData", "SeenSession"]
 
@@ -43,7 +44,7 @@ class BadServer:
         self.files: dict[bytes, bytes] = {}
         self.sessions: list[SeenSession] = []
         self._listener = socket.create_server(
-            (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=backlog
+            sockaddr(host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=backlog
         )
         self.host = host
         self.port: int = self._listener.getsockname()[1]

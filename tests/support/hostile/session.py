@@ -15,6 +15,7 @@ from tests.support.hostile.channel import Channel
 from tests.support.hostile.quirks import Handshake, Quirks
 from tests.support.hostile.seen import SeenData, SeenSession
 from tests.support.hostile.transfer import Transfer
+from tests.support.link_local import sockaddr, zoned
 
 if TYPE_CHECKING:
     from tests.support.bad_server import BadServer
@@ -55,7 +56,7 @@ class Session:
     def __init__(self, server: BadServer, sock: socket.socket, peer: tuple[str, int], *, crowded: bool) -> None:
         self._server = server
         self._crowded = crowded
-        self._host = sock.getsockname()[0]
+        self._host = zoned(sock.getsockname())
         self._peer = peer
         self._channel = Channel(sock)
         self._buffer = bytearray()
@@ -141,7 +142,9 @@ class Session:
             return sock, str(address[0])
         if self._dial is not None:
             dial, self._dial = self._dial, None
-            return socket.create_connection(dial, 20, (self._host, 0)), dial[0]
+            _, _, zone = self._host.partition("%")
+            far = (f"{dial[0]}%{zone}" if zone else dial[0], dial[1])
+            return socket.create_connection(far, 20, sockaddr(self._host, 0)), dial[0]
         raise OSError("no data connection was asked for")
 
     def is_like_control(self, seen: SeenData) -> bool:
@@ -344,7 +347,7 @@ class Session:
         listener = self._listener = socket.socket(family, socket.SOCK_STREAM)
         if self._quirks.receive_buffer is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._quirks.receive_buffer)
-        listener.bind((self._host, 0))
+        listener.bind(sockaddr(self._host, 0))
         listener.listen(5)
         port = listener.getsockname()[1]
         template = self._quirks.passive.get(verb)
@@ -356,7 +359,7 @@ class Session:
             }[verb]
         if "dead" in template:
             self._decoy = socket.socket(family, socket.SOCK_STREAM)  # bound and not listening: refused
-            self._decoy.bind((self._host, 0))
+            self._decoy.bind(sockaddr(self._host, 0))
         dead = self._decoy.getsockname()[1] if self._decoy is not None else 0
         fields = {"port": port, "p1": port >> 8, "p2": port & 255, "n2": (port & 255) - 256, "dead": dead}
         if "deaf" in template:

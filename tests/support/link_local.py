@@ -1,0 +1,88 @@
+"""Link-local addresses: socket addresses with their zone, and a network of one's own that has such addresses."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_CLONE_NEWNET = 0x40000000
+_SIOCSIFFLAGS, _SIOCSIFADDR = 0x8914, 0x8916
+_IFF_UP = 1
+_LINK = 0x20
+_TENTATIVE = 0x40
+"""The scope of such an address in /proc/net/if_inet6, and the flag of one that can't be used yet."""
+
+
+def sockaddr(host: str, port: int) -> tuple[Any, ...]:
+    """The socket address of a numeric host; with a zone, Python's own `bind` and `connect` want it as a number."""
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0][4]
+
+
+def zoned(name: tuple[Any, ...]) -> str:
+    """The host of a socket address, zone included."""
+    return f"{name[0]}%{name[3]}" if len(name) > 3 and name[3] else str(name[0])
+
+
+def with_link_local(count: int, play: Callable[[list[str]], None]) -> None:
+    """Call `play` with link-local addresses, zone included, in a thread that has a network of its own.
+
+    Threads and processes it starts are in that network, too. Where none can be made, the addresses are all the one that
+    an interface of this machine has.
+    """
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            play(_own_network(count) or _found(count))
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="link-local")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _own_network(count: int) -> list[str]:
+    """A network namespace for this thread alone; its loopback interface is the link. It ends with its last thread."""
+    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
+        return []
+    index = socket.if_nametoindex("lo")
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+        for number in range(1, count + 1):
+            address = socket.inet_pton(socket.AF_INET6, f"fe80::{number}")
+            fcntl.ioctl(sock, _SIOCSIFADDR, struct.pack("=16sIi", address, 64, index))
+    for _ in range(500):
+        if len(found := _link_local()) == count:
+            return sorted(found)
+        time.sleep(0.01)  # the kernel takes a moment to be sure that nobody else has them
+    return []
+
+
+def _link_local() -> list[str]:
+    """All that may be used now."""
+    found = []
+    for line in Path("/proc/thread-self/net/if_inet6").read_text().splitlines():
+        address, _, _, scope, flags, name = line.split()
+        if int(scope, 16) == _LINK and not int(flags, 16) & _TENTATIVE:
+            found.append(f"{socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address))}%{name}")
+    return found
+
+
+def _found(count: int) -> list[str]:
+    found = _link_local()
+    if not found:
+        pytest.skip("no network namespace can be made here, and no interface has a link-local address")
+    return [found[0]] * count
