@@ -60,7 +60,10 @@ class Service:
 
 
 def patience(timeouts: Timeouts) -> dict[Waiting, float]:
-    """How long, in seconds, each kind of waiting may last; a login has a time of its own, from the session's start."""
+    """How long, in seconds, each kind of waiting may last.
+
+    A login has a time of its own, from the connection to the server on, and the opening is part of it.
+    """
     return {
         Waiting.OPENING: timeouts.reply,
         Waiting.LOGIN: timeouts.login,
@@ -412,7 +415,10 @@ class Session:
     def _arm(self) -> None:
         """Set the time by which something must happen, according to what is being waited for."""
         waiting = self._protocol.waiting
-        self._due = self._login_due if waiting is Waiting.LOGIN else self._reactor.time + self._patience[waiting]
+        due = self._login_due if waiting is Waiting.LOGIN else self._reactor.time + self._patience[waiting]
+        if waiting is Waiting.OPENING:
+            due = min(due, self._login_due)  # a server that says 120 again and again would never be late
+        self._due = due
         if self._main is not None and self._hearing:
             self._main.deadline(self._due)
 

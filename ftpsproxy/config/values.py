@@ -123,7 +123,7 @@ class Timeouts:
     handshake: float = 15.0
     reply: float = 60.0  # an ordinary reply of the server
     final_reply: float = 600.0  # after the data ends: servers scan files or commit them to object storage first
-    login: float = 60.0  # from the client's connect to a successful login
+    login: float = 60.0  # from the connection to the server to a successful login; a server's slow greeting counts
     queue: float = 30.0  # for a place at an upstream that limits its sessions; clients give up waiting for a greeting
     idle: float = 900.0  # a logged-in client that says nothing
     data_connect: float = 30.0

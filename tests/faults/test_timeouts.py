@@ -36,6 +36,15 @@ def test_a_server_that_never_greets(hasty: Stage) -> None:
     assert hasty.event("upstream.failed")["reason"]
 
 
+def test_a_server_that_is_always_about_to_be_ready(hasty: Stage) -> None:
+    """No single wait is long; all of them together have the time of a login."""
+    hasty.play(Quirks(instead_of_greeting=b"120 in a minute\r\n"))
+    with hasty.client() as client:
+        assert client.greeting.code == 421
+    assert hasty.event("upstream.failed")["reason"] == "timeout"
+    assert hasty.event("session.closed")["seconds"] >= 2.9  # timeouts.login
+
+
 def test_a_server_that_does_not_answer_auth(hasty: Stage) -> None:
     hasty.play(Quirks(auth={"TLS": b""}))
     with hasty.client() as client:

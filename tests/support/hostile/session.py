@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -190,6 +191,9 @@ class Session:
         if self._crowded:
             self.say(b"421 too many connections from your address\r\n")
             return
+        while quirks.instead_of_greeting:
+            self._channel.write(quirks.instead_of_greeting)
+            time.sleep(0.25)
         if quirks.greeting_in_clear:
             self.say(quirks.greeting + quirks.after_greeting)
         if quirks.implicit and not self._secure():
