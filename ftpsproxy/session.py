@@ -217,11 +217,11 @@ class Session:
                 self._main.cancel()
 
     async def _serve(self) -> None:
+        self._start(self._hear_client())  # which finds out, too, when the client leaves before there is a server
         if not await self._reach_upstream():
             return
         self._login_due = now() + self._service.timeouts.login
         self._arm()
-        self._start(self._hear_client())
         await self._hear_server()
 
     async def _reach_upstream(self) -> bool:
@@ -357,7 +357,7 @@ class Session:
         while not self._over:
             if not protocol.hears_client:
                 if not await self._client_waits():
-                    self.feed(messages.ClientLost("left with commands unanswered"))
+                    self._client_left()
                     return
                 continue
             try:
@@ -390,6 +390,13 @@ class Session:
             if net.is_broken(self._sock) or (net.has_ended(self._sock) and not net.unread(self._sock)):
                 return self._protocol.upload_under_way
         return True
+
+    def _client_left(self) -> None:
+        """It has gone while it was not heard."""
+        why = "left with commands unanswered" if self._commands else "left before its greeting"
+        self.feed(messages.ClientLost(why))
+        if self._over and not self._hearing and self._main is not None:
+            self._main.cancel()  # it connects to the server, or shakes hands: nobody is left to do that for
 
     def _hear_line(self, line: bytes) -> None:
         self._commands += 1

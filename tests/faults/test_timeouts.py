@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Iterator
 
 import pytest
 
 from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
+from tests.support.bad_client import BadClient
 from tests.support.bad_server import Fault, Final, Handshake, Quirks
 
 BODY = bytes(48 << 20)
 """More than all buffers between server and client hold."""
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[int]:
+    """A port that answers no SYN: its backlog is full."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(6):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        yield full.getsockname()[1]
 
 
 @pytest.fixture
@@ -54,21 +69,55 @@ def test_a_server_that_does_not_answer_auth(hasty: Stage) -> None:
 
 def test_a_server_that_cannot_be_reached(stages: Stages) -> None:
     """connect_timeout: a full backlog swallows the SYN."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-        waiting = []
-        try:
-            for _ in range(6):
-                sock = socket.socket()
-                sock.setblocking(False)
-                sock.connect_ex(full.getsockname())
-                waiting.append(sock)
-            stage = stages("hasty", upstream_port=full.getsockname()[1])
-            with stage.client() as client:
-                assert client.greeting.code == 421
-            assert stage.event("upstream.failed")["reason"] == "connect_timeout"
-        finally:
-            for sock in waiting:
-                sock.close()
+    with _deaf() as port:
+        stage = stages("hasty", upstream_port=port)
+        with stage.client() as client:
+            assert client.greeting.code == 421
+        assert stage.event("upstream.failed")["reason"] == "connect_timeout"
+
+
+def _leave(client: BadClient, how: str) -> None:
+    client.close() if how == "fin" else client.reset()
+
+
+def _assert_gone(stage: Stage) -> None:
+    """Long before the server's time is up."""
+    closed = stage.event("session.closed")
+    assert closed["reason"].startswith("client gone")
+    assert closed["seconds"] < 5
+    assert not stage.events("upstream.failed")
+
+
+@pytest.mark.parametrize("how", ["fin", "reset"])
+def test_a_client_that_leaves_while_the_server_is_connected_to(stages: Stages, how: str) -> None:
+    """Its seat is free at once, not when the server's time is up."""
+    with _deaf() as port:
+        stage = stages("default", upstream_port=port)
+        with stage.client(greeting=False) as client:
+            stage.event("session.opened")
+            _leave(client, how)
+            _assert_gone(stage)
+
+
+@pytest.mark.parametrize("how", ["fin", "reset"])
+@pytest.mark.parametrize(
+    ("profile", "quirks"),
+    [
+        ("default", Quirks(greeting=b"")),
+        ("default", Quirks(handshake=Handshake.HANG)),
+        ("implicit", Quirks(implicit=True, handshake=Handshake.HANG)),
+        ("default", Quirks(replies={"PBSZ": b""})),
+    ],
+    ids=["greeting", "auth", "implicit", "pbsz"],
+)
+def test_a_client_that_leaves_during_the_opening(stages: Stages, profile: str, quirks: Quirks, how: str) -> None:
+    stage = stages(profile)
+    stage.play(quirks)
+    with stage.client(greeting=False) as client:
+        stage.server.wait(lambda: stage.server.sessions)
+        _leave(client, how)
+        _assert_gone(stage)
+    stage.server.wait(lambda: stage.server.last.over)
 
 
 def test_a_server_that_does_not_answer_a_command(hasty: Stage) -> None:
