@@ -22,7 +22,7 @@ from ftpsproxy.ftp.protocol import Policy, Protocol
 from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import Cancelled, Flag, Reactor, Task, now, this_task, turn
+from ftpsproxy.reactor import NEVER, Cancelled, Flag, Reactor, Task, now, this_task, turn
 from ftpsproxy.tls import (
     Context,
     Resumption,
@@ -37,6 +37,8 @@ from ftpsproxy.tls import (
 _WARN_DAYS = 14
 # A client whose next line waits is not read from; whether it is still there is looked at this often.
 _LOOK_SECONDS = 1.0
+# A client that has ended its side of the connection, and perhaps more, waits so long for the reply to a command.
+_HEARD_OUT_SECONDS = 5.0
 _LINES_A_TURN = 32
 _SERVER_GOODBYE_SECONDS = 1.0
 _CLIENT_GOODBYE_SECONDS = 2.0
@@ -373,7 +375,9 @@ class Session:
             try:
                 if await control.receive():
                     continue
-                why = ""
+                while protocol.owes_replies and await self._client_waits():
+                    pass
+                why = "left with commands unanswered" if protocol.owes_replies else ""
             except ForeignProtocol as error:
                 log.session_foreign(protocol=str(error))
                 why = "foreign protocol"
@@ -384,11 +388,21 @@ class Session:
             return
 
     async def _client_waits(self) -> bool:
-        """Until the client is to be heard again → False when it has gone meanwhile, with nothing left to read."""
+        """Until the client is to be heard again → False when it has gone meanwhile, with nothing left to read.
+
+        One that has ended its side alone, as a script does that pipes its commands into nc, can't be told from one that
+        has gone until it is sent something. It gets the replies to what it has said, if none takes long.
+        """
+        sock, protocol = self._sock, self._protocol
+        until = NEVER
         self._wanted.clear()
-        while not await self._wanted.wait(now() + _LOOK_SECONDS):
-            if net.is_broken(self._sock) or (net.has_ended(self._sock) and not net.unread(self._sock)):
-                return self._protocol.upload_under_way
+        while not await self._wanted.wait(min(until, now() + _LOOK_SECONDS)):
+            ended = net.has_ended(sock) and not net.unread(sock)
+            if ended and protocol.owes_replies:
+                until = min(until, now() + _HEARD_OUT_SECONDS)
+                ended = now() >= until
+            if ended or net.is_broken(sock):
+                return protocol.upload_under_way
         return True
 
     def _client_left(self) -> None:

@@ -132,6 +132,18 @@ class Protocol:
         return self._held is None and self._opening is None and not self._closed
 
     @property
+    def owes_replies(self) -> bool:
+        """Whether a client that says no more may still be waiting for replies.
+
+        Not round a transfer, which ends with its control connection (RFC 959 section 4.1.1, QUIT).
+        """
+        exchange = self._exchange
+        if self._closed or self._opening is not None or self.idle or (exchange is not None and exchange.transfer):
+            return False
+        said = (exchange.command if exchange is not None else None, self._held)
+        return not any(isinstance(one, Command) and one.verb in commands.DATA_VERBS for one in said)
+
+    @property
     def waiting(self) -> Waiting:
         """What kind of waiting this is."""
         if self._closed:

@@ -30,6 +30,29 @@ def test_a_session_pipelined_in_one_segment(stage: Stage) -> None:
         assert client.rest() == (b"", "fin")
 
 
+@pytest.mark.parametrize("slow", ["", "USER", "PASS", "PWD", "QUIT"])
+@pytest.mark.parametrize("end", [b"", b"PWD\r\n", b"PWD\r\nQUIT\r\n"], ids=["login", "pwd", "quit"])
+def test_a_client_that_ends_its_side_hears_its_replies(stage: Stage, end: bytes, slow: str) -> None:
+    """All of a session piped into nc: no server drops the commands that it has read before the end."""
+    stage.play(Quirks(slow={slow: 1.6}))  # it is looked at once a second
+    with stage.client(greeting=False) as client:
+        client.send(b"USER anna\r\nPASS x\r\n" + end)
+        client.sock.shutdown(socket.SHUT_WR)
+        said, ended = client.rest()
+    codes = [int(line[:3]) for line in said.splitlines()]
+    assert (codes, ended) == ([220, 331, 230, 257, 221][: 3 + end.count(b"\n")], "fin")
+    assert stage.event("session.closed")["reason"] == ("quit" if b"QUIT" in end else "client gone")
+    assert stage.server.last.verbs()[-1] == "QUIT"
+
+
+def test_quit_and_the_end_behind_it(stage: Stage) -> None:
+    with stage.logged_in() as client:
+        client.send(b"QUIT\r\n")
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.reply().code == 221
+        assert client.rest() == (b"", "fin")
+
+
 def test_pipelining_before_the_greeting(stage: Stage) -> None:
     """What comes before TLS is up waits, and nothing of it goes out in clear."""
     with stage.client(greeting=False) as client:

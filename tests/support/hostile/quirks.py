@@ -87,6 +87,7 @@ class Quirks:
     # Commands. Keys are a whole line ("SITE WHO") or a verb; b"" is silence.
     clear_replies: Mapping[str, bytes] = field(default_factory=dict)  # before TLS
     replies: Mapping[str, bytes] = field(default_factory=dict)
+    slow: Mapping[str, float] = field(default_factory=dict)  # seconds before these verbs are answered
     clear_under_tls: frozenset[str] = frozenset()  # verbs answered in clear on a connection under TLS (U30)
     close_after: frozenset[str] = frozenset()  # the connection ends after these verbs were answered
     prot_after_login: bool = False  # 503 to PBSZ and PROT before the login

@@ -257,6 +257,7 @@ class Session:
         quirks = self._quirks
         if not self._channel.secured:
             return self._obey_in_clear(verb, argument)
+        time.sleep(quirks.slow.get(verb, 0.0))
         told = quirks.replies.get(line.decode("latin-1"), quirks.replies.get(verb))
         if verb in quirks.clear_under_tls:
             self._channel.write_raw(_STANDARD[verb])
