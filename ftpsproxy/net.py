@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from ftpsproxy import log
-from ftpsproxy.reactor import NEVER, now, outside, pause, readable, writable
+from ftpsproxy.reactor import NEVER, Flag, now, outside, pause, readable, writable
 
 Socket = socket.socket
 SHUT_WR = socket.SHUT_WR
@@ -80,32 +80,66 @@ async def _look_up(host: str, port: int) -> list[Any]:
     return await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
+class _Asked:
+    """A name that is being looked up, and those who came later and wait for the answer, each as long as it may."""
+
+    __slots__ = ("answer", "waiting")
+
+    def __init__(self) -> None:
+        self.answer: list[Address] | Exception = []
+        self.waiting: set[Flag] = set()
+
+
 class Resolver:
     """Names to addresses, each answer kept for a moment: a crowd of sessions asks once and wakes one thread."""
 
     def __init__(self, keep_seconds: float = 5.0) -> None:
         self._keep_seconds = keep_seconds
         self._known: dict[tuple[str, int], tuple[float, list[Address]]] = {}
+        self._asked: dict[tuple[str, int], _Asked] = {}
 
     async def resolve(self, host: str, port: int, until: float) -> list[Address]:
         """The addresses of `host`. Raises ConnectError, and TimeoutError at `until`."""
         known = self._known.get((host, port))
-        time = now()
-        if known is not None and time - known[0] < self._keep_seconds:
+        if known is not None and now() - known[0] < self._keep_seconds:
             return known[1]
+        asked = self._asked.get((host, port))
+        if asked is None:
+            asked = self._asked[host, port] = _Asked()
+            await outside(until, self._ask, host, port, asked)
+        else:
+            await _answer_to(asked, until)
+        if isinstance(asked.answer, OSError):
+            raise ConnectError(f"the name {host} can't be resolved: {_reason(asked.answer)}")
+        if isinstance(asked.answer, Exception):
+            raise asked.answer
+        return asked.answer
+
+    async def _ask(self, host: str, port: int, asked: _Asked) -> None:
+        """Goes on for the others when whoever came first has left. A failure is told to all of them, and not kept."""
         try:
-            found = await outside(until, _look_up, host, port)
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise ConnectError(f"the name {host} can't be resolved: {_reason(error)}") from None
-        addresses: list[Address] = [(family, sockaddr) for family, _, _, _, sockaddr in found]
-        self._known[host, port] = (time, addresses)
-        return addresses
+            found = await _look_up(host, port)
+            asked.answer = [(family, sockaddr) for family, _, _, _, sockaddr in found]
+            self._known[host, port] = (now(), asked.answer)
+        except Exception as error:
+            asked.answer = error
+        del self._asked[host, port]
+        for arrived in asked.waiting:
+            arrived.set()
 
     def forget(self, host: str, port: int) -> None:
         """None of the addresses answered: ask again next time."""
         self._known.pop((host, port), None)
+
+
+async def _answer_to(asked: _Asked, until: float) -> None:
+    arrived = Flag()
+    asked.waiting.add(arrived)
+    try:
+        if not await arrived.wait(until):
+            raise TimeoutError
+    finally:
+        asked.waiting.discard(arrived)
 
 
 async def connect(resolver: Resolver, host: str, port: int, until: float) -> Socket:

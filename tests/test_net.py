@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
+import trio
 
 from ftpsproxy import net
+from ftpsproxy.net import ConnectError, Resolver
+from ftpsproxy.reactor import NEVER, now
+from tests.support.reacting import Reacting, reacting
 
 
 @pytest.mark.parametrize(
@@ -33,3 +38,121 @@ def test_a_zone_is_part_of_the_socket_address() -> None:
     assert net.numeric("fe80::1%lo", 21) == (socket.AF_INET6, ("fe80::1", 21, 0, lo))
     with pytest.raises(OSError, match="interface"):
         net.numeric("fe80::1%nosuch", 21)
+
+
+class Names:
+    """In place of the system's resolver: counts who asks, and answers when told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.question = trio.Event()
+        self.answer = trio.Event()
+        self.failure: Exception | None = None
+
+    async def look_up(self, host: str, port: int) -> list[Any]:
+        self.asked.append(host)
+        self.question.set()
+        await self.answer.wait()
+        if self.failure is not None:
+            raise self.failure
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", port))]
+
+    async def awaited(self) -> None:
+        """Until somebody has asked, and all others could."""
+        await self.question.wait()
+        await trio.sleep(0.01)
+
+
+FOUND = [(socket.AF_INET, ("192.0.2.1", 21))]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    found = Names()
+    monkeypatch.setattr(net, "_look_up", found.look_up)
+    return found
+
+
+async def _resolve(reactor: Reacting, resolver: Resolver, answers: list[object], until: float = NEVER) -> None:
+    try:
+        answers.append(await reactor.call(resolver.resolve("a.test", 21, until)))
+    except (ConnectError, TimeoutError, UnicodeError) as error:
+        answers.append(error)
+
+
+async def test_a_crowd_asks_once(names: Names) -> None:
+    """However late the answer comes, and once more when it is old."""
+    resolver = Resolver(keep_seconds=0.05)
+    answers: list[object] = []
+    async with reacting() as reactor:
+        async with trio.open_nursery() as nursery:
+            for _ in range(500):
+                nursery.start_soon(_resolve, reactor, resolver, answers)
+            await names.awaited()
+            await trio.sleep(0.1)
+            names.answer.set()
+        assert answers == [FOUND] * 500
+        await _resolve(reactor, resolver, answers)
+        assert names.asked == ["a.test"]
+        await trio.sleep(0.1)
+        await _resolve(reactor, resolver, answers)
+        assert names.asked == ["a.test"] * 2
+        assert answers[500:] == [FOUND] * 2
+
+
+@pytest.mark.parametrize("who", ["first", "later"])
+@pytest.mark.parametrize("how", ["late", "cancelled"])
+async def test_who_gives_up_takes_nobody_along(names: Names, who: str, how: str) -> None:
+    resolver = Resolver()
+    answers: list[object] = []
+    hasty: list[object] = []
+    async with reacting() as reactor, trio.open_nursery() as nursery:
+        leaving = trio.CancelScope()
+
+        async def leave() -> None:
+            with leaving:
+                await _resolve(reactor, resolver, hasty, now() + 0.05 if how == "late" else NEVER)
+
+        if who == "later":
+            nursery.start_soon(_resolve, reactor, resolver, answers)
+            await names.awaited()
+        nursery.start_soon(leave)
+        await names.awaited()
+        for _ in range(3):
+            nursery.start_soon(_resolve, reactor, resolver, answers)
+        await trio.sleep(0.1)
+        leaving.cancel()
+        await trio.sleep(0.01)
+        names.answer.set()
+        await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+    assert answers == [FOUND] * (3 if who == "first" else 4)
+    assert [type(one) for one in hasty] == ([TimeoutError] if how == "late" else [])
+    assert names.asked == ["a.test"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "why"),
+    [
+        (OSError(-2, "Name or service not known"), ConnectError, "a.test can't be resolved: name or service not known"),
+        (UnicodeError("label too long"), UnicodeError, "label too long"),
+    ],
+)
+async def test_a_failure_is_told_to_all_and_not_kept(
+    names: Names, failure: Exception, kind: type[Exception], why: str
+) -> None:
+    names.failure = failure
+    resolver = Resolver()
+    answers: list[object] = []
+    async with reacting() as reactor:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(_resolve, reactor, resolver, answers)
+            await names.awaited()
+            names.answer.set()
+        assert [type(one) for one in answers] == [kind] * 3
+        assert all(why in str(one) for one in answers)
+        names.failure = None
+        await _resolve(reactor, resolver, answers)
+        assert answers[3:] == [FOUND]
+    assert names.asked == ["a.test"] * 2
