@@ -44,12 +44,16 @@ class Expectation:
         self.sock = sock
         self._arrived.set()
 
+    def give_up(self) -> None:
+        """Nothing will come any more."""
+        self._arrived.set()
+
     async def wait(self, until: float) -> Socket:
-        """The connection; it is the caller's from here on. Raises TimeoutError at `until`."""
+        """The connection; it is the caller's from here on. Raises TimeoutError at `until`, or once its port is lost."""
         if self._renewed and self.sock is not None and _spent(self.sock) and not net.unread(self.sock):
             net.reset(self.sock)
             self.sock = None
-        if self.sock is None:
+        if self.sock is None and not self._door.closed:
             self._arrived.clear()
             await self._arrived.wait(until)
         sock, self.sock = self.sock, None
@@ -96,6 +100,11 @@ class _Door:
         self.expected: dict[str, Expectation] = {}
         self.task: Task | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether nobody can come in any more."""
+        return self.listener.fileno() < 0
+
     async def serve(self) -> None:
         """Hand out connections until closed."""
         with contextlib.closing(self.listener):
@@ -103,6 +112,9 @@ class _Door:
                 try:
                     sock, peer = await net.accepted(self.listener)
                 except OSError:
+                    self.listener.close()
+                    for waiting in self.expected.values():
+                        waiting.give_up()
                     return
                 expectation = self.expected.pop(peer, None)
                 if expectation is None:
@@ -142,8 +154,10 @@ class DataListeners:
         doors = self._doors.setdefault((local, ports), deque())
         # The one used longest ago first: a straggler for an old transfer then finds nobody.
         for _ in range(len(doors)):
-            door = doors[0]
-            doors.rotate(-1)
+            door = doors.popleft()
+            if door.closed:
+                continue  # its listener has failed; the port may well be had again
+            doors.append(door)
             if peer not in door.expected:
                 return self._add(door, peer)
         taken = {door.port for door in doors}

@@ -113,6 +113,29 @@ async def test_a_connection_nobody_takes_is_reset() -> None:
                 await trio.to_thread.run_sync(early.recv, 1)
 
 
+@pytest.mark.parametrize("once", [False, True], ids=["shared", "once"])
+async def test_a_listener_that_fails_is_replaced(once: bool) -> None:
+    """Whoever waits hears of it at once, whoever waits later too; and the port is open for the next."""
+    ports = free_range(1)
+    async with data_listeners() as listeners:
+        expect = listeners.expect_once if once else listeners.expect
+        lost = expect(LOCAL, ports, LOCAL)
+
+        async def wait() -> None:
+            with trio.fail_after(5), pytest.raises(TimeoutError):
+                await listeners.taken(lost)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.sleep(0.05)
+            lost._door.listener.shutdown(socket.SHUT_RDWR)  # accept fails from here on
+        await wait()
+        found = expect(LOCAL, ports, LOCAL)
+        lost.cancel()
+        with call(found.port):
+            assert await listeners.take(found) == LOCAL
+
+
 async def test_a_port_of_its_own_closes_behind_its_connection() -> None:
     async with data_listeners() as listeners:
         expectation = listeners.expect_once(LOCAL, None, LOCAL)
