@@ -241,6 +241,12 @@ def reset(sock: Socket) -> None:
     sock.close()
 
 
+def wake_for(sock: Socket, count: int) -> None:
+    """Have the kernel say that bytes have come only when there are so many, or an end."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+
+
 def stop_reading(sock: Socket) -> None:
     """Have a reader find the end behind what has come, as if the far side had closed."""
     with contextlib.suppress(OSError):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ftpsproxy import net, reactor
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
-from ftpsproxy.relay.waiting import Look, readable, writable
+from ftpsproxy.relay.waiting import Look, Source, readable, writable
 from ftpsproxy.tls import Buffer, Tls, TlsError
 
 BUFFER = 256 * 1024
@@ -97,6 +97,7 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
     raw, clear = _take(), _take()
     records = _Records()
     records.feed(memoryview(tls.peek()))  # came with the server's last words of the handshake
+    source = Source(server)
     turn = 0
 
     def look_at_client() -> None:
@@ -131,7 +132,7 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
             except BlockingIOError:
                 turn = 0
                 why = f"the server sent no data for {pace.server_stall:g} seconds"
-                await readable(server, pace.server_stall, why, look_at_client)
+                await source.wait(pace.server_stall, why, look_at_client)
                 continue
             except OSError as error:
                 if pace.close_notify == "ignore" and records.whole:
@@ -146,6 +147,7 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
                     raise RelayError(426, "the server's data ended without close_notify, so it may be cut")
                 _answer_close_notify(server, tls)  # a server that lingers in its close waits for ours
                 return
+            source.took(got)
             records.feed(raw.view[:got])
             tls.lend(raw, got)
     finally:
@@ -176,6 +178,7 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
     TLS 1.2 renegotiation waits for an answer.
     """
     sealed, clear = _take(), _take()
+    source = Source(client)
     turn = sent = 0
 
     def hear_server() -> None:
@@ -189,12 +192,13 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
                 turn = 0
                 hear_server()
                 why = f"the client sent no data for {pace.client_stall:g} seconds"
-                await readable(client, pace.client_stall, why, hear_server)
+                await source.wait(pace.client_stall, why, hear_server)
                 continue
             except OSError as error:
                 raise RelayError(426, f"the client broke the data connection: {_words(error)}") from None
             if not got:
                 break
+            source.took(got)
             flow.count(clear.view[:got])
             while not _write(tls, clear, got):
                 # TLS 1.2: the server negotiates anew and wants an answer before anything else.

@@ -9,6 +9,10 @@ from ftpsproxy.relay.contract import RelayError
 
 # While one side is waited for, the other is looked at this often: a reset or an alert there ends the wait.
 _LOOK_SECONDS = 1.0
+# What comes within a moment at some 30 MB/s, and how much then is worth waking up for.
+_GATHER_SECONDS = 0.002
+_MUCH = 64 * 1024
+_GATHER = 512 * 1024
 
 
 Look = Callable[[], object]
@@ -24,6 +28,46 @@ async def readable(sock: Socket, stall: float, why: str, look: Look) -> None:
         look()
         time = now()
     raise RelayError(426, why)
+
+
+class Source:
+    """A socket that is read until it has no more, then waited for.
+
+    One that brings much is let gather. Woken for each little that comes, a relay spends more on waking up than on TLS:
+    1.0 s of CPU for a GiB over loopback against 0.5. So the kernel is asked to speak only when half a MiB has come
+    (SO_RCVLOWAT), and what has come after 2 ms is read in any case.
+    """
+
+    __slots__ = ("_came", "_gathers", "_patient", "_since", "_sock")
+
+    def __init__(self, sock: Socket) -> None:
+        self._sock = sock
+        self._came = 0
+        self._since = now()
+        self._gathers = self._patient = False
+
+    def took(self, count: int) -> None:
+        """So many bytes have been read."""
+        self._came += count
+        self._patient = self._gathers
+
+    async def wait(self, stall: float, why: str, look: Look) -> None:
+        """As `readable`, after a read that found nothing. Where it is let gather, there may be nothing again."""
+        time = now()
+        if self._patient:
+            self._patient = await reactor.readable(self._sock, time + _GATHER_SECONDS)
+            return
+        if self._gathers:
+            self._gathers = False  # nothing at all has come
+            net.wake_for(self._sock, 1)
+        elif time - self._since >= _GATHER_SECONDS:
+            if self._came >= _MUCH:
+                self._gathers = self._patient = True
+                net.wake_for(self._sock, _GATHER)
+                await self.wait(stall, why, look)
+                return
+            self._came, self._since = 0, time
+        await readable(self._sock, stall, why, look)
 
 
 async def writable(sock: Socket, stall: float, why: str, look: Look) -> None:

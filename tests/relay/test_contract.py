@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpsproxy.reactor import NEVER, now
+from ftpsproxy.reactor import NEVER, now, pause
 from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.handshake import shake_hands
+from ftpsproxy.relay.waiting import Source
 from ftpsproxy.tls import Context, Tls
 from tests.ftp.test_lines import cut
 from tests.support.certificates import Certificates
@@ -150,6 +152,61 @@ async def test_download(certificates: Certificates, version: ssl.TLSVersion) -> 
             assert not got, "the end of file is the caller's to give"
             on.client.close()
         assert got == [data]
+
+
+async def test_a_fast_sender_that_falls_slow_is_heard_at_once(certificates: Certificates) -> None:
+    # A server whose bytes are let gather may have only a few more to say, and say no end.
+    sizes = (8_000_000, 10, 1, 8_000_000, 1)
+    come = threading.Semaphore(0)
+
+    def behave(secured: ssl.SSLSocket) -> bool:
+        for size in sizes:
+            secured.sendall(b"x" * size)
+            if not come.acquire(timeout=10):
+                return False
+        return True
+
+    def take(far_client: socket.socket) -> None:
+        for size in sizes:
+            while size:
+                size -= len(far_client.recv(min(size, 65536)))
+            come.release()
+
+    async with stage(certificates, behave) as on, trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, take, on.far_client)
+        await on.call(engine.download(on.client, on.server, on.tls, Flow(), PACE))
+        await on.done.wait()
+        assert on.outcome == [True]
+
+
+async def test_much_is_let_gather_and_little_is_not() -> None:
+    ours, far = pair()
+
+    def threshold() -> int:
+        return ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+
+    async def story() -> None:
+        source = Source(ours)
+        source.took(100)
+        await pause(now() + 0.003)
+        far.send(b"x")
+        await source.wait(5, "", lambda: None)
+        assert ours.recv(10) == b"x"
+        assert threshold() == 1, "little has come"
+        source.took(1_000_000)
+        await pause(now() + 0.003)
+        await source.wait(5, "", lambda: None)
+        assert threshold() > 100_000, "much has come"
+        source.took(1)
+        await source.wait(5, "", lambda: None)  # not for long: it would be a stall
+        await pause(now() + 0.003)
+        with pytest.raises(RelayError, match="silence"):
+            await source.wait(0.01, "silence", lambda: None)
+        assert threshold() == 1, "nothing more has come"
+
+    with ours, far:
+        async with reacting() as reactor:
+            await reactor.call(story())
 
 
 @pytest.mark.parametrize(("policy", "taken"), [("require", False), ("reply", True), ("ignore", True)])
