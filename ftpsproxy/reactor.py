@@ -33,7 +33,6 @@ _MOMENT_SECONDS = 0.002
 # How long others of trio's may wait while there is work without end.
 _OTHERS_SECONDS = 0.005
 _EVENTS = 256
-_INTEREST = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _COMING = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 # One read does not take it all then: it stops where urgent data begins, and before an end.
 _MORE = select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -52,6 +51,8 @@ class Cancelled(BaseException):
 # --- what tasks wait for ----------------------------------------------------------------------------------------------
 
 _READABLE, _WRITABLE, _FLAG, _TURN, _LEND, _SELF = range(6)
+# Of a socket that is only read from it is no news that there is room to send, which there is from the first.
+_INTEREST = (select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET, select.EPOLLOUT | select.EPOLLET)
 Wait = Generator[Any, Any, bool]
 
 
@@ -151,10 +152,11 @@ class _Watch:
     """A registered socket: who waits for it, and news nobody waited for: how many reads it is worth; whether there is
     room."""
 
-    __slots__ = ("came", "reader", "room", "since", "sock", "writer")
+    __slots__ = ("came", "interest", "reader", "room", "since", "sock", "writer")
 
-    def __init__(self, sock: Socket, since: int) -> None:
+    def __init__(self, sock: Socket, interest: int, since: int) -> None:
         self.sock = sock
+        self.interest = interest
         self.since = since  # which look at epoll came before: its news is of another socket with the same descriptor
         self.reader: Task | None = None
         self.writer: Task | None = None
@@ -266,7 +268,7 @@ class Task:
                     continue
                 if kind <= _WRITABLE:
                     try:
-                        watch = reactor.watch(what)
+                        watch = reactor.watch(what, _INTEREST[kind])
                     except OSError as closed:
                         error = closed
                         continue
@@ -430,15 +432,19 @@ class Reactor:
         if self._rest is not None:
             self._rest.cancel()
 
-    def watch(self, sock: Socket) -> _Watch:
-        """What is known of a socket; registers it at first. Raises OSError for a closed one."""
+    def watch(self, sock: Socket, interest: int) -> _Watch:
+        """What is known of a socket; epoll tells of what is waited for. Raises OSError for a closed one."""
         fd = sock.fileno()
         if fd < 0:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         watch = self._watches.get(fd)
         if watch is None or watch.sock is not sock:
-            self._epoll.register(fd, _INTEREST)
-            watch = self._watches[fd] = _Watch(sock, self._looks)
+            self._epoll.register(fd, interest)
+            watch = self._watches[fd] = _Watch(sock, interest, self._looks)
+        elif interest & ~watch.interest:
+            waited_for = watch.reader is not None or watch.writer is not None
+            watch.interest = watch.interest | interest if waited_for else interest
+            self._epoll.modify(fd, watch.interest)  # which is told anew of what there is already
         return watch
 
     def arm(self, task: Task, time: float) -> None:

@@ -132,6 +132,54 @@ async def test_room_wakes_the_writer(pair: Pair) -> None:
         assert await reactor.call(fill()) >= 8_000_000
 
 
+async def test_what_comes_while_room_is_waited_for_is_found_afterwards(pair: Pair) -> None:
+    # epoll is asked for what somebody waits for, and no more.
+    ours, far = pair
+
+    async def talk() -> list[bytes]:
+        words = []
+        for word in (b"one", b"two", b"three"):
+            far.sendall(word)
+            assert await writable(ours, now() + 20)
+            assert await readable(ours, now() + 20)
+            words.append(ours.recv(100))
+            assert not await readable(ours, now() + 0.01)
+        far.close()
+        assert await writable(ours, now() + 20)
+        assert await readable(ours, now() + 20)
+        return [*words, ours.recv(100)]
+
+    async with reacting() as reactor:
+        assert await reactor.call(talk()) == [b"one", b"two", b"three", b""]
+
+
+async def test_a_reader_and_a_writer_wait_for_one_socket(pair: Pair) -> None:
+    ours, far = pair
+    heard: list[bytes] = []
+
+    async def hear() -> None:
+        assert await readable(ours, now() + 20)
+        heard.append(ours.recv(100))
+
+    async def fill() -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(bytes(65536))
+        assert await writable(ours, now() + 20)
+
+    async with reacting() as reactor, trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.call, hear())
+        nursery.start_soon(reactor.call, fill())
+        await trio.sleep(0.05)
+        far.sendall(b"word")
+        while not heard:
+            await trio.sleep(0.01)
+        far.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while far.recv(1 << 20):
+                await trio.sleep(0.001)
+
+
 async def test_deadlines(autojump_clock: trio.testing.MockClock) -> None:
     async def wait(seconds: float) -> float:
         assert not await Flag().wait(now() + seconds)
