@@ -7,6 +7,7 @@ taken from it: what a line may hold is for commands.py and replies.py to say.
 from ftpsproxy.ftp.errors import LineTooLong
 
 IAC = 0xFF
+_CR = 0x0D
 _WILL, _DONT = 0xFB, 0xFE
 _FIRST_TELNET_COMMAND = 0xF0
 
@@ -17,50 +18,50 @@ class LineReader:
     The outcome of a stream does not depend on how it is cut into chunks.
     """
 
-    __slots__ = ("_buffer", "_dropping", "_limit")
+    __slots__ = ("_at", "_data", "_dropping", "_limit")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._buffer = bytearray()
+        self._data = b""
+        self._at = 0  # what is before has been taken
         self._dropping = False
 
     def feed(self, data: bytes) -> None:
         """Take `data`; the lines in it come out of `pop`."""
-        self._buffer += data
+        self._data = self._data[self._at :] + data
+        self._at = 0
 
     @property
     def pending(self) -> int:
         """Bytes taken that no line has come out of yet."""
-        return len(self._buffer)
+        return len(self._data) - self._at
 
     def pop(self) -> bytes | None:
         """The next line without its ending, or None when there is none yet.
 
         Raises LineTooLong, once for each such line, as soon as it is known; the reader can be used on.
         """
-        buffer = self._buffer
-        while True:
-            end = buffer.find(b"\n")
+        data, at = self._data, self._at
+        while at < len(data):
+            end = data.find(b"\n", at)
             if self._dropping:
-                if end < 0:
-                    buffer.clear()
-                    return None
-                del buffer[: end + 1]
-                self._dropping = False
+                self._at = at = len(data) if end < 0 else end + 1
+                self._dropping = end < 0
                 continue
             if end < 0:
                 # One more byte than the limit may be the CR of the ending.
-                if len(buffer) > self._limit + 1:
+                if len(data) - at > self._limit + 1:
                     self._dropping = True
                     raise LineTooLong(f"line of more than {self._limit} bytes")
                 return None
-            line = bytes(buffer[:end])
-            del buffer[: end + 1]
-            if line.endswith(b"\r"):
-                line = line[:-1]
-            if len(line) > self._limit:
+            self._at = end + 1
+            if end > at and data[end - 1] == _CR:
+                end -= 1
+            if end - at > self._limit:
                 raise LineTooLong(f"line of more than {self._limit} bytes")
-            return line
+            return data[at:end]
+        self._data, self._at = b"", 0
+        return None
 
 
 class TelnetFilter:
