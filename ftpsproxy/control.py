@@ -40,13 +40,13 @@ class _Writer:
         self._unsent = bytearray()
         self._broken = False
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, flags: int = 0) -> None:
         """Send or keep `data`. A broken connection is for the reader to notice."""
         if self._broken:
             return
         if not self._unsent:
             try:
-                sent = self._sock.send(data)
+                sent = self._sock.send(data, flags)
             except BlockingIOError:
                 sent = 0
             except OSError:
@@ -203,6 +203,8 @@ class ServerControl:
         while clear := tls.read_some():
             said = True
             self.replies.feed(clear)
+            if not tls.unread:
+                break
         self._seal(tls)  # keys are made anew
         return said or not tls.ended
 
@@ -232,7 +234,7 @@ class ServerControl:
         """End behind what was sent and close_notify; with `hear_end`, when the server has, too."""
         try:
             if self.tls is not None:
-                self._writer.send(self.tls.close_notify())
+                self._writer.send(self.tls.close_notify(), net.MSG_MORE)
             await self._writer.flush(until)
             self._sock.shutdown(net.SHUT_WR)
             while hear_end and await self._reader.receive(until):

@@ -42,10 +42,10 @@ def places(settings: Settings) -> Places:
     return Places({name: one.sessions for name, one in settings.upstreams.items()}, settings.process.workers)
 
 
-def listen(listener: Listener, *, share_port: bool = False) -> Socket:
+def listen(listener: Listener, *, share_port: bool = False, keepalive_seconds: float | None = None) -> Socket:
     """The listening socket of a listener. Raises ListenError."""
     try:
-        return net.listen(listener.host, listener.port, share_port=share_port)
+        return net.listen(listener.host, listener.port, share_port=share_port, keepalive_seconds=keepalive_seconds)
     except OSError as error:
         hint = ""
         if error.errno == errno.EACCES:
@@ -80,7 +80,9 @@ class Gateway:
         sockets: list[Socket] = []
         try:
             for listener in settings.listeners:
-                sockets.append(listen(listener, share_port=self._share_port))
+                sockets.append(
+                    listen(listener, share_port=self._share_port, keepalive_seconds=settings.timeouts.keepalive)
+                )
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._reactor.run)
                 accepting, bound = self._open(sockets, contexts)

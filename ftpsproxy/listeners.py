@@ -121,7 +121,6 @@ class _Door:
                     net.reset(sock)
                     await turn()  # many of them must not keep the others from being heard
                     continue
-                net.tune(sock)
                 expectation.deliver(sock)
                 if self.once:
                     return

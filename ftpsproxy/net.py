@@ -24,6 +24,8 @@ SHUT_WR = socket.SHUT_WR
 SHUT_RDWR = socket.SHUT_RDWR
 SOL_SOCKET = socket.SOL_SOCKET
 SO_OOBINLINE = socket.SO_OOBINLINE
+# More follows at once: the end, which then goes in the same packet.
+MSG_MORE = socket.MSG_MORE
 
 _TCP_ESTABLISHED = 1
 _TCP_CLOSE_WAIT = 8
@@ -142,14 +144,14 @@ async def _answer_to(asked: _Asked, until: float) -> None:
         asked.waiting.discard(arrived)
 
 
-async def connect(resolver: Resolver, host: str, port: int, until: float) -> Socket:
+async def connect(resolver: Resolver, host: str, port: int, until: float, keepalive_seconds: float) -> Socket:
     """A connection to the first address of `host` that answers. Raises ConnectError, and TimeoutError at `until`."""
     addresses = await resolver.resolve(host, port, until)
     why = "no address"
     for index, (family, sockaddr) in enumerate(addresses):
         patience = now() + _NEXT_ADDRESS_SECONDS if index + 1 < len(addresses) else NEVER
         try:
-            sock = start_connecting(family, sockaddr)
+            sock = start_connecting(family, sockaddr, keepalive_seconds=keepalive_seconds)
             await finish_connecting(sock, min(until, patience))
         except TimeoutError:
             why = "no answer"
@@ -163,12 +165,13 @@ async def connect(resolver: Resolver, host: str, port: int, until: float) -> Soc
     raise ConnectError(f"no connection to {host} port {port}: {why}")
 
 
-def start_connecting(family: int, sockaddr: tuple[object, ...], source: str | None = None) -> Socket:
+def start_connecting(
+    family: int, sockaddr: tuple[object, ...], source: str | None = None, keepalive_seconds: float | None = None
+) -> Socket:
     """A socket on its way to `sockaddr`, from `source`; `finish_connecting` tells how it went. Raises OSError."""
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        sock.setblocking(False)
-        tune(sock)
+        _tune(sock, keepalive_seconds)
         if source is not None:
             # Servers compare the source of data and control connections (vsftpd, SFTPGo), so a gateway with
             # several addresses must not pick another.
@@ -203,12 +206,12 @@ async def finish_connecting(sock: Socket, until: float) -> None:
         raise
 
 
-def listen(host: str, port: int, *, share_port: bool = False) -> Socket:
+def listen(host: str, port: int, *, share_port: bool = False, keepalive_seconds: float | None = None) -> Socket:
     """A listening socket at a numeric address; "::" takes IPv4 clients too. Raises OSError."""
     family, sockaddr = numeric(host, port)
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        sock.setblocking(False)
+        _tune(sock, keepalive_seconds)  # Linux hands its options on to what it accepts
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if share_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -222,7 +225,7 @@ def listen(host: str, port: int, *, share_port: bool = False) -> Socket:
     return sock
 
 
-def tune(sock: Socket, keepalive_seconds: float | None = None) -> None:
+def _tune(sock: Socket, keepalive_seconds: float | None) -> None:
     """No delay for small writes; with `keepalive_seconds`, TCP keepalive that often (NATs forget idle connections)."""
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

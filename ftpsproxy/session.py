@@ -128,7 +128,6 @@ class Session:
         self._data: DataPath | None = None
         self._patience = service.patience
         self._reactor = service.reactor
-        self._do = self._orders()
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -231,7 +230,8 @@ class Session:
         reason = "connect_failed"
         try:
             until = now() + timeouts.connect
-            sock = await net.connect(self._service.resolver, upstream.host, upstream.port, until)
+            resolver, keepalive = self._service.resolver, timeouts.keepalive
+            sock = await net.connect(resolver, upstream.host, upstream.port, until, keepalive)
             self._server_local = net.zoned_address(sock.getsockname())
             self._server_peer = net.zoned_address(sock.getpeername())
         except TimeoutError:
@@ -241,8 +241,6 @@ class Session:
         except OSError as error:
             detail = f"{upstream.host} port {upstream.port}: the connection broke at once: {error.strerror}"
         else:
-            net.tune(sock, timeouts.keepalive)
-            net.tune(self._sock, timeouts.keepalive)
             self._server = ServerControl(
                 sock,
                 self._start,
@@ -454,7 +452,7 @@ class Session:
         try:
             while self._events:
                 for order in self._protocol.handle(self._events.popleft()):
-                    self._do[type(order)](order)
+                    _DO[type(order)](self, order)
                 if self._stop_reason and self._protocol.idle:
                     self._events.append(messages.Stopped(self._stop_reason))
                     self._stop_reason = ""
@@ -465,32 +463,6 @@ class Session:
         self._arm()
         if self._protocol.hears_client:
             self._wanted.set()
-
-    def _orders(self) -> dict[type, Callable[[Any], None]]:
-        return {
-            messages.TellClient: lambda order: self._control.send(order.reply.encode()),
-            messages.TellServer: self._tell_server,
-            messages.TellStatus: self._tell_status,
-            messages.StartTls: self._want_tls,
-            messages.ListenForClient: lambda order: self._path.listen_for_client(),
-            messages.ConnectToClient: lambda order: self._path.connect_to_client(order),
-            messages.ConnectToServer: lambda order: self._path.connect_to_server(order),
-            messages.ListenForServer: lambda order: self._path.listen_for_server(order),
-            messages.DropData: lambda order: self._path.drop(),
-            messages.DropServerEnd: lambda order: self._path.drop_server_end(),
-            messages.BeginData: lambda order: self._path.begin(order),
-            messages.EndData: lambda order: self._path.end(order),
-            messages.EndInBand: lambda order: self._path.end_in_band(order),
-            messages.HangUp: self._hang_up,
-            messages.NoteLogin: lambda order: log.session_login(user=order.user, ok=order.ok, reply=order.code),
-            messages.NoteRefused: lambda order: log.upstream_failed(reason=order.reason, detail=order.detail),
-            messages.NoteAddress: lambda order: log.upstream_address_ignored(
-                reply_host=order.host, peer=net.unzoned(self._server_peer)
-            ),
-            messages.NoteReuse: self._note_reuse,
-            messages.NoteLimit: lambda order: log.session_limit(limit=order.limit, detail=order.detail),
-            messages.NoteForeign: lambda order: log.session_foreign(protocol=order.protocol),
-        }
 
     @property
     def _path(self) -> DataPath:
@@ -518,3 +490,29 @@ class Session:
         self._why = order.why
         if self._main is not None and self._hearing:
             self._main.wake()
+
+
+_DO: dict[type[messages.Order], Callable[[Session, Any], None]] = {
+    messages.TellClient: lambda session, order: session._control.send(order.reply.encode()),
+    messages.TellServer: Session._tell_server,
+    messages.TellStatus: Session._tell_status,
+    messages.StartTls: Session._want_tls,
+    messages.ListenForClient: lambda session, order: session._path.listen_for_client(),
+    messages.ConnectToClient: lambda session, order: session._path.connect_to_client(order),
+    messages.ConnectToServer: lambda session, order: session._path.connect_to_server(order),
+    messages.ListenForServer: lambda session, order: session._path.listen_for_server(order),
+    messages.DropData: lambda session, order: session._path.drop(),
+    messages.DropServerEnd: lambda session, order: session._path.drop_server_end(),
+    messages.BeginData: lambda session, order: session._path.begin(order),
+    messages.EndData: lambda session, order: session._path.end(order),
+    messages.EndInBand: lambda session, order: session._path.end_in_band(order),
+    messages.HangUp: Session._hang_up,
+    messages.NoteLogin: lambda session, order: log.session_login(user=order.user, ok=order.ok, reply=order.code),
+    messages.NoteRefused: lambda session, order: log.upstream_failed(reason=order.reason, detail=order.detail),
+    messages.NoteAddress: lambda session, order: log.upstream_address_ignored(
+        reply_host=order.host, peer=net.unzoned(session._server_peer)
+    ),
+    messages.NoteReuse: Session._note_reuse,
+    messages.NoteLimit: lambda session, order: log.session_limit(limit=order.limit, detail=order.detail),
+    messages.NoteForeign: lambda session, order: log.session_foreign(protocol=order.protocol),
+}

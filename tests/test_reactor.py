@@ -155,29 +155,34 @@ async def test_what_comes_while_room_is_waited_for_is_found_afterwards(pair: Pai
 
 async def test_a_reader_and_a_writer_wait_for_one_socket(pair: Pair) -> None:
     ours, far = pair
-    heard: list[bytes] = []
+    full, heard = trio.Event(), trio.Event()
+    sent = 0
 
     async def hear() -> None:
         assert await readable(ours, now() + 20)
-        heard.append(ours.recv(100))
+        assert ours.recv(100) == b"word"
+        heard.set()
 
     async def fill() -> None:
+        nonlocal sent
         with contextlib.suppress(BlockingIOError):
             while True:
-                ours.send(bytes(65536))
+                sent += ours.send(bytes(65536))
+        full.set()
         assert await writable(ours, now() + 20)
+
+    def take() -> None:
+        left = sent
+        while left:
+            left -= len(far.recv(min(left, 1 << 20)))
 
     async with reacting() as reactor, trio.open_nursery() as nursery:
         nursery.start_soon(reactor.call, hear())
         nursery.start_soon(reactor.call, fill())
-        await trio.sleep(0.05)
+        await full.wait()
         far.sendall(b"word")
-        while not heard:
-            await trio.sleep(0.01)
-        far.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while far.recv(1 << 20):
-                await trio.sleep(0.001)
+        await heard.wait()
+        nursery.start_soon(trio.to_thread.run_sync, take)
 
 
 async def test_deadlines(autojump_clock: trio.testing.MockClock) -> None:

@@ -8,7 +8,9 @@ The joint rule: the client hears a transfer's final reply only when the server h
 A transfer whose bytes did not end well is never answered 2xx, one that the server refuses never ends well.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ftpsproxy.ftp import commands, replies
 from ftpsproxy.ftp.commands import Command, Direction
@@ -87,30 +89,12 @@ class Protocol:
         self._client_gone = False
         self._bad_lines = 0
         self._number = 0
-        self._handlers = {
-            ClientSaid: self._client_said,
-            ServerSaid: self._server_said,
-            DataEnded: self._data_ended,
-            DataClosed: self._data_closed,
-            ServerDataReady: self._data_end,
-            ServerListening: self._data_end,
-            ClientListening: self._data_end,
-            DataFailed: self._data_end,
-            Connected: self._connected,
-            Secured: self._secured,
-            ClientErred: self._client_erred,
-            TimedOut: self._timed_out,
-            ClientLost: self._client_lost,
-            ServerRefused: self._server_refused,
-            ServerLost: self._server_lost,
-            Stopped: self._stopped,
-        }
 
     def handle(self, event: Event) -> list[Order]:
         """What to do about `event`. Never raises for anything a peer can cause; after HangUp nothing is ordered."""
         if self._closed:
             return []
-        orders: list[Order] = self._handlers[type(event)](event)  # type: ignore[operator] # each takes its own event
+        orders = _HANDLERS[type(event)](self, event)
         while self._held is not None and self.idle and not self._closed:
             held, self._held = self._held, None
             orders += self._client_erred(held) if isinstance(held, ClientErred) else self._execute(held)
@@ -453,3 +437,23 @@ class Protocol:
                 return exchange.ask_to_abort(exchange.abort)
             case _:
                 return self._goodbye("The server does not answer.", "reply timeout")
+
+
+_HANDLERS: dict[type[Event], Callable[[Protocol, Any], list[Order]]] = {
+    ClientSaid: Protocol._client_said,
+    ServerSaid: Protocol._server_said,
+    DataEnded: Protocol._data_ended,
+    DataClosed: Protocol._data_closed,
+    ServerDataReady: Protocol._data_end,
+    ServerListening: Protocol._data_end,
+    ClientListening: Protocol._data_end,
+    DataFailed: Protocol._data_end,
+    Connected: Protocol._connected,
+    Secured: Protocol._secured,
+    ClientErred: Protocol._client_erred,
+    TimedOut: Protocol._timed_out,
+    ClientLost: Protocol._client_lost,
+    ServerRefused: Protocol._server_refused,
+    ServerLost: Protocol._server_lost,
+    Stopped: Protocol._stopped,
+}

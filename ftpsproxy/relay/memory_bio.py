@@ -66,13 +66,13 @@ class _Records:
         return not self._head and self._skip == 0
 
 
-async def _send(sock: Socket, data: memoryview | bytes, stall: float, side: str, look: Look) -> bool:
+async def _send(sock: Socket, data: memoryview | bytes, stall: float, side: str, look: Look, flags: int = 0) -> bool:
     """Send all of `data` → whether it had to wait. Raises RelayError."""
     waited = False
     view = memoryview(data)
     while True:
         try:
-            sent = sock.send(view)
+            sent = sock.send(view, flags)
         except BlockingIOError:
             waited = True
             await writable(sock, stall, f"the {side} took no bytes for {stall:g} seconds", look)
@@ -165,7 +165,7 @@ def _read(tls: Tls, buffer: Buffer) -> int:
 def _answer_close_notify(server: Socket, tls: Tls) -> None:
     """At once, whatever the client does: some servers wait for it before they say 226."""
     try:
-        server.send(tls.close_notify())
+        server.send(tls.close_notify(), net.MSG_MORE)
         server.shutdown(net.SHUT_WR)
     except OSError:
         pass  # it has closed already; its data was whole
@@ -218,7 +218,7 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
                 await reactor.turn()
         end = tls.close_notify()
         sent += len(end)
-        await _send(server, end, pace.server_stall, "server", hear_server)
+        await _send(server, end, pace.server_stall, "server", hear_server, net.MSG_MORE)
         try:
             server.shutdown(net.SHUT_WR)
         except OSError as error:

@@ -41,6 +41,7 @@ _CIPHERS = b"@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNUL
 # cryptography before 47 has no way to say either.
 _GROUPS = (b"X25519:?X25519MLKEM768:P-256:X448:P-384:P-521", b"X25519:P-256:X448:P-384:P-521")
 
+_RECORD = 16384  # RFC 8446 section 5.1: no record holds more, and a read gives one at most
 _LONGEST_NAME = 255  # RFC 1035 section 2.3.4; SNI takes no more
 _SCRATCH_SIZE = 65536
 _scratch = _ffi.new("char[]", _SCRATCH_SIZE)
@@ -309,6 +310,8 @@ class Connection:
                     self._stopped(got)
                 break
             filled += got
+            if got < _RECORD and not self.unread:
+                break
         return filled
 
     def read_some(self) -> bytes:
