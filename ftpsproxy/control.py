@@ -12,7 +12,7 @@ from ftpsproxy import net
 from ftpsproxy.ftp.lines import LineReader, TelnetFilter
 from ftpsproxy.ftp.replies import Reply, ReplyReader
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import NEVER, readable, writable
+from ftpsproxy.reactor import NEVER, Task, readable, writable
 from ftpsproxy.relay.handshake import shake_hands
 from ftpsproxy.tls import Tls, TlsError, TlsRefused
 
@@ -21,7 +21,7 @@ _CHUNK = 65536
 _MOST_UNSENT = 1024 * 1024
 
 
-Start = Callable[[Coroutine[Any, Any, None]], object]
+Start = Callable[[Coroutine[Any, Any, None]], Task]
 """Starts a task that ends with the session."""
 
 
@@ -162,12 +162,17 @@ class ForeignProtocol(Lost):
 
 
 class ServerControl:
-    """The server's control connection: in clear until `start_tls`."""
+    """The server's control connection: in clear until `start_tls`. `local` and `peer` are its addresses, with zones.
 
-    __slots__ = ("_reader", "_sock", "_unsealed", "_writer", "replies", "tls")
+    Raises OSError where it is broken already.
+    """
+
+    __slots__ = ("_reader", "_sock", "_unsealed", "_writer", "local", "peer", "replies", "tls")
 
     def __init__(self, sock: Socket, start: Start, *, line_bytes: int, reply_bytes: int, reply_lines: int) -> None:
         self._sock = sock
+        self.local = net.zoned_address(sock.getsockname())
+        self.peer = net.zoned_address(sock.getpeername())
         self._reader = _Reader(sock)
         self._writer = _Writer(sock, start)
         self._unsealed: deque[bytes] = deque()

@@ -2,12 +2,11 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from ftpsproxy import log, net
-from ftpsproxy.config import Listener, Timeouts, Upstream
+from ftpsproxy.control import Start
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.messages import (
@@ -25,21 +24,17 @@ from ftpsproxy.ftp.messages import (
     ServerDataReady,
     ServerListening,
 )
-from ftpsproxy.ftp.serverend import Learned
-from ftpsproxy.listeners import DataListeners, Expectation, NoPort, TooManyPending
+from ftpsproxy.listeners import Expectation, NoPort, TooManyPending
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import Reactor, Task, now
+from ftpsproxy.reactor import Task, now
 from ftpsproxy.relay.contract import Pace
-from ftpsproxy.tls import Context, Resumption, TlsError
+from ftpsproxy.service import Service
+from ftpsproxy.tls import Resumption, TlsError
 from ftpsproxy.transfer import DataTransfer, Ends
 
 # Servers in Go, Java and .NET can't resume TLS 1.3 sessions now and then; so many refusals in a row are no accident.
 _REFUSALS = 3
 _HINT = 'refused again and again: TLS 1.3 sessions may not work there; try tls_max = "1.2" for this upstream'
-
-
-Start = Callable[[Coroutine[Any, Any, None]], Task]
-"""Starts a task that ends with the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,42 +65,33 @@ class DataPath:
 
     def __init__(
         self,
-        listener: Listener,
-        upstream: Upstream,
-        timeouts: Timeouts,
-        context: Context,
-        listeners: DataListeners,
-        reactor: Reactor,
-        start: Start,
+        service: Service,
         route: Route,
         resumption: Resumption,
-        learned: Learned,
+        start: Start,
         feed: Callable[[Event], None],
         control: Socket,
     ) -> None:
         self.totals = Totals()
-        self._listener = listener
-        self._upstream = upstream
-        self._timeouts = timeouts
-        self._context = context
-        self._listeners = listeners
-        self._reactor = reactor
-        self._start = start
+        self._service = service
+        self._listener = service.listener
+        self._upstream = service.upstream
         self._route = route
         self._resumption = resumption
-        self._learned = learned
+        self._start = start
         self._feed = feed
         self._control = control
         self._ends = Ends()
         self._connecting: tuple[Task, Socket] | None = None
         self._transfer: DataTransfer | None = None
+        timeouts = service.timeouts
         self._pace = Pace(
             client_stall=timeouts.client_stall,
             server_stall=timeouts.server_stall,
             handshake=timeouts.handshake,
             data_connect=timeouts.data_connect,
             linger=timeouts.linger,
-            close_notify=upstream.close_notify,
+            close_notify=service.upstream.close_notify,
         )
 
     # --- preparing ------------------------------------------------------------------------------------------------
@@ -133,7 +119,7 @@ class DataPath:
         """Expect the client's data connection; feeds ClientListening or DataFailed."""
         route = self._route
         try:
-            expectation = self._listeners.expect(
+            expectation = self._service.data_listeners.expect(
                 route.client_local, self._listener.passive_ports, net.unzoned(route.client_peer)
             )
         except NoPort as error:
@@ -172,7 +158,7 @@ class DataPath:
     async def _connect(self, sock: Socket, address: tuple[str, int]) -> None:
         event: Event
         try:
-            await net.finish_connecting(sock, now() + self._timeouts.connect)
+            await net.finish_connecting(sock, now() + self._service.timeouts.connect)
             self._ends.server = sock
             event = ServerDataReady()
         except TimeoutError:
@@ -186,7 +172,7 @@ class DataPath:
         """Expect the server's data connection; feeds ServerListening or DataFailed."""
         route = self._route
         try:
-            expectation = self._listeners.expect_once(
+            expectation = self._service.data_listeners.expect_once(
                 route.server_local, self._upstream.active_ports, net.unzoned(route.server_peer)
             )
         except NoPort as error:
@@ -213,7 +199,7 @@ class DataPath:
         server = self._ends.server
         if isinstance(server, Socket):
             with contextlib.suppress(TlsError, OSError):  # the transfer will find out
-                tls = self._context.connect(self._upstream.server_name, self._resumption.offer())
+                tls = self._service.context.connect(self._upstream.server_name, self._resumption.offer())
                 tls.shake_hands()
                 hello = tls.take()
                 if server.send(hello) == len(hello):
@@ -223,17 +209,7 @@ class DataPath:
         """Begin a transfer over the prepared ends."""
         ends, self._ends = self._ends, Ends()
         self._transfer = DataTransfer(
-            order.transfer,
-            ends,
-            self._upstream,
-            self._context,
-            self._resumption,
-            self._pace,
-            self._feed,
-            self._control,
-            self._reactor,
-            self._learned,
-            digest=self._listener.digest == "sha256",
+            order.transfer, ends, self._service, self._resumption, self._pace, self._feed, self._control
         )
         self._transfer.task = self._start(self._transfer.run())
 
@@ -249,8 +225,8 @@ class DataPath:
         The control connection's own session is offered next (z/OS).
         """
         self._resumption.start_again()
-        self._learned.reuse_refused += 1
-        often = self._learned.reuse_refused >= _REFUSALS
+        self._service.learned.reuse_refused += 1
+        often = self._service.learned.reuse_refused >= _REFUSALS
         return _HINT if often and self._resumption.version == "TLSv1.3" else None
 
     def upload_whole(self) -> bool:
@@ -290,7 +266,7 @@ class DataPath:
             self._feed(DataClosed(order.number, amiss))
         flow, tls, totals = transfer.flow, transfer.tls, self.totals
         if tls is not None and tls.resumed and outcome == "complete":
-            self._learned.reuse_refused = 0
+            self._service.learned.reuse_refused = 0
         totals.transfers += 1
         if outcome != "complete":
             totals.torn += 1

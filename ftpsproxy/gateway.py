@@ -17,7 +17,8 @@ from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import Reactor, Task, turn
 from ftpsproxy.seats import OwnSeats, Places, Seats
-from ftpsproxy.session import Service, Session, patience
+from ftpsproxy.service import Service, patience
+from ftpsproxy.session import Session
 from ftpsproxy.tls import Context, build_context
 from ftpsproxy.turns import NoTurn, Turns
 

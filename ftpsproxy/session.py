@@ -8,33 +8,25 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 from ftpsproxy import log, net
-from ftpsproxy.config import Limits, Listener, Timeouts, Upstream
 from ftpsproxy.control import ClientControl, ForeignProtocol, Lost, ServerControl
 from ftpsproxy.datapath import DataPath, Route, Totals
 from ftpsproxy.ftp import commands, messages, replies
 from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.messages import Event, Waiting
 from ftpsproxy.ftp.protocol import Policy, Protocol
-from ftpsproxy.ftp.serverend import Learned
-from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import NEVER, Cancelled, Flag, Reactor, Task, now, this_task, turn
+from ftpsproxy.reactor import NEVER, Cancelled, Flag, Task, now, this_task, turn
+from ftpsproxy.server import Unreachable, reach, secure
+from ftpsproxy.service import Service
 from ftpsproxy.tls import (
-    Context,
     Resumption,
     TlsError,
-    TlsRefused,
-    certificate_of,
-    check_pins,
     explain,
-    explain_opening,
 )
 
-_WARN_DAYS = 14
 # A client whose next line waits is not read from; whether it is still there is looked at this often.
 _LOOK_SECONDS = 1.0
 # A client that has ended its side of the connection, and perhaps more, waits so long for the reply to a command.
@@ -42,42 +34,6 @@ _HEARD_OUT_SECONDS = 5.0
 _LINES_A_TURN = 32
 _SERVER_GOODBYE_SECONDS = 1.0
 _CLIENT_GOODBYE_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What all sessions of one listener share."""
-
-    listener: Listener
-    upstream: Upstream
-    limits: Limits
-    timeouts: Timeouts
-    context: Context
-    learned: Learned
-    reactor: Reactor
-    data_listeners: DataListeners
-    resolver: net.Resolver
-    patience: dict[Waiting, float]
-    debug: bool = False
-
-
-def patience(timeouts: Timeouts) -> dict[Waiting, float]:
-    """How long, in seconds, each kind of waiting may last.
-
-    A login has a time of its own, from the connection to the server on, and the opening is part of it.
-    """
-    return {
-        Waiting.OPENING: timeouts.reply,
-        Waiting.LOGIN: timeouts.login,
-        Waiting.CLIENT: timeouts.idle,
-        Waiting.REPLY: timeouts.reply,
-        Waiting.CONNECTION: float("inf"),  # connecting has a limit of its own
-        Waiting.DATA: float("inf"),  # the transfer keeps its own time, for each side
-        Waiting.VERDICT: timeouts.final_reply,
-        Waiting.TORN: timeouts.abort,  # then ABOR is tried
-        Waiting.ABORT: timeouts.abort,
-        Waiting.NOTHING: float("inf"),
-    }
 
 
 class Session:
@@ -88,7 +44,6 @@ class Session:
         self._waited = waited
         self._service = service
         self._sock = sock
-        self._server_local = self._server_peer = ""
         self._local = net.zoned_address(sock.getsockname())
         upstream, listener, limits = service.upstream, service.listener, service.limits
         shown = listener.passive_address or self._local
@@ -219,91 +174,24 @@ class Session:
 
     async def _serve(self) -> None:
         self._start(self._hear_client())  # which finds out, too, when the client leaves before there is a server
-        if not await self._reach_upstream():
+        try:
+            server = self._server = await reach(self._service, self._start)
+            if self._service.upstream.tls_first:
+                await self._secure(server)
+        except Unreachable as error:
+            self.feed(messages.ServerRefused(error.reason, error.detail))
             return
-        self._login_due = now() + self._service.timeouts.login
-        self._arm()
-        await self._hear_server()
+        self.feed(messages.Connected(net.unzoned(server.peer)))
+        if not self._over:
+            self._login_due = now() + self._service.timeouts.login
+            self._arm()
+            await self._hear_server(server)
 
-    async def _reach_upstream(self) -> bool:
-        upstream, timeouts, limits = self._service.upstream, self._service.timeouts, self._service.limits
-        reason = "connect_failed"
-        try:
-            until = now() + timeouts.connect
-            resolver, keepalive = self._service.resolver, timeouts.keepalive
-            sock = await net.connect(resolver, upstream.host, upstream.port, until, keepalive)
-            self._server_local = net.zoned_address(sock.getsockname())
-            self._server_peer = net.zoned_address(sock.getpeername())
-        except TimeoutError:
-            reason, detail = "connect_timeout", f"no answer from {upstream.host} port {upstream.port}"
-        except net.ConnectError as error:
-            detail = str(error)
-        except OSError as error:
-            detail = f"{upstream.host} port {upstream.port}: the connection broke at once: {error.strerror}"
-        else:
-            self._server = ServerControl(
-                sock,
-                self._start,
-                line_bytes=limits.reply_bytes,
-                reply_bytes=limits.reply_bytes,
-                reply_lines=limits.reply_lines,
-            )
-            if not upstream.tls_first or await self._secure():
-                self.feed(messages.Connected(net.unzoned(self._server_peer)))
-            return not self._over
-        self.feed(messages.ServerRefused(reason, detail))
-        return False
-
-    async def _secure(self) -> bool:
-        """TLS on the server's control connection → whether it stands; feeds ServerRefused otherwise."""
-        server, upstream = self._server, self._service.upstream
-        assert server is not None  # noqa: S101 - called with a connection up
-        started = time.monotonic()
-        tls = self._service.context.connect(upstream.server_name)
-        try:
-            await server.start_tls(tls, now() + self._service.timeouts.handshake)
-            certificate = certificate_of(tls)
-            check_pins(tls, upstream.pins)
-        except TimeoutError:
-            self.feed(
-                messages.ServerRefused("handshake_timeout", "the server did not finish the TLS handshake in time")
-            )
-            return False
-        except (TlsError, OSError, TlsRefused) as error:
-            refused = explain_opening(error, upstream)
-            self.feed(messages.ServerRefused(refused.reason, refused.detail))
-            return False
-        log.upstream_secured(
-            version=tls.version,
-            cipher=tls.cipher,
-            resumed=tls.resumed,
-            certificate_sha256=certificate.fingerprint,
-            subject=certificate.subject,
-            days_left=certificate.days_left,
-            milliseconds=round((time.monotonic() - started) * 1000, 1),
-        )
-        if certificate.days_left < _WARN_DAYS:
-            log.upstream_certificate_expiring(days_left=certificate.days_left, subject=certificate.subject)
-        self._data = DataPath(
-            self._service.listener,
-            upstream,
-            self._service.timeouts,
-            self._service.context,
-            self._service.data_listeners,
-            self._reactor,
-            self._start,
-            Route(
-                client_local=self._local,
-                client_peer=self._client_peer(),
-                server_local=self._server_local,
-                server_peer=self._server_peer,
-            ),
-            Resumption(tls),
-            self._service.learned,
-            self.feed,
-            self._sock,
-        )
-        return True
+    async def _secure(self, server: ServerControl) -> None:
+        """TLS on the server's control connection. Raises Unreachable."""
+        tls = await secure(server, self._service)
+        route = Route(self._local, self._client_peer(), server.local, server.peer)
+        self._data = DataPath(self._service, route, Resumption(tls), self._start, self.feed, self._sock)
 
     def _client_peer(self) -> str:
         """The client's address with its zone, where it has one."""
@@ -314,9 +202,7 @@ class Session:
 
     # --- hearing ----------------------------------------------------------------------------------------------------
 
-    async def _hear_server(self) -> None:
-        server = self._server
-        assert server is not None  # noqa: S101 - called with a connection up
+    async def _hear_server(self, server: ServerControl) -> None:
         while not self._over:
             self._hearing = True
             try:
@@ -330,6 +216,8 @@ class Session:
             except TlsError as error:
                 refused = explain(error)
                 self.feed(messages.ServerRefused(refused.reason, refused.detail))
+            except Unreachable as error:
+                self.feed(messages.ServerRefused(error.reason, error.detail))
             except ProtocolError as error:
                 self.feed(messages.ServerRefused("protocol_error", f"the server broke the protocol: {error}"))
 
@@ -341,15 +229,15 @@ class Session:
             self.feed(messages.TimedOut())
 
     async def _hear_replies(self, server: ServerControl) -> None:
-        """All that are there. Raises ProtocolError."""
+        """All that are there. Raises ProtocolError, Unreachable."""
         while not self._over and not self._tls_wanted and (reply := server.pop()) is not None:
             if self._service.debug:
                 log.session_reply(code=reply.code, text=reply.text)
             self.feed(messages.ServerSaid(reply))
         if self._tls_wanted and not self._over:
             self._tls_wanted = self._hearing = False
-            if await self._secure():  # which has a limit of its own
-                self.feed(messages.Secured())
+            await self._secure(server)  # which has a limit of its own
+            self.feed(messages.Secured())
 
     async def _hear_client(self) -> None:
         control, protocol = self._control, self._protocol
@@ -479,6 +367,10 @@ class Session:
         moved = self._data.moved if self._data is not None else 0
         self._control.send(replies.own(211, f"Transfer {order.number} under way, {moved} bytes so far.").encode())
 
+    def _note_address(self, order: messages.NoteAddress) -> None:
+        peer = net.unzoned(self._server.peer) if self._server is not None else ""
+        log.upstream_address_ignored(reply_host=order.host, peer=peer)
+
     def _note_reuse(self, order: messages.NoteReuse) -> None:
         log.upstream_session_reuse_refused(reply=order.reply, hint=self._path.not_resumed())
 
@@ -509,9 +401,7 @@ _DO: dict[type[messages.Order], Callable[[Session, Any], None]] = {
     messages.HangUp: Session._hang_up,
     messages.NoteLogin: lambda session, order: log.session_login(user=order.user, ok=order.ok, reply=order.code),
     messages.NoteRefused: lambda session, order: log.upstream_failed(reason=order.reason, detail=order.detail),
-    messages.NoteAddress: lambda session, order: log.upstream_address_ignored(
-        reply_host=order.host, peer=net.unzoned(session._server_peer)
-    ),
+    messages.NoteAddress: Session._note_address,
     messages.NoteReuse: Session._note_reuse,
     messages.NoteLimit: lambda session, order: log.session_limit(limit=order.limit, detail=order.detail),
     messages.NoteForeign: lambda session, order: log.session_foreign(protocol=order.protocol),

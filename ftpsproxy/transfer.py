@@ -9,19 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ftpsproxy import net
-from ftpsproxy.config import Upstream
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.messages import DataEnded, Transfer
-from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import Expectation
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import NEVER, Flag, Reactor, Task, now, pause, readable
 from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.handshake import shake_hands
-from ftpsproxy.tls import Context, Resumption, Tls, TlsError, TlsRefused, check_pins, explain
+from ftpsproxy.service import Service
+from ftpsproxy.tls import Resumption, Tls, TlsError, TlsRefused, check_pins, explain
 
 # How often a transfer whose connection may stay open is looked at.
 _LOOK_SECONDS = 0.05
@@ -82,16 +81,11 @@ class DataTransfer:
         self,
         order: Transfer,
         ends: Ends,
-        upstream: Upstream,
-        context: Context,
+        service: Service,
         resumption: Resumption,
         pace: Pace,
         report: Callable[[DataEnded], None],
         control: Socket,
-        reactor: Reactor,
-        learned: Learned,
-        *,
-        digest: bool,
     ) -> None:
         self.order = order
         self.ends = ends
@@ -105,20 +99,17 @@ class DataTransfer:
         self._linger_until = NEVER
         self._doomed = False
         self._over = False
-        self._upstream = upstream
-        self._context = context
+        self._service = service
         self._resumption = resumption
         self._pace = pace
         self._report = report
         self._control = control
-        self._reactor = reactor
-        self._learned = learned
         self._order: net.EndOrder | None = None
         self._client: Socket | None = None
         self._server: Socket | None = None
         self._drained = False
         self._direction = order.direction
-        if digest:
+        if service.listener.digest == "sha256":
             self.flow.start_digest()
         if order.mode == b"B":
             self.flow.blocks = Blocks()
@@ -146,7 +137,9 @@ class DataTransfer:
             client = await self._client_end()
             direction = self._direction
             if direction is Direction.UNKNOWN:
-                direction = self._direction = await _first_to_speak(self._reactor, client, server, tls, self._pace)
+                direction = self._direction = await _first_to_speak(
+                    self._service.reactor, client, server, tls, self._pace
+                )
             if direction is Direction.DOWNLOAD:
                 await engine.download(client, server, tls, self.flow, self._pace)
                 self._check_close_notify()
@@ -174,7 +167,7 @@ class DataTransfer:
 
         A FIN between two records is all that a cut leaves to be seen, and the server's 226 says only what it sent.
         """
-        owed = self._learned.close_notify_behind
+        owed = self._service.learned.close_notify_behind
         if self.flow.close_notify:
             owed.add(self.order.verb)
         elif self._pace.close_notify == "reply" and self.order.verb in owed:
@@ -229,9 +222,9 @@ class DataTransfer:
             self._order = net.EndOrder(client, self._control)
 
     async def _secure(self, server: Socket) -> Tls:
-        upstream = self._upstream
+        upstream = self._service.upstream
         # The name is the control connection's, whatever address the data goes to.
-        tls = self.ends.tls or self._context.connect(upstream.server_name, self._resumption.offer())
+        tls = self.ends.tls or self._service.context.connect(upstream.server_name, self._resumption.offer())
         try:
             await shake_hands(server, tls, now() + self._pace.handshake)
             if not tls.resumed:
