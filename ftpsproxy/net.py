@@ -378,6 +378,7 @@ _PASSING = frozenset(
     {
         errno.ECONNABORTED,
         errno.EPROTO,
+        errno.EPERM,  # a firewall of the system forbids it
         errno.ENETDOWN,
         errno.ENOPROTOOPT,
         errno.EHOSTDOWN,

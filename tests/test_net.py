@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -156,3 +157,25 @@ async def test_a_failure_is_told_to_all_and_not_kept(
         await _resolve(reactor, resolver, answers)
         assert answers[3:] == [FOUND]
     assert names.asked == ["a.test"] * 2
+
+
+class _Forbidding:
+    """A listener whose first callers are gone, or forbidden, when they are to be accepted."""
+
+    def __init__(self, listener: socket.socket, errors: list[int]) -> None:
+        self._listener = listener
+        self._errors = errors
+
+    def accept(self) -> Any:
+        if self._errors:
+            raise OSError(self._errors.pop(), "")
+        return self._listener.accept()
+
+
+async def test_errors_of_a_caller_are_not_the_listeners() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        forbidding = _Forbidding(listener, [errno.ECONNABORTED, errno.EPERM])
+        async with reacting() as reactor:
+            sock, peer = await reactor.call(net.accepted(cast(socket.socket, forbidding)))
+        sock.close()
+    assert peer == "127.0.0.1"
