@@ -407,6 +407,35 @@ async def test_idle_costs_nothing() -> None:
         assert after.user + after.system - before.user - before.system < 0.1
 
 
+async def test_limits_of_waits_that_are_over_wake_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    ended: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        said = Flag()
+        said.set()
+        for _ in range(2):
+            assert await said.wait(now() + seconds)
+            said.clear()
+            reactor.reactor.start(say(said))
+        assert await said.wait(now() + seconds)
+        if seconds > 40:
+            assert not await Flag().wait(now() + 200)
+            ended.append(now())
+
+    async def say(said: Flag) -> None:
+        said.set()
+
+    async with reacting(seconds=1000) as reactor:
+        for seconds in range(1, 51):
+            reactor.reactor.start(wait(seconds))
+        await trio.sleep(0.1)
+        looks = reactor.reactor._looks
+        await trio.sleep(100)
+        assert reactor.reactor._looks == looks
+        await trio.sleep(110)
+        assert len(ended) == 10
+
+
 async def test_old_news_is_not_taken_for_that_of_a_new_socket_with_the_same_descriptor() -> None:
     """Two sockets become ready at once; the first one's task closes the other and has a new one in its place."""
     one, far_one = socket.socketpair()

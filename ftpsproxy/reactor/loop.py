@@ -119,13 +119,24 @@ class Reactor:
 
     async def _wait(self) -> None:
         """As any task of trio's waits: for the sockets, the next timer, or what others make ready."""
-        self._rest = trio.CancelScope(deadline=self._timers[0][0] if self._timers else NEVER)
+        self._rest = trio.CancelScope(deadline=self._next_due())
         try:
             with self._rest:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
         finally:
             self._rest = None
         self._ring(now())
+
+    def _next_due(self) -> float:
+        """When the next wait is over. Most timers are of waits that have ended long before: not worth waking up for."""
+        timers = self._timers
+        while timers:
+            time, _, task = timers[0]
+            if task.due <= time:
+                return time
+            heapq.heappop(timers)
+            task.alarm(time)  # which may arm it anew, for later
+        return NEVER
 
     def _end_all(self) -> None:
         for _ in range(_LAST_ROUNDS):

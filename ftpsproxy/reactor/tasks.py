@@ -70,12 +70,12 @@ class Task:
         "_armed",
         "_cancelled",
         "_crashed",
-        "_due",
         "_reactor",
         "_run",
         "_send",
         "_throw",
         "_waits",
+        "due",
         "over",
         "place",
     )
@@ -86,7 +86,7 @@ class Task:
         self._throw = coroutine.throw
         self._run: Callable[..., Any] = contextvars.copy_context().run
         self._crashed = crashed
-        self._due = NEVER
+        self.due = NEVER
         self._armed = NEVER
         self._cancelled = False
         self._waits = False
@@ -111,7 +111,7 @@ class Task:
         """What it waits for is there; whoever says so has it run."""
         self._waits = False
         self.place = None
-        self._due = NEVER
+        self.due = NEVER
 
     def cancel(self) -> None:
         """Raise Cancelled in it, where it waits or is to wait next."""
@@ -124,7 +124,7 @@ class Task:
             self._limit(due)
 
     def _limit(self, due: float) -> None:
-        self._due = due
+        self.due = due
         if due < self._armed:
             self._armed = due
             self._reactor.arm(self, due)
@@ -134,10 +134,10 @@ class Task:
         if self._armed > time:
             return  # an old one
         self._armed = NEVER
-        if self._due <= time:
+        if self.due <= time:
             self.wake(False)
-        elif self._due < NEVER:
-            self._limit(self._due)
+        elif self.due < NEVER:
+            self._limit(self.due)
 
     def expects(self, time: float) -> bool:
         """Whether a timer at this time is still of use."""
