@@ -27,6 +27,33 @@ def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(
         build_context(Upstream("u", "localhost", cert_file=pair.certificate_file, key_file=key_file))
 
 
+@pytest.mark.parametrize(
+    ("certificate", "key", "why"),
+    [
+        ("crt", "crt", "no private key in .*crt"),
+        ("crt", None, "no private key in .*crt"),
+        ("crt", "nothing", "no private key in .*nothing"),
+        ("key", "key", "no certificate in .*key"),
+        ("crt", "other", "the key is not the certificate's"),
+        ("crt", "another", "the key is not the certificate's"),
+        ("crt", "missing", "no such file"),
+    ],
+)
+def test_a_client_certificate_that_is_none(
+    certificates: Certificates, tmp_path: Path, certificate: str, key: str | None, why: str
+) -> None:
+    (tmp_path / "crt").write_bytes(certificates.client.certificate_file.read_bytes())
+    (tmp_path / "key").write_bytes(certificates.client.key_file.read_bytes())
+    (tmp_path / "other").write_bytes(certificates.server.key_file.read_bytes())
+    another = certificates.issue("another", common_name="another.test", client=True)
+    (tmp_path / "another").write_bytes(another.key_file.read_bytes())
+    (tmp_path / "nothing").touch()
+    with pytest.raises(TlsConfigError, match=why):
+        build_context(
+            Upstream("u", "localhost", cert_file=tmp_path / certificate, key_file=tmp_path / key if key else None)
+        )
+
+
 def test_a_name_too_long_to_be_asked_for_is_refused() -> None:
     with pytest.raises(TlsConfigError, match="server_name"):
         build_context(Upstream("u", "localhost", server_name="a." * 150, verify="pin", pins=("sha256/x",)))

@@ -148,8 +148,12 @@ class Context:
         _lib.ERR_clear_error()
         context = self._context
         self._must(_lib.SSL_CTX_use_certificate_chain_file(context, os.fsencode(certificate)), "no certificate in it")
-        self._must(_lib.SSL_CTX_use_PrivateKey_file(context, os.fsencode(key), _lib.SSL_FILETYPE_PEM), "no key in it")
-        self._must(_lib.SSL_CTX_check_private_key(context), "the key is not the certificate's")
+        if _lib.SSL_CTX_use_PrivateKey_file(context, os.fsencode(key), _lib.SSL_FILETYPE_PEM) != 1:
+            error = _error("no key in it")
+            raise TlsError(_OTHER_KEY) if error.reason == _KEY_MISMATCH else error
+        if _lib.SSL_CTX_check_private_key(context) != 1:  # one of another kind
+            _lib.ERR_clear_error()
+            raise TlsError(_OTHER_KEY)
 
     def connect(self, server_name: str, session: "Session | None" = None) -> "Connection":
         """A connection that expects `server_name`, a host name or an address, and offers `session`."""
@@ -410,3 +414,5 @@ class Connection:
 
 
 _CERTIFICATE_VERIFY_FAILED = 134  # SSL_R_CERTIFICATE_VERIFY_FAILED
+_KEY_MISMATCH = 116  # X509_R_KEY_VALUES_MISMATCH
+_OTHER_KEY = "the key is not the certificate's"

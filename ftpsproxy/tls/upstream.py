@@ -83,10 +83,12 @@ def _load(context: Context, file: Path, what: str) -> None:
 
 def _identify(context: Context, certificate: Path, key: Path | None, where: str) -> None:
     try:
-        _readable(certificate)
-        if key is not None:
-            _readable(key)
-        if b"ENCRYPTED" in (key or certificate).read_bytes():
+        if b"CERTIFICATE-----" not in certificate.read_bytes():
+            raise TlsConfigError(f"no certificate in {certificate} (PEM is wanted)")
+        content = (key or certificate).read_bytes()
+        if b"PRIVATE KEY-----" not in content:
+            raise TlsConfigError(f"no private key in {key or certificate} (PEM is wanted)")
+        if b"ENCRYPTED" in content:
             raise TlsConfigError("the key is encrypted; give one without a passphrase, readable by this user only")
         context.identify(certificate, key or certificate)
     except (OSError, TlsError, TlsConfigError) as error:
