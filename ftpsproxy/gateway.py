@@ -88,6 +88,7 @@ class Gateway:
                 nursery.start_soon(self._reactor.run)
                 accepting, bound = self._open(sockets, contexts)
                 task_status.started(bound)
+                self._reactor.share(False)
                 await stop.wait()
                 for task in accepting:
                     task.cancel()
@@ -131,6 +132,7 @@ class Gateway:
 
     async def _drain(self) -> None:
         seconds = self._settings.timeouts.drain
+        self._reactor.share(True)
         self._turns.close(_STOPPING)
         if not self._clients:
             return

@@ -6,9 +6,10 @@ import contextlib
 import gc
 import os
 import socket
+import statistics
 import struct
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import trio
@@ -434,6 +435,69 @@ async def test_limits_of_waits_that_are_over_wake_nobody(autojump_clock: trio.te
         assert reactor.reactor._looks == looks
         await trio.sleep(110)
         assert len(ended) == 10
+
+
+async def _tick(pair: Pair) -> None:
+    """Something comes, and is read: the loop has work."""
+    ours, far = pair
+    far.send(b"x")
+    await readable(ours)
+    ours.recv(10)
+
+
+@contextlib.asynccontextmanager
+async def _alone() -> AsyncIterator[tuple[Reactor, trio.Event]]:
+    """A reactor that takes nobody else of trio's to have work, and what ends the test."""
+    reactor, done = Reactor(), trio.Event()
+    reactor.share(False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        yield reactor, done
+        with trio.fail_after(20):
+            await done.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_limit_ends_a_rest(pair: Pair) -> None:
+    # After work the loop rests by itself for a while, but no longer than until somebody's time is up.
+    late: list[float] = []
+
+    async def work() -> None:
+        for _ in range(30):
+            await _tick(pair)
+            due = now() + 0.003
+            await pause(due)
+            late.append(now() - due)
+        done.set()
+
+    async with _alone() as (reactor, done):
+        reactor.start(work())
+    assert statistics.median(late) < 0.02
+
+
+async def test_work_outside_is_not_kept_waiting(pair: Pair) -> None:
+    times: list[float] = []
+
+    async def hop() -> None:
+        for _ in range(30):
+            await trio.lowlevel.checkpoint()
+
+    async def ask() -> None:
+        for _ in range(3):
+            start = now()
+            await outside(now() + 20, hop)
+            times.append(now() - start)
+        done.set()
+
+    async def work() -> None:
+        while True:
+            await _tick(pair)
+            await pause(now() + 0.005)
+
+    async with _alone() as (reactor, done):
+        reactor.start(ask())
+        reactor.start(work())
+    assert statistics.median(times) < 0.5, "each turn took as long as the loop likes to rest"
 
 
 async def test_old_news_is_not_taken_for_that_of_a_new_socket_with_the_same_descriptor() -> None:
