@@ -14,7 +14,7 @@ from ftpsproxy.ftp.replies import Reply, ReplyReader
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import NEVER, Task, readable, writable
 from ftpsproxy.relay.handshake import shake_hands
-from ftpsproxy.tls import Tls, TlsError, TlsRefused
+from ftpsproxy.tls import Refused, Tls, TlsError
 
 _CHUNK = 65536
 # A peer that reads none of what it is told is lost once this much has gathered.
@@ -180,12 +180,12 @@ class ServerControl:
         self.replies = ReplyReader(max_line=line_bytes, max_bytes=reply_bytes, max_lines=reply_lines)
 
     async def start_tls(self, tls: Tls, until: float) -> None:
-        """Secure the connection. Raises TlsRefused, TlsError, OSError, TimeoutError at `until`.
+        """Secure the connection. Raises Refused, TlsError, OSError, TimeoutError at `until`.
 
         Bytes that came in clear behind the reply to AUTH are an attack (CVE-2021-22947): nothing of them is used.
         """
         if self.replies.pending:
-            raise TlsRefused("bytes_after_auth", "the server sent more in clear after it had agreed to TLS")
+            raise Refused("bytes_after_auth", "the server sent more in clear after it had agreed to TLS")
         await shake_hands(self._sock, tls, until)
         self._reader.more = True  # there may be bytes behind those that the handshake has read
         self.tls = tls

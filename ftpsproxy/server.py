@@ -6,44 +6,39 @@ from ftpsproxy import log, net
 from ftpsproxy.control import ServerControl, Start
 from ftpsproxy.reactor import now
 from ftpsproxy.service import Service
-from ftpsproxy.tls import Tls, TlsError, TlsRefused, certificate_of, check_pins, explain_opening
+from ftpsproxy.tls import Refused, Tls, TlsError, certificate_of, check_pins, explain_opening
 
 _WARN_DAYS = 14
 
 
-class Unreachable(Exception):
-    """There will be no session with this server: a machine word for the log, plain words for the client."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
 async def reach(service: Service, start: Start) -> ServerControl:
-    """A control connection to the upstream, in clear. Raises Unreachable."""
+    """A control connection to the upstream, in clear. Raises Refused."""
     upstream, timeouts, limits = service.upstream, service.timeouts, service.limits
     where = f"{upstream.host} port {upstream.port}"
     until = now() + timeouts.connect
     try:
         sock = await net.connect(service.resolver, upstream.host, upstream.port, until, timeouts.keepalive)
-        return ServerControl(
-            sock,
-            start,
-            line_bytes=limits.reply_bytes,
-            reply_bytes=limits.reply_bytes,
-            reply_lines=limits.reply_lines,
-        )
+        try:
+            return ServerControl(
+                sock,
+                start,
+                line_bytes=limits.reply_bytes,
+                reply_bytes=limits.reply_bytes,
+                reply_lines=limits.reply_lines,
+            )
+        except OSError:
+            sock.close()
+            raise
     except TimeoutError:
-        raise Unreachable("connect_timeout", f"no answer from {where}") from None
+        raise Refused("connect_timeout", f"no answer from {where}") from None
     except net.ConnectError as error:
-        raise Unreachable("connect_failed", str(error)) from None
+        raise Refused("connect_failed", str(error)) from None
     except OSError as error:
-        raise Unreachable("connect_failed", f"{where}: the connection broke at once: {error.strerror}") from None
+        raise Refused("connect_failed", f"{where}: the connection broke at once: {error.strerror}") from None
 
 
 async def secure(server: ServerControl, service: Service) -> Tls:
-    """TLS on it, the server's certificate verified. Raises Unreachable."""
+    """TLS on it, the server's certificate verified. Raises Refused."""
     upstream = service.upstream
     started = time.monotonic()
     tls = service.context.connect(upstream.server_name)
@@ -52,10 +47,9 @@ async def secure(server: ServerControl, service: Service) -> Tls:
         certificate = certificate_of(tls)
         check_pins(tls, upstream.pins)
     except TimeoutError:
-        raise Unreachable("handshake_timeout", "the server did not finish the TLS handshake in time") from None
-    except (TlsError, OSError, TlsRefused) as error:
-        refused = explain_opening(error, upstream)
-        raise Unreachable(refused.reason, refused.detail) from None
+        raise Refused("handshake_timeout", "the server did not finish the TLS handshake in time") from None
+    except (TlsError, OSError, Refused) as error:
+        raise explain_opening(error, upstream) from None
     log.upstream_secured(
         version=tls.version,
         cipher=tls.cipher,

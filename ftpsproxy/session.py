@@ -19,13 +19,9 @@ from ftpsproxy.ftp.messages import Event, Waiting
 from ftpsproxy.ftp.protocol import Policy, Protocol
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import NEVER, Cancelled, Flag, Task, now, this_task, turn
-from ftpsproxy.server import Unreachable, reach, secure
+from ftpsproxy.server import reach, secure
 from ftpsproxy.service import Service
-from ftpsproxy.tls import (
-    Resumption,
-    TlsError,
-    explain,
-)
+from ftpsproxy.tls import Refused, Resumption, TlsError, explain
 
 # A client whose next line waits is not read from; whether it is still there is looked at this often.
 _LOOK_SECONDS = 1.0
@@ -178,7 +174,7 @@ class Session:
             server = self._server = await reach(self._service, self._start)
             if self._service.upstream.tls_first:
                 await self._secure(server)
-        except Unreachable as error:
+        except Refused as error:
             self.feed(messages.ServerRefused(error.reason, error.detail))
             return
         self.feed(messages.Connected(net.unzoned(server.peer)))
@@ -188,7 +184,7 @@ class Session:
             await self._hear_server(server)
 
     async def _secure(self, server: ServerControl) -> None:
-        """TLS on the server's control connection. Raises Unreachable."""
+        """TLS on the server's control connection. Raises Refused."""
         tls = await secure(server, self._service)
         route = Route(self._local, self._client_peer(), server.local, server.peer)
         self._data = DataPath(self._service, route, Resumption(tls), self._start, self.feed, self._sock)
@@ -213,11 +209,9 @@ class Session:
                 self._look_at_clock()
             except Lost as error:
                 self.feed(messages.ServerLost(str(error)))
-            except TlsError as error:
+            except (TlsError, Refused) as error:
                 refused = explain(error)
                 self.feed(messages.ServerRefused(refused.reason, refused.detail))
-            except Unreachable as error:
-                self.feed(messages.ServerRefused(error.reason, error.detail))
             except ProtocolError as error:
                 self.feed(messages.ServerRefused("protocol_error", f"the server broke the protocol: {error}"))
 
@@ -229,7 +223,7 @@ class Session:
             self.feed(messages.TimedOut())
 
     async def _hear_replies(self, server: ServerControl) -> None:
-        """All that are there. Raises ProtocolError, Unreachable."""
+        """All that are there. Raises ProtocolError, Refused."""
         while not self._over and not self._tls_wanted and (reply := server.pop()) is not None:
             if self._service.debug:
                 log.session_reply(code=reply.code, text=reply.text)

@@ -20,7 +20,7 @@ from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.handshake import shake_hands
 from ftpsproxy.service import Service
-from ftpsproxy.tls import Resumption, Tls, TlsError, TlsRefused, check_pins, explain
+from ftpsproxy.tls import Refused, Resumption, Tls, TlsError, check_pins, explain
 
 # How often a transfer whose connection may stay open is looked at.
 _LOOK_SECONDS = 0.05
@@ -230,10 +230,10 @@ class DataTransfer:
             if not tls.resumed:
                 check_pins(tls, upstream.pins)
                 if upstream.data_session_reuse == "require":
-                    raise TlsRefused("not_resumed", "the server did not resume the TLS session on the data connection")
+                    raise Refused("not_resumed", "the server did not resume the TLS session on the data connection")
         except TimeoutError:
             raise RelayError(425, "the server did not finish the TLS handshake of the data connection") from None
-        except (TlsError, OSError, TlsRefused) as error:
+        except (TlsError, OSError, Refused) as error:
             self._resumption.start_again()
             raise RelayError(425, f"TLS on the data connection: {explain(error).detail}") from None
         return tls

@@ -4,7 +4,7 @@ import contextlib
 
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import readable, writable
-from ftpsproxy.tls import Tls, TlsError, TlsRefused
+from ftpsproxy.tls import Refused, Tls, TlsError
 
 _CHUNK = 16384 + 512
 
@@ -12,7 +12,7 @@ _CHUNK = 16384 + 512
 async def shake_hands(sock: Socket, tls: Tls, until: float) -> None:
     """Do the handshake.
 
-    Raises TlsError (certificate, alert), TlsRefused (an end), OSError, TimeoutError at `until`.
+    Raises TlsError (certificate, alert), Refused (an end), OSError, TimeoutError at `until`.
     """
     more = False
     while True:
@@ -37,7 +37,7 @@ async def shake_hands(sock: Socket, tls: Tls, until: float) -> None:
             continue
         more = len(data) == _CHUNK
         if not data:
-            raise TlsRefused("closed", "the server closed the connection in the TLS handshake")
+            raise Refused("closed", "the server closed the connection in the TLS handshake")
         tls.feed(data)
 
 

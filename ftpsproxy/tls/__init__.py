@@ -10,7 +10,7 @@ from ftpsproxy.tls.upstream import (
     certificate_of,
     check_pins,
 )
-from ftpsproxy.tls.words import TlsRefused, explain, explain_opening
+from ftpsproxy.tls.words import Refused, explain, explain_opening
 
 Tls = Connection
 """One TLS connection with an upstream."""
@@ -19,12 +19,12 @@ __all__ = [
     "Buffer",
     "Certificate",
     "Context",
+    "Refused",
     "Resumption",
     "Session",
     "Tls",
     "TlsConfigError",
     "TlsError",
-    "TlsRefused",
     "build_context",
     "certificate_of",
     "check_pins",

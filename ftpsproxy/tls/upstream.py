@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 
 from ftpsproxy.config import Upstream
 from ftpsproxy.tls.openssl import Connection, Context, Session, TlsError, usable
-from ftpsproxy.tls.words import TlsRefused
+from ftpsproxy.tls.words import Refused
 
 
 class TlsConfigError(Exception):
@@ -133,20 +133,20 @@ def _certificate(der: bytes) -> Certificate:
 
 
 def certificate_of(tls: Connection) -> Certificate:
-    """The server's certificate. Raises TlsRefused when there is none or it can't be read."""
+    """The server's certificate. Raises Refused when there is none or it can't be read."""
     der = tls.certificate
     if der is None:
-        raise TlsRefused("no_certificate", "the server showed no certificate")
+        raise Refused("no_certificate", "the server showed no certificate")
     try:
         return _certificate(der)
     except ValueError as error:
-        raise TlsRefused("certificate", f"the server's certificate can't be read: {error}") from None
+        raise Refused("certificate", f"the server's certificate can't be read: {error}") from None
 
 
 def check_pins(tls: Connection, pins: tuple[str, ...]) -> None:
-    """Raises TlsRefused unless the server's key is one of `pins` (none: any)."""
+    """Raises Refused unless the server's key is one of `pins` (none: any)."""
     if pins and (pin := certificate_of(tls).pin) not in pins:
-        raise TlsRefused("wrong_pin", f"the server's key is not among the pins; it is {pin}")
+        raise Refused("wrong_pin", f"the server's key is not among the pins; it is {pin}")
 
 
 class Resumption:

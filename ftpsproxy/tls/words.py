@@ -4,8 +4,8 @@ from ftpsproxy.config import Upstream
 from ftpsproxy.tls.openssl import TlsError, verify_words
 
 
-class TlsRefused(Exception):
-    """The upstream's TLS is not acceptable: a machine word and plain words."""
+class Refused(Exception):
+    """There is nothing to be had of this server: a machine word for the log, plain words for the client."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -46,31 +46,31 @@ _REASONS = {
 }
 
 
-def explain(error: Exception) -> TlsRefused:
+def explain(error: Exception) -> Refused:
     """A failed handshake or read in plain words."""
-    if isinstance(error, TlsRefused):
+    if isinstance(error, Refused):
         return error
     if isinstance(error, TlsError):
         if error.verify_code:
             known = _VERIFY.get(error.verify_code)
             words = verify_words(error.verify_code)
-            return TlsRefused(*known or ("certificate", f"the server's certificate is refused: {words}"))
-        return TlsRefused(*_REASONS.get(error.reason) or ("handshake_failed", f"TLS failed: {error}"))
-    return TlsRefused("closed", f"the connection failed in the TLS handshake: {str(error).lower()}")
+            return Refused(*known or ("certificate", f"the server's certificate is refused: {words}"))
+        return Refused(*_REASONS.get(error.reason) or ("handshake_failed", f"TLS failed: {error}"))
+    return Refused("closed", f"the connection failed in the TLS handshake: {str(error).lower()}")
 
 
-def explain_opening(error: Exception, upstream: Upstream) -> TlsRefused:
+def explain_opening(error: Exception, upstream: Upstream) -> Refused:
     """The same of a control connection's handshake, and what else may be behind it."""
     refused = explain(error)
     if not upstream.implicit:
         if refused.reason == "closed":
             hint = "; a firewall that inspects FTP may have done it, and would let implicit TLS (ftps://) pass"
-            return TlsRefused("closed", refused.detail + hint)
+            return Refused("closed", refused.detail + hint)
         return refused
     if refused.reason == "bytes_after_auth":
-        return TlsRefused("bytes_after_greeting", "the server sent more in clear behind its greeting")
+        return Refused("bytes_after_greeting", "the server sent more in clear behind its greeting")
     if refused.reason == "handshake_garbage" and upstream.tls_first:
-        return TlsRefused(
+        return Refused(
             "plaintext_on_implicit_port",
             "the server speaks no TLS at once; perhaps it is explicit (ftpes://), or says its greeting in clear first "
             '(z/OS: implicit_greeting = "clear")',
