@@ -90,12 +90,12 @@ async def test_a_crowd_asks_once(names: Names) -> None:
             for _ in range(500):
                 nursery.start_soon(_resolve, reactor, resolver, answers)
             await names.awaited()
-            await trio.sleep(0.1)
+            await trio.sleep(0.1)  # longer than an answer is kept: it counts from when it came
             names.answer.set()
         assert answers == [FOUND] * 500
         await _resolve(reactor, resolver, answers)
         assert names.asked == ["a.test"]
-        await trio.sleep(0.1)
+        await trio.sleep(0.1)  # longer than an answer is kept
         await _resolve(reactor, resolver, answers)
         assert names.asked == ["a.test"] * 2
         assert answers[500:] == [FOUND] * 2
@@ -121,7 +121,7 @@ async def test_who_gives_up_takes_nobody_along(names: Names, who: str, how: str)
         await names.awaited()
         for _ in range(3):
             nursery.start_soon(_resolve, reactor, resolver, answers)
-        await trio.sleep(0.1)
+        await trio.sleep(0.1)  # all of them wait by then
         leaving.cancel()
         await trio.sleep(0.01)
         names.answer.set()

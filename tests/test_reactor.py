@@ -429,7 +429,7 @@ async def test_limits_of_waits_that_are_over_wake_nobody(autojump_clock: trio.te
     async with reacting(seconds=1000) as reactor:
         for seconds in range(1, 51):
             reactor.reactor.start(wait(seconds))
-        await trio.sleep(0.1)
+        await trio.sleep(0.1)  # of the test's clock, as all here
         looks = reactor.reactor._looks
         await trio.sleep(100)
         assert reactor.reactor._looks == looks

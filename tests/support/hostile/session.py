@@ -193,7 +193,7 @@ class Session:
             return
         while quirks.instead_of_greeting:
             self._channel.write(quirks.instead_of_greeting)
-            time.sleep(0.25)
+            time.sleep(0.25)  # again and again, but not so fast that reading it is all anybody does
         if quirks.greeting_in_clear:
             self.say(quirks.greeting + quirks.after_greeting)
         if quirks.implicit and not self._secure():
