@@ -1,38 +1,29 @@
-"""The vocabulary of the log: one function for each event the gateway can report, and how an event becomes a line.
+"""The vocabulary of the log: one function for each event the gateway can report.
 
 Few, rich events rather than chatter; call sites are one line. The session's id, client, listener and upstream are bound
 once, at the root of the session (`bind`), and stand in every line of it. A line is
 
     timestamp (ISO 8601, UTC, milliseconds) · level · event · session, client, listener, upstream · the event's fields
 
-as JSON, logfmt or text for a terminal. Whatever a peer sends (file names, user names, replies) can neither end a line
-nor steer a terminal: JSON and logfmt are pure ASCII, the console form escapes what is not printable. The arguments of
-PASS and ACCT never reach these functions, and are struck out once more here. A log that cannot be written (disk full,
-pipe closed) loses lines; it never harms a session, and standard error hears of it once.
-
-This is the only file that imports structlog. Until `configure` is called nothing is logged.
+as JSON, logfmt or text for a terminal (`lines`). The arguments of PASS and ACCT never reach these functions, and are
+struck out once more here. A log that cannot be written (disk full, pipe closed) loses lines; it never harms a session,
+and standard error hears of it once. Until `configure` is called nothing is logged.
 """
 
-import contextlib
-import json
 import logging
 import os
 import re
 import sys
-import time
 import traceback
-from collections.abc import Mapping, MutableMapping
-from contextvars import ContextVar
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, Literal, TextIO
 
-import structlog
+from ftpsproxy.log.lines import Bound, Console, Json, Logfmt, Output, bound, make
 
 Format = Literal["json", "logfmt", "console", "auto"]
 Level = Literal["debug", "info", "warning"]
 
 _SECRET_VERBS = frozenset({"PASS", "ACCT", "ADAT"})
 _SECRET_IN_TEXT = re.compile(r"(?<![A-Za-z])(PASS|ACCT|ADAT)[ \t]+[^\r\n]*", re.IGNORECASE)
-_bound: ContextVar["_Bound | None"] = ContextVar("ftpsproxy_log", default=None)
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
@@ -46,175 +37,21 @@ def configure(format: Format, level: Level, stream: TextIO | None = None) -> Non
     if format == "auto":
         format = "console" if terminal else "json"
     colour = terminal and not os.environ.get("NO_COLOR")
-    form = _Json() if format == "json" else _Logfmt() if format == "logfmt" else _Console(colour)
-    _log = _make(_Output(target), form, getattr(logging, level.upper()))
+    form = Json() if format == "json" else Logfmt() if format == "logfmt" else Console(colour)
+    _log = make(Output(target), form, getattr(logging, level.upper()))
 
 
 def bind(session: str, client: str, listener: str, upstream: str) -> None:
     """Name the session in every line of the current task and of the tasks it starts."""
-    _bound.set(_Bound({"session": session, "client": client, "listener": listener, "upstream": upstream}))
+    bound.set(Bound({"session": session, "client": client, "listener": listener, "upstream": upstream}))
 
 
 def clear() -> None:
     """Forget what `bind` named."""
-    _bound.set(None)
+    bound.set(None)
 
 
-class _Output:
-    """Where lines go: one write each, straight to the descriptor where there is one. Never raises."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-        self._descriptor: int | None = None
-        self._torn = False  # the last line was only partly written
-        self._lost = False
-        try:
-            if stream is not None:
-                stream.flush()
-                self._descriptor = stream.fileno()
-        except (OSError, ValueError):
-            pass  # a stream in memory, or a closed one
-
-    def line(self, text: str) -> None:
-        try:
-            if self._descriptor is not None:
-                data = (f"\n{text}\n" if self._torn else f"{text}\n").encode("utf-8", "backslashreplace")
-                sent = os.write(self._descriptor, data)
-                while sent < len(data):
-                    self._torn = True
-                    sent += os.write(self._descriptor, data[sent:])
-                self._torn = False
-            elif self._stream is not None:
-                self._stream.write(f"{text}\n")
-                self._stream.flush()
-        except (OSError, ValueError) as error:
-            self._lose(error)
-
-    def _lose(self, error: OSError | ValueError) -> None:
-        """Standard error is the last place left to say that nothing is said any more."""
-        if not self._lost:
-            self._lost = True
-            why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is closed"
-            with contextlib.suppress(OSError):
-                os.write(2, f"ftpsproxy: the log can't be written, lines are lost: {why}\n".encode())
-
-    debug = info = warning = error = line
-
-
-class _Form(Protocol):
-    """A way to write an event. `fields` is rendered apart, so that what is bound is rendered once a session."""
-
-    def fields(self, fields: Mapping[str, object]) -> str: ...
-
-    def line(self, level: str, event: str, parts: list[str]) -> str: ...
-
-
-class _Bound:
-    """What `bind` named, and its rendering in the form last asked for."""
-
-    __slots__ = ("_fields", "_form", "_text")
-
-    def __init__(self, fields: Mapping[str, str]) -> None:
-        self._fields = fields
-        self._form: _Form | None = None
-        self._text = ""
-
-    def text(self, form: _Form) -> str:
-        if self._form is not form:
-            self._form, self._text = form, form.fields(self._fields)
-        return self._text
-
-
-def _make(output: _Output, form: _Form, level: int) -> Any:
-    """A structlog logger that renders with `form`; calls below `level` cost next to nothing."""
-
-    def render(_logger: object, level_name: str, event: MutableMapping[str, Any]) -> str:
-        name = event.pop("event")
-        bound = _bound.get()
-        parts = [] if bound is None else [bound.text(form)]
-        fields = {key: value for key, value in event.items() if value is not None}
-        if fields:
-            parts.append(form.fields(fields))
-        return form.line(level_name, name, parts)
-
-    wrapper: Any = structlog.make_filtering_bound_logger(level)
-    return wrapper(output, [render], {})
-
-
-_second = 0
-_second_text = ""
-
-
-def _timestamp() -> str:
-    """Now, as 2026-01-31T23:59:59.123Z. The text of the second is kept, as most lines share theirs with another."""
-    global _second, _second_text
-    now = time.time()
-    second = int(now)
-    if second != _second:
-        _second, _second_text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-    return f"{_second_text}.{int((now - second) * 1000):03d}Z"
-
-
-# --- rendering --------------------------------------------------------------------------------------------------------
-
-_BARE = re.compile(r"[A-Za-z0-9._:/@+,~%()\[\]-]+").fullmatch
-_COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
-_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str, check_circular=False).encode
-
-
-class _Json:
-    def fields(self, fields: Mapping[str, object]) -> str:
-        return _encode(fields)[1:-1]
-
-    def line(self, level: str, event: str, parts: list[str]) -> str:
-        head = f'{{"timestamp":"{_timestamp()}","level":"{level}","event":"{event}"'
-        return f"{','.join([head, *parts])}}}"
-
-
-class _Logfmt:
-    def fields(self, fields: Mapping[str, object]) -> str:
-        words = []
-        for key, value in fields.items():
-            text = _word(value)
-            words.append(f"{key}={text}" if _BARE(text) else f"{key}={_encode(text)}")
-        return " ".join(words)
-
-    def line(self, level: str, event: str, parts: list[str]) -> str:
-        return " ".join([f"timestamp={_timestamp()} level={level} event={event}", *parts])
-
-
-class _Console:
-    def __init__(self, colour: bool) -> None:
-        self._colour = colour
-
-    def fields(self, fields: Mapping[str, object]) -> str:
-        return " ".join(f"{key}={_readable(_word(value))}" for key, value in fields.items())
-
-    def line(self, level: str, event: str, parts: list[str]) -> str:
-        text = " ".join([f"{_timestamp()} {level:<7} {event:<18}", *parts])
-        return f"{_COLOURS[level]}{text}\x1b[0m" if self._colour else text
-
-
-def _word(value: object) -> str:
-    """A value other than text in logfmt and console lines."""
-    if value is True or value is False:
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return ",".join(str(item) for item in value)
-    return str(value)
-
-
-def _readable(text: str) -> str:
-    """Text for a terminal: in quotes unless it is one plain word, with all that does not print escaped."""
-    if _BARE(text):
-        return text
-    text = text.replace("\\", "\\\\").replace('"', '\\"')
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    return f'"{text}"'
-
-
-_log: Any = _make(_Output(None), _Json(), logging.CRITICAL)
+_log: Any = make(Output(None), Json(), logging.CRITICAL)
 
 
 def _redact(text: str) -> str:
