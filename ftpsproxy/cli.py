@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from ftpsproxy.config import Listener, Settings, Upstream
+    from ftpsproxy.config import Listener, Network, Settings, Upstream
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -128,19 +128,24 @@ def run(options: argparse.Namespace) -> int:
         settings = _settings(options)
     except ConfigError as error:
         return _fail(error, WRONG)
-    from ftpsproxy import gateway, log, tls, workers
+    from ftpsproxy import listening, log, tls, workers
+
+    def load_again() -> "Settings":
+        again = _settings(options)
+        _warn(again)
+        return again
 
     _warn(settings)
     log.configure(settings.log.format, settings.log.level)
     try:
-        workers.run(settings)
+        workers.run(settings, load_again)
     except Exception as error:
         cause: BaseException = error
         while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:  # a nursery's wrapping
             cause = cause.exceptions[0]
         if isinstance(cause, tls.TlsConfigError):
             return _fail(cause, WRONG)
-        if isinstance(cause, gateway.ListenError):
+        if isinstance(cause, listening.ListenError):
             return _fail(cause, FAILED)
         raise
     return 0
@@ -165,6 +170,9 @@ def check(options: argparse.Namespace) -> int:
         _say("\n".join(_describe_listener(listener)))
     for server in settings.upstreams.values():
         _say("\n".join(_describe_upstream(server)))
+    if settings.admin.host:
+        where = _endpoint(settings.admin.host, settings.admin.port)
+        _say(f"admin: HTTP on {where}, /healthz, /readyz and /metrics\n  clients: {_networks(settings.admin.clients)}")
     _say(f"log: {settings.log.format}, from level {settings.log.level}")
     _warn(settings)
     return 0
@@ -183,6 +191,10 @@ def demo(options: argparse.Namespace) -> int:
 
 def _endpoint(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _networks(networks: "tuple[Network, ...]") -> str:
+    return ", ".join(map(str, networks))
 
 
 def _warn(settings: "Settings") -> None:
@@ -204,7 +216,7 @@ def _describe_listener(listener: "Listener") -> list[str]:
     where = _endpoint(listener.host, listener.port)
     lines = [
         f"listener {listener.name}: plaintext FTP on {where} -> upstream {listener.upstream}",
-        f"  clients: {', '.join(map(str, listener.clients))}",
+        f"  clients: {_networks(listener.clients)}",
         f"  passive data: {ports} on {listener.passive_address or 'the address the client connected to'}",
     ]
     if listener.digest != "none":

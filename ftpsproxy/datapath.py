@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ftpsproxy import log, net
+from ftpsproxy import log, metrics, net
 from ftpsproxy.control import Start
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Direction
@@ -212,6 +212,7 @@ class DataPath:
             order.transfer, ends, self._service, self._resumption, self._pace, self._feed, self._control
         )
         self._transfer.task = self._start(self._transfer.run())
+        metrics.TRANSFERS_OPEN.add(self._service.listener.name, self._upstream.name)
 
     def end_in_band(self, order: EndInBand) -> None:
         """The connection of a transfer in MODE B or C need not close any more."""
@@ -258,6 +259,7 @@ class DataPath:
 
     def _end(self, transfer: DataTransfer, order: EndData, amiss: str) -> None:
         self._transfer = None
+        metrics.TRANSFERS_OPEN.add(self._service.listener.name, self._upstream.name, by=-1)
         transfer.end(whole=order.whole and not amiss, answered=order.outcome != "aborted")
         outcome: Outcome = "torn" if amiss else order.outcome
         ended_in_band = "ended_in_band" if transfer.ended_in_band else ""

@@ -196,13 +196,15 @@ def running_gateway(server_port: int, authority: Path) -> Iterator[int]:
         stop.append(lambda: token.run_sync_soon(event.set))
         async with trio.open_nursery() as nursery:
 
-            async def start() -> tuple[gateway.Bound, ...]:
-                bound: tuple[gateway.Bound, ...] = await nursery.start(
-                    lambda task_status: gateway.serve(settings, stop=event, task_status=task_status)
-                )
-                return bound
+            async def start() -> Settings:
+                real: Settings = (
+                    await nursery.start(
+                        lambda task_status: gateway.serve(settings, stop=event, task_status=task_status)
+                    )
+                )[1]
+                return real
 
-            outcome.append((await start())[0].port)
+            outcome.append((await start()).listeners[0].port)
             ready.set()
 
     def main() -> None:

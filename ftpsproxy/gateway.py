@@ -1,137 +1,173 @@
-"""Listeners, limits, signals, drain; the crash barrier round each session."""
+"""Limits, signals, drain, a change of the configuration; the crash barrier round each session."""
 
-import errno
 import gc
 import signal
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 import trio
 
-from ftpsproxy import log, net
-from ftpsproxy.config import Listener, Settings
+from ftpsproxy import listening, log, metrics, net
+from ftpsproxy.config import ConfigError, Settings
 from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listeners import DataListeners
+from ftpsproxy.listening import ListenError, Sockets
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import Reactor, Task, turn
-from ftpsproxy.seats import OwnSeats, Places, Seats
+from ftpsproxy.seats import OwnSeats, Places, Refusal, Seats, TooManyUpstreams
 from ftpsproxy.service import Service, patience
 from ftpsproxy.session import Session
-from ftpsproxy.tls import Context, build_context
+from ftpsproxy.tls import TlsConfigError, build_context
 from ftpsproxy.turns import NoTurn, Turns
 
+if TYPE_CHECKING:
+    from ftpsproxy.admin import Admin
+
+Load = Callable[[], Settings]
+"""Reads the configuration again; raises ConfigError."""
+
 _STOPPING = "gateway is shutting down"
+_NOT_ALLOWED = Refusal("clients", "address not allowed")
 
 
-class ListenError(Exception):
-    """An address can't be listened on; `str()` is one plain line."""
+class Unchangeable(Exception):
+    """A change of the configuration that needs a new start; `str()` is one plain line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A listener in service, with its real port."""
-
-    name: str
-    host: str
-    port: int
+UNUSABLE = (ConfigError, TlsConfigError, ListenError, TooManyUpstreams, Unchangeable)
+"""What a configuration read again may raise; the one before stays."""
 
 
 def places(settings: Settings) -> Places:
     """The places at all upstreams."""
-    return Places({name: one.sessions for name, one in settings.upstreams.items()}, settings.process.workers)
+    return Places(limits_of(settings), settings.process.workers)
 
 
-def listen(listener: Listener, *, share_port: bool = False, keepalive_seconds: float | None = None) -> Socket:
-    """The listening socket of a listener. Raises ListenError."""
-    try:
-        return net.listen(listener.host, listener.port, share_port=share_port, keepalive_seconds=keepalive_seconds)
-    except OSError as error:
-        hint = ""
-        if error.errno == errno.EACCES:
-            hint = "; ports below 1024 need CAP_NET_BIND_SERVICE, or take a higher one"
-        elif error.errno == errno.EADDRINUSE:
-            hint = "; another program has it"
-        why = (error.strerror or str(error)).lower()
-        where = f"[{listener.host}]:{listener.port}" if ":" in listener.host else f"{listener.host}:{listener.port}"
-        raise ListenError(f"listener {listener.name}: can't listen on {where}: {why}{hint}") from None
+def limits_of(settings: Settings) -> dict[str, int]:
+    """How many sessions each upstream takes; 0 for any number."""
+    return {name: one.sessions for name, one in settings.upstreams.items()}
 
 
 class Gateway:
-    """All listeners and sessions of one process."""
+    """All listeners and sessions of one process. In a worker, `settings` are its share of them."""
 
-    def __init__(self, settings: Settings, seats: Seats, places: Places, *, share_port: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, seats: Seats, places: Places, table: metrics.Table, *, share_port: bool = False
+    ) -> None:
         self._settings = settings
         self._seats = seats
+        self._places = places
+        self._table = table
         self._turns = Turns(places, settings.timeouts.queue)
         self._share_port = share_port
         self._reactor = Reactor()
+        self._resolver = net.Resolver()
+        self._data_listeners = DataListeners(self._reactor, settings.limits.pending_data)
+        self._sockets: Sockets = {}
+        self._learned: dict[str, Learned] = {}
+        self._accepting: list[Task] = []
+        self._admin: Admin | None = None
+        self._nursery: trio.Nursery | None = None
         self._sessions: set[Session] = set()
         self._clients = 0  # those that have a seat: in a session, or on the way to one
+        self._open = False
         self._draining = False
         self._empty = trio.Event()
 
     async def serve(
-        self, stop: trio.Event, *, task_status: trio.TaskStatus[tuple[Bound, ...]] = trio.TASK_STATUS_IGNORED
+        self, stop: trio.Event, *, task_status: trio.TaskStatus[Settings] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Serve until `stop` is set, then drain. Raises ListenError and tls.TlsConfigError before it is ready."""
-        settings = self._settings
-        contexts = {name: build_context(upstream) for name, upstream in settings.upstreams.items()}
-        sockets: list[Socket] = []
+        """Serve until `stop` is set, then drain; starts with the settings in use. Raises what `change` does before it
+        is ready."""
         try:
-            for listener in settings.listeners:
-                sockets.append(
-                    listen(listener, share_port=self._share_port, keepalive_seconds=settings.timeouts.keepalive)
-                )
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._reactor.run)
-                accepting, bound = self._open(sockets, contexts)
-                task_status.started(bound)
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._reactor.run)
+                task_status.started(self.change(self._settings))
                 self._reactor.share(False)
                 await stop.wait()
-                for task in accepting:
-                    task.cancel()
-                for sock in sockets:
-                    sock.close()
                 await self._drain()
-                nursery.cancel_scope.cancel()
+                self._nursery.cancel_scope.cancel()
         finally:
-            for sock in sockets:
-                sock.close()
+            self._close()
 
-    def _open(
-        self,
-        sockets: list[Socket],
-        contexts: dict[str, Context],
-    ) -> tuple[list[Task], tuple[Bound, ...]]:
-        """Put the listening sockets into service → the tasks that accept, and what was bound."""
-        settings = self._settings
-        learned = {name: Learned() for name in settings.upstreams}
-        resolver = net.Resolver()
-        data_listeners = DataListeners(self._reactor, settings.limits.pending_data)
-        accepting = []
-        bound = []
-        for listener, sock in zip(settings.listeners, sockets, strict=True):
+    def change(self, settings: Settings) -> Settings:
+        """Serve by these settings from now on → the same with real ports. Sessions that there are keep their own.
+
+        Certificates are read anew. Raises one of UNUSABLE, with nothing changed.
+        """
+        self._places.know(limits_of(settings))
+        contexts = {name: build_context(upstream) for name, upstream in settings.upstreams.items()}
+        keepalive = settings.timeouts.keepalive
+        addresses = listening.addresses(settings)
+        sockets = listening.renew(
+            self._sockets,
+            addresses,
+            lambda address: listening.listen(address, share_port=self._share_port, keepalive_seconds=keepalive),
+        )
+        # From here on nothing can fail.
+        old, self._settings = self._settings, settings
+        listening.drop(self._sockets, sockets)
+        self._sockets = sockets
+        self._learned = {
+            name: self._learned[name] if name in self._learned and old.upstreams.get(name) == one else Learned()
+            for name, one in settings.upstreams.items()
+        }
+        self._seats.limits = settings.limits
+        self._places.limit(limits_of(settings))
+        self._turns.change(settings.timeouts.queue)
+        self._data_listeners.change(settings.limits.pending_data, [one.passive_ports for one in settings.listeners])
+        self._stop_accepting()
+        for listener in settings.listeners:
             service = Service(
                 listener,
                 settings.upstreams[listener.upstream],
                 settings.limits,
                 settings.timeouts,
                 contexts[listener.upstream],
-                learned[listener.upstream],
+                self._learned[listener.upstream],
                 self._reactor,
-                data_listeners,
-                resolver,
+                self._data_listeners,
+                self._resolver,
                 patience(settings.timeouts),
                 settings.log.level == "debug",
             )
-            bound.append(Bound(listener.name, listener.host, sock.getsockname()[1]))
-            accepting.append(self._reactor.start(self._accept(sock, service)))
-        return accepting, tuple(bound)
+            sock = sockets[addresses[listening.of_listener(listener.name)]]
+            net.tune(sock, keepalive)
+            self._accepting.append(self._reactor.start(self._accept(sock, service)))
+        self._open = True
+        self._change_admin(sockets[addresses[listening.ADMIN]] if settings.admin.host else None)
+        return listening.real(settings, sockets)
+
+    def _change_admin(self, sock: Socket | None) -> None:
+        """Answer probes there, or nowhere."""
+        if self._admin is None:
+            if sock is None or self._nursery is None:
+                return
+            from ftpsproxy.admin import Admin  # not worth its memory where nobody asks
+
+            self._admin = Admin(self._table, lambda: self._open)
+            self._nursery.start_soon(self._admin.run)
+        self._admin.open(sock, self._settings.admin.clients)
+
+    def _stop_accepting(self) -> None:
+        for task in self._accepting:
+            task.cancel()
+        self._accepting = []
+
+    def _close(self) -> None:
+        listening.drop(self._sockets, {})
+        self._sockets = {}
 
     async def _drain(self) -> None:
         seconds = self._settings.timeouts.drain
+        self._open = False
+        self._stop_accepting()
+        for who, address in listening.addresses(self._settings).items():
+            if who != listening.ADMIN:
+                self._sockets.pop(address).close()
         self._reactor.share(True)
         self._turns.close(_STOPPING)
         if not self._clients:
@@ -156,19 +192,18 @@ class Gateway:
         while True:
             sock, client = await net.accepted(listener)
             if (reason := self._refusal(client, service)) is not None:
-                log.session_refused(client=client, listener=service.listener.name, reason=reason)
-                _turn_away(sock, reason)
+                _turn_away(sock, client, service, reason)
                 # Many that are turned away must not keep the others from being heard.
                 await turn()
                 continue
             self._clients += 1
             self._reactor.start(self._session(service, sock, client))
 
-    def _refusal(self, client: str, service: Service) -> str | None:
+    def _refusal(self, client: str, service: Service) -> Refusal | None:
         """Why this client gets no session; None when it does, and has its seat."""
         address = ip_address(client)
         if not any(address.version == network.version and address in network for network in service.listener.clients):
-            return "address not allowed"
+            return _NOT_ALLOWED
         return self._seats.take(client)
 
     async def _session(self, service: Service, sock: Socket, client: str) -> None:
@@ -176,8 +211,7 @@ class Gateway:
         try:
             await self._serve_client(service, sock, client)
         except NoTurn as error:
-            log.session_refused(client=client, listener=service.listener.name, reason=str(error))
-            _turn_away(sock, str(error))
+            _turn_away(sock, client, service, error.refusal)
         except Exception as error:
             log.session_crashed(error=error)
         finally:
@@ -189,66 +223,94 @@ class Gateway:
 
     async def _serve_client(self, service: Service, sock: Socket, client: str) -> None:
         """Raises NoTurn."""
-        listener, upstream = service.listener.name, service.upstream.name
+        where = listener, upstream = service.listener.name, service.upstream.name
+        waiting = 0
 
         def queued(ahead: int) -> None:
+            nonlocal waiting
+            waiting = 1
+            metrics.SESSIONS_WAITING.add(*where)
             log.session_queued(client=client, listener=listener, upstream=upstream, ahead=ahead)
 
-        waited = await self._turns.take(upstream, sock, queued)
+        try:
+            waited = await self._turns.take(upstream, sock, queued)
+        finally:
+            metrics.SESSIONS_WAITING.add(*where, by=-waiting)
         session = None
+        metrics.SESSIONS_OPEN.add(*where)
         try:
             session = Session(service, sock, client, waited)
             self._sessions.add(session)
             await session.run()
         finally:
+            metrics.SESSIONS_OPEN.add(*where, by=-1)
             if session is not None:
                 self._sessions.discard(session)
-            self._turns.leave(upstream)
+            if waited is not None:
+                self._turns.leave(upstream)
 
 
-def _turn_away(sock: Socket, reason: str) -> None:
+def _turn_away(sock: Socket, client: str, service: Service, why: Refusal) -> None:
     """Say why, without waiting, and close."""
+    log.session_refused(client=client, listener=service.listener.name, reason=why.text, limit=why.limit)
     try:
-        sock.send(replies.own(421, f"Service not available: {reason}.").encode())
+        sock.send(replies.own(421, f"Service not available: {why.text}.").encode())
         sock.shutdown(net.SHUT_WR)
     except OSError:
         pass
     sock.close()
 
 
-def shown(settings: Settings, bound: tuple[Bound, ...]) -> list[str]:
-    """The listeners in service, for the log: `NAME ADDR:PORT -> URL`."""
-    upstreams = {listener.name: settings.upstreams[listener.upstream] for listener in settings.listeners}
-    found = []
-    for one in bound:
-        upstream = upstreams[one.name]
-        host = f"[{one.host}]" if ":" in one.host else one.host
-        far = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
-        scheme = "ftps" if upstream.implicit else "ftpes"
-        found.append(f"{one.name} {host}:{one.port} -> {scheme}://{far}:{upstream.port}")
-    return found
+def load_again(load: Load, settings: Settings) -> Settings:
+    """The settings as they are now. Raises ConfigError, Unchangeable."""
+    new = load()
+    if new.process.workers != settings.process.workers:
+        raise Unchangeable(
+            f"process.workers: {settings.process.workers} run, {new.process.workers} need a new start of the gateway"
+        )
+    return new
+
+
+def say_reloaded(settings: Settings) -> None:
+    """These settings, with real ports, are in use; the log is written by them from here on."""
+    log.configure(settings.log.format, settings.log.level)
+    listeners, admin = listening.shown(settings)
+    log.gateway_reloaded(listeners=listeners, admin=admin)
+
+
+def say_not_reloaded(error: Exception) -> None:
+    """The settings are of no use, or, what must not end a session either, we can't read them for a defect of ours."""
+    reason = str(error) if isinstance(error, UNUSABLE) else f"{type(error).__name__}: {error}"
+    log.gateway_reload_failed(reason=reason)
 
 
 async def serve(
     settings: Settings,
     *,
     stop: trio.Event | None = None,
-    task_status: trio.TaskStatus[tuple[Bound, ...]] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[tuple[Gateway, Settings]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `settings` until `stop` is set; all sessions have ended then. Raises ListenError, tls.TlsConfigError."""
+    """Serve `settings` until `stop` is set; all sessions have ended then. Raises ListenError, tls.TlsConfigError.
+
+    Starts with the gateway, and the settings with real ports.
+    """
     started = time.monotonic()
-    gateway = Gateway(settings, OwnSeats(settings.limits), places(settings))
+    table = metrics.Table()
+    metrics.count_in(table)
+    gateway = Gateway(settings, OwnSeats(settings.limits), places(settings), table)
     async with trio.open_nursery() as nursery:
-        bound = await nursery.start(gateway.serve, stop if stop is not None else trio.Event())
-        log.gateway_ready(listeners=shown(settings, bound))
-        task_status.started(bound)
+        real = await nursery.start(gateway.serve, stop if stop is not None else trio.Event())
+        listeners, admin = listening.shown(real)
+        log.gateway_ready(listeners=listeners, admin=admin)
+        task_status.started((gateway, real))
     log.gateway_stopped(seconds=round(time.monotonic() - started, 3))
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, which drain; a second one ends at once. Raises as `serve` does."""
+def run(settings: Settings, load: Load) -> None:
+    """Serve until SIGTERM or SIGINT, which drain; a second one ends at once; SIGHUP has the settings loaded again.
+    Raises as `serve` does."""
     settle()
-    trio.run(_run, settings)
+    trio.run(_run, settings, load)
 
 
 def settle() -> None:
@@ -257,18 +319,30 @@ def settle() -> None:
     gc.freeze()
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, load: Load) -> None:
     stop = trio.Event()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
 
-            async def watch() -> None:
-                async for _ in signals:
-                    if stop.is_set():
-                        nursery.cancel_scope.cancel()
-                        return
+            async def main(task_status: trio.TaskStatus[tuple[Gateway, Settings]]) -> None:
+                await serve(settings, stop=stop, task_status=task_status)
+                nursery.cancel_scope.cancel()
+
+            gateway, _ = await nursery.start(main)
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    if not stop.is_set():
+                        _reload(gateway, load, settings)
+                elif stop.is_set():
+                    nursery.cancel_scope.cancel()
+                else:
                     stop.set()
 
-            nursery.start_soon(watch)
-            await serve(settings, stop=stop)
-            nursery.cancel_scope.cancel()
+
+def _reload(gateway: Gateway, load: Load, settings: Settings) -> None:
+    try:
+        new = gateway.change(load_again(load, settings))
+    except Exception as error:
+        say_not_reloaded(error)
+    else:
+        say_reloaded(new)

@@ -8,11 +8,14 @@ import contextlib
 import errno
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ftpsproxy import net
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import Flag, Reactor, Task, turn
+
+Ports = tuple[int, int] | None
+"""Lowest and highest port, or None for any free one."""
 
 
 class NoPort(Exception):
@@ -89,7 +92,7 @@ def _spent(sock: Socket) -> bool:
 
 
 class _Door:
-    """One open port and who is expected at it."""
+    """One open port and who is expected at it; `once`: it is closed when nobody is any more."""
 
     __slots__ = ("expected", "listener", "once", "port", "task")
 
@@ -122,16 +125,24 @@ class _Door:
                     await turn()  # many of them must not keep the others from being heard
                     continue
                 expectation.deliver(sock)
-                if self.once:
+                if self.once and not self.expected:
                     return
 
     def forget(self, expectation: Expectation) -> None:
         """Called when an expectation is over."""
         if self.expected.get(expectation.host) is expectation:
             del self.expected[expectation.host]
-            if self.once and self.task is not None:
-                self.task.cancel()
-                self.listener.close()  # the task may not have begun
+            self._close_if_done()
+
+    def keep_open(self, keep: bool) -> None:
+        """Whether it stays open when nobody is expected any more."""
+        self.once = not keep
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self.once and not self.expected and self.task is not None:
+            self.task.cancel()
+            self.listener.close()  # the task may not have begun
 
 
 class DataListeners:
@@ -140,10 +151,20 @@ class DataListeners:
     def __init__(self, reactor: Reactor, most: int = 10_000) -> None:
         self._reactor = reactor
         self._most = most
+        self._ranges: frozenset[Ports] | None = None
         self._pending = 0
-        self._doors: dict[tuple[str, tuple[int, int] | None], deque[_Door]] = {}
+        self._doors: dict[tuple[str, Ports], deque[_Door]] = {}
 
-    def expect(self, local: str, ports: tuple[int, int] | None, peer: str) -> Expectation:
+    def change(self, most: int, ranges: Collection[Ports]) -> None:
+        """The configuration has changed, and these are its ranges of ports. A door of another one, for sessions from
+        before, stays open no longer than it must: another range may need its port."""
+        self._most = most
+        self._ranges = frozenset(ranges)
+        for (_, ports), doors in self._doors.items():
+            for door in doors:
+                door.keep_open(ports in self._ranges)
+
+    def expect(self, local: str, ports: Ports, peer: str) -> Expectation:
         """Expect a connection from `peer` at a port of the local address `local`. Raises NoPort.
 
         `local` needs its zone if it has one, and that is the peer's: `peer` has none here.
@@ -160,11 +181,11 @@ class DataListeners:
             if peer not in door.expected:
                 return self._add(door, peer)
         taken = {door.port for door in doors}
-        door = self._open(local, ports, taken, once=False)
+        door = self._open(local, ports, taken, once=self._ranges is not None and ports not in self._ranges)
         doors.append(door)
         return self._add(door, peer)
 
-    def expect_once(self, local: str, ports: tuple[int, int] | None, peer: str) -> Expectation:
+    def expect_once(self, local: str, ports: Ports, peer: str) -> Expectation:
         """The same at a port of its own, closed afterwards, for a peer that calls from a fixed port.
 
         A server that calls from port 20 can't reach the same port of ours again within TIME_WAIT.
@@ -185,7 +206,7 @@ class DataListeners:
         door.expected[peer] = expectation
         return expectation
 
-    def _open(self, local: str, ports: tuple[int, int] | None, taken: set[int], *, once: bool) -> _Door:
+    def _open(self, local: str, ports: Ports, taken: set[int], *, once: bool) -> _Door:
         candidates = [0]
         if ports is not None:
             candidates = [port for port in range(ports[0], ports[1] + 1) if port not in taken]

@@ -171,7 +171,7 @@ def start_connecting(
     """A socket on its way to `sockaddr`, from `source`; `finish_connecting` tells how it went. Raises OSError."""
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        _tune(sock, keepalive_seconds)
+        tune(sock, keepalive_seconds)
         if source is not None:
             # Servers compare the source of data and control connections (vsftpd, SFTPGo), so a gateway with
             # several addresses must not pick another.
@@ -206,26 +206,39 @@ async def finish_connecting(sock: Socket, until: float) -> None:
         raise
 
 
-def listen(host: str, port: int, *, share_port: bool = False, keepalive_seconds: float | None = None) -> Socket:
-    """A listening socket at a numeric address; "::" takes IPv4 clients too. Raises OSError."""
+def listen(
+    host: str, port: int, *, share_port: bool = False, keepalive_seconds: float | None = None, hold_only: bool = False
+) -> Socket:
+    """A listening socket at a numeric address; "::" takes IPv4 clients too. With `hold_only` it keeps the address, and
+    does not listen. Raises OSError."""
     family, sockaddr = numeric(host, port)
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        _tune(sock, keepalive_seconds)  # Linux hands its options on to what it accepts
+        tune(sock, keepalive_seconds)  # Linux hands its options on to what it accepts
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if share_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
         sock.bind(sockaddr)
-        sock.listen(_BACKLOG)
+        if not hold_only:
+            sock.listen(_BACKLOG)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _tune(sock: Socket, keepalive_seconds: float | None) -> None:
+def message_pair() -> tuple[Socket, Socket]:
+    """Two sockets of this machine, joined, that keep messages whole and never wait."""
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    for sock in pair:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+    return pair
+
+
+def tune(sock: Socket, keepalive_seconds: float | None) -> None:
     """No delay for small writes; with `keepalive_seconds`, TCP keepalive that often (NATs forget idle connections)."""
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

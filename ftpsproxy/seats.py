@@ -8,18 +8,34 @@ import secrets
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from ftpsproxy.config import Limits
 
-TOO_MANY = "too many sessions"
-TOO_MANY_OF_CLIENT = "too many sessions from your address"
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a client gets no session: the limit it met, as the log has it, and the words it hears."""
+
+    limit: str
+    text: str
+
+
+TOO_MANY = Refusal("sessions", "too many sessions")
+TOO_MANY_OF_CLIENT = Refusal("sessions_per_client", "too many sessions from your address")
+
+
+class TooManyUpstreams(Exception):
+    """More upstreams have had a limit than there is room for; `str()` is one plain line."""
 
 
 class Seats(Protocol):
-    """Counts sessions against the limits."""
+    """Counts sessions against the limits, which may change."""
 
-    def take(self, client: str) -> str | None:
+    limits: Limits
+
+    def take(self, client: str) -> Refusal | None:
         """Take a seat for a session of this address → None, or why there is none."""
 
     def leave(self, client: str) -> None:
@@ -30,15 +46,15 @@ class OwnSeats:
     """The seats of a single process."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._total = 0
         self._of_client: Counter[str] = Counter()
 
-    def take(self, client: str) -> str | None:
+    def take(self, client: str) -> Refusal | None:
         """See Seats."""
-        if self._total >= self._limits.sessions:
+        if self._total >= self.limits.sessions:
             return TOO_MANY
-        if self._of_client[client] >= self._limits.sessions_per_client:
+        if self._of_client[client] >= self.limits.sessions_per_client:
             return TOO_MANY_OF_CLIENT
         self._total += 1
         self._of_client[client] += 1
@@ -63,7 +79,7 @@ class SharedSeats:
     BUCKETS = 65536
 
     def __init__(self, limits: Limits, workers: int) -> None:
-        self._limits = limits
+        self.limits = limits
         self._workers = range(workers)
         self._row = self.BUCKETS + 1
         self._salt = secrets.token_bytes(8)
@@ -86,12 +102,12 @@ class SharedSeats:
     def _sum(self, column: int) -> int:
         return sum(self._table[worker * self._row + column] for worker in self._workers)
 
-    def take(self, client: str) -> str | None:
+    def take(self, client: str) -> Refusal | None:
         """See Seats."""
         bucket = self._bucket(client)
-        if self._sum(0) >= self._limits.sessions:
+        if self._sum(0) >= self.limits.sessions:
             return TOO_MANY
-        if self._sum(bucket) >= self._limits.sessions_per_client:
+        if self._sum(bucket) >= self.limits.sessions_per_client:
             return TOO_MANY_OF_CLIENT
         self._table[self._own] += 1
         self._table[self._own + bucket] += 1
@@ -111,14 +127,34 @@ class Places:
     comes once too often leaves no room for one too many; the kernel takes the lock back from a worker that is lost.
     """
 
+    UPSTREAMS = 4096
+
     def __init__(self, limits: Mapping[str, int], workers: int = 1) -> None:
-        self.limits = {name: limit for name, limit in limits.items() if limit}
+        self.limits: dict[str, int] = {}
         self.workers = workers
-        self._columns = {name: 2 * number for number, name in enumerate(self.limits)}
-        self._row = max(1, 2 * len(self.limits))
+        self._columns: dict[str, int] = {}
+        self._row = 2 * self.UPSTREAMS
         self._table = memoryview(mmap.mmap(-1, workers * self._row * 8)).cast("d")
         self._lock = os.memfd_create("places") if workers > 1 else None
         self._own = 0
+        self.know(limits)
+        self.limit(limits)
+
+    def know(self, limits: Mapping[str, int]) -> None:
+        """These upstreams may have limits from now on. Raises TooManyUpstreams.
+
+        All processes must hear the same in the same order. A column is for ever: sessions with an upstream that the
+        configuration no longer has may last.
+        """
+        new = [name for name, limit in limits.items() if limit and name not in self._columns]
+        if len(self._columns) + len(new) > self.UPSTREAMS:
+            raise TooManyUpstreams(f"more than {self.UPSTREAMS} upstreams with a limit since the start; start anew")
+        for name in new:
+            self._columns[name] = 2 * len(self._columns)
+
+    def limit(self, limits: Mapping[str, int]) -> None:
+        """These are the limits from now on; 0 is none."""
+        self.limits = {name: limit for name, limit in limits.items() if limit}
 
     def serve(self, worker: int) -> None:
         """From here on this process is worker number `worker`; what one before it had counted is forgotten."""
@@ -148,7 +184,7 @@ class Places:
             rows = range(column, len(self._table), self._row)
             if any(0.0 < self._table[row + 1] < since for row in rows if row != self._own + column):
                 return False
-            if sum(self._table[row] for row in rows) >= self.limits[upstream]:
+            if sum(self._table[row] for row in rows) >= self.limits.get(upstream, float("inf")):
                 return False
             self._table[self._own + column] += 1.0
             return True

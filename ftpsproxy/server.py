@@ -2,7 +2,7 @@
 
 import time
 
-from ftpsproxy import log, net
+from ftpsproxy import log, metrics, net
 from ftpsproxy.control import ServerControl, Start
 from ftpsproxy.reactor import now
 from ftpsproxy.service import Service
@@ -59,6 +59,7 @@ async def secure(server: ServerControl, service: Service) -> Tls:
         days_left=certificate.days_left,
         milliseconds=round((time.monotonic() - started) * 1000, 1),
     )
+    metrics.UPSTREAM_EXPIRY.set(upstream.name, value=certificate.not_after.timestamp())
     if certificate.days_left < _WARN_DAYS:
         log.upstream_certificate_expiring(days_left=certificate.days_left, subject=certificate.subject)
     return tls

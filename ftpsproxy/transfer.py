@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ftpsproxy import net
+from ftpsproxy import metrics, net
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
@@ -140,6 +140,8 @@ class DataTransfer:
                 direction = self._direction = await _first_to_speak(
                     self._service.reactor, client, server, tls, self._pace
                 )
+            listener, upstream = self._service.listener.name, self._service.upstream.name
+            self.flow.meter = metrics.TRANSFER_BYTES.meter(listener, upstream, direction.value)
             if direction is Direction.DOWNLOAD:
                 await engine.download(client, server, tls, self.flow, self._pace)
                 self._check_close_notify()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ftpsproxy import net
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import Flag, now
-from ftpsproxy.seats import Places
+from ftpsproxy.seats import Places, Refusal
 
 # How often a waiting client is looked at: has it gone?
 _LOOK_SECONDS = 1.0
@@ -21,7 +21,11 @@ _OTHERS_SECONDS = 0.05
 
 
 class NoTurn(Exception):
-    """There is no place; `str()` is one plain line."""
+    """There is no place."""
+
+    def __init__(self, limit: str, text: str) -> None:
+        super().__init__(text)
+        self.refusal = Refusal(limit, text)
 
 
 class _Waiter:
@@ -33,13 +37,22 @@ class _Waiter:
 
 
 class Turns:
-    """The queues of one process, one for each upstream with a limit; nobody waits longer than `seconds`."""
+    """The queues of one process, one for each upstream with a limit; nobody waits longer than `seconds`.
+
+    Limits may change: whoever waits is counted by those that hold when it gets its place.
+    """
 
     def __init__(self, places: Places, seconds: float) -> None:
         self._places = places
         self._seconds = seconds
         self._closed = ""
-        self._queues: dict[str, deque[_Waiter]] = {name: deque() for name in places.limits}
+        self._queues: dict[str, deque[_Waiter]] = {}
+
+    def change(self, seconds: float) -> None:
+        """The limits of the places have changed, and how long those that come may wait."""
+        self._seconds = seconds
+        for queue in self._queues.values():
+            self._wake_next(queue)
 
     async def take(self, upstream: str, sock: Socket, queued: Callable[[int], None]) -> float | None:
         """A place for the client on `sock` → seconds it waited, None for an upstream without limit. Raises NoTurn.
@@ -49,10 +62,10 @@ class Turns:
         `queued` is called once, when there is none at once, with the number of clients before it in this process.
         """
         if self._closed:
-            raise NoTurn(self._closed)
-        queue = self._queues.get(upstream)
-        if queue is None:
+            raise NoTurn("shutdown", self._closed)
+        if upstream not in self._places.limits:
             return None
+        queue = self._queues.setdefault(upstream, deque())
         waiter = _Waiter()
         if not queue and self._places.take(upstream, waiter.since):
             return 0.0
@@ -60,14 +73,15 @@ class Turns:
         queue.append(waiter)
         self._tell_others(upstream, queue)
         try:
-            until = now() + self._seconds
+            seconds = self._seconds
+            until = now() + seconds
             while self._closed or not (queue[0] is waiter and self._places.take(upstream, waiter.since)):
                 if self._closed:
-                    raise NoTurn(self._closed)
+                    raise NoTurn("shutdown", self._closed)
                 if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):
-                    raise NoTurn("the client left while it waited for a place")
+                    raise NoTurn("left", "the client left while it waited for a place")
                 if (time_now := now()) >= until:
-                    raise NoTurn(f"no place at the server became free within {self._seconds:g} seconds")
+                    raise NoTurn("queue", f"no place at the server became free within {seconds:g} seconds")
                 alone = queue[0] is not waiter or self._places.workers == 1
                 waiter.woken.clear()
                 await waiter.woken.wait(min(until, time_now + (_LOOK_SECONDS if alone else _OTHERS_SECONDS)))
@@ -78,11 +92,9 @@ class Turns:
             self._wake_next(queue)
 
     def leave(self, upstream: str) -> None:
-        """Give a place back."""
-        queue = self._queues.get(upstream)
-        if queue is not None:
-            self._places.leave(upstream)
-            self._wake_next(queue)
+        """Give back a place that `take` gave."""
+        self._places.leave(upstream)
+        self._wake_next(self._queues[upstream])
 
     def close(self, why: str) -> None:
         """Nobody gets a place any more: all who wait are turned away."""

@@ -87,9 +87,14 @@ def test_unit_satisfies_systemd(tmp_path: Path, check: list[str]) -> None:
 _NAME = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63}
 _PROBE = {
     "type": "object",
-    "required": ["tcpSocket"],
+    "required": ["httpGet"],
     "properties": {
-        "tcpSocket": {"type": "object", "required": ["port"], "properties": {"port": {"enum": ["ftp", 2121]}}},
+        "httpGet": {
+            "type": "object",
+            "required": ["path", "port"],
+            "properties": {"path": {"enum": ["/healthz", "/readyz"]}, "port": {"const": "admin"}},
+            "additionalProperties": False,
+        },
         "periodSeconds": {"type": "integer", "minimum": 1},
         "timeoutSeconds": {"type": "integer", "minimum": 1},
         "failureThreshold": {"type": "integer", "minimum": 1},
@@ -127,6 +132,7 @@ _CONTAINER = {
         },
         "restartPolicy": {"const": "Always"},
         "startupProbe": _PROBE,
+        "readinessProbe": _PROBE,
         "livenessProbe": _PROBE,
         "resources": {"type": "object"},
         "securityContext": {"type": "object"},
@@ -186,7 +192,9 @@ def _pod() -> tuple[dict[str, Any], dict[str, Any]]:
 def test_manifest_is_a_native_sidecar_without_rights() -> None:
     pod, sidecar = _pod()
     assert sidecar["restartPolicy"] == "Always"
-    assert sidecar["startupProbe"]["tcpSocket"] == sidecar["livenessProbe"]["tcpSocket"] == {"port": "ftp"}
+    assert sidecar["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert sidecar["startupProbe"]["httpGet"] == sidecar["readinessProbe"]["httpGet"]
+    assert sidecar["readinessProbe"]["httpGet"]["path"] == "/readyz"
     context = sidecar["securityContext"]
     assert context["runAsNonRoot"] is True
     assert context["readOnlyRootFilesystem"] is True
@@ -203,8 +211,8 @@ def test_manifest_holds_settings_that_load(tmp_path: Path) -> None:
     roots.touch()
     assert environ["FTPSPROXY_CA_FILE"].startswith(sidecar["volumeMounts"][0]["mountPath"])
     settings = load(None, flags={}, environ={**environ, "FTPSPROXY_CA_FILE": str(roots)})
-    assert [str(net) for net in settings.listeners[0].clients] == ["127.0.0.0/8"]
-    assert settings.listeners[0].port == sidecar["ports"][0]["containerPort"]
+    assert settings.listeners[0].host == "127.0.0.1"
+    assert (settings.admin.host, settings.admin.port) == ("0.0.0.0", sidecar["ports"][0]["containerPort"])
     assert settings.upstreams["default"].ca_file == roots
     assert pod["terminationGracePeriodSeconds"] > settings.timeouts.drain
     app = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}

@@ -255,3 +255,22 @@ async def test_a_door_given_to_another_session_meanwhile_is_not_taken_back() -> 
                 assert await listeners.take(other) == LOCAL
             first.cancel()
             other.cancel()
+
+
+async def test_ports_of_another_configuration_are_not_held() -> None:
+    """Doors of a range that is no more close at once, or when the last that is expected there has come."""
+    ports = free_range(2)
+    async with data_listeners() as listeners:
+        listeners.expect(LOCAL, ports, "127.0.0.2").cancel()
+        idle = listeners.expect(LOCAL, ports, "127.0.0.2")
+        busy = listeners.expect(LOCAL, ports, "127.0.0.2")
+        idle.cancel()
+        narrow = (idle.port, idle.port)
+        listeners.change(1000, [narrow])
+        assert listeners.expect(LOCAL, narrow, "127.0.0.3").port == idle.port
+        with call(busy.port, "127.0.0.2"):
+            assert await listeners.take(busy) == "127.0.0.2"
+        busy.cancel()
+        listeners.change(1000, [ports])
+        late = listeners.expect(LOCAL, narrow, "127.0.0.4")  # of a session from before
+        assert late.port == narrow[0]

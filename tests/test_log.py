@@ -74,6 +74,8 @@ def closed() -> None:
 
 EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     "gateway.ready": ("info", lambda: log.gateway_ready(listeners=["a 127.0.0.1:21", "b [::1]:21"])),
+    "gateway.reloaded": ("info", lambda: log.gateway_reloaded(listeners=["a 127.0.0.1:21"], admin="127.0.0.1:9121")),
+    "gateway.reload_failed": ("error", lambda: log.gateway_reload_failed(reason="ftpsproxy.toml: no such file")),
     "gateway.worker_lost": ("error", lambda: log.gateway_worker_lost(worker=1, pid=99, status=-9)),
     "gateway.starved": ("error", lambda: log.gateway_starved(reason="too many open files")),
     "gateway.draining": ("info", lambda: log.gateway_draining(sessions=2, seconds=30.0)),
@@ -83,7 +85,10 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
         lambda: log.session_queued(client="1.2.3.4", listener="a", upstream="archive", ahead=2),
     ),
     "session.opened": ("info", lambda: log.session_opened(waited_seconds=1.5)),
-    "session.refused": ("warning", lambda: log.session_refused(client="1.2.3.4", listener="a", reason="clients")),
+    "session.refused": (
+        "warning",
+        lambda: log.session_refused(client="1.2.3.4", listener="a", reason="too many", limit="sessions"),
+    ),
     "session.login": ("info", lambda: log.session_login(user="bob", ok=True, reply=230)),
     "session.command": ("debug", lambda: log.session_command(verb="CWD", argument="/x")),
     "session.reply": ("debug", lambda: log.session_reply(code=250, text="OK")),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ftpsproxy.config import Limits, Listener, Process, Settings, Upstream
-from ftpsproxy.seats import OwnSeats, Seats, SharedSeats
+from ftpsproxy.seats import TOO_MANY, TOO_MANY_OF_CLIENT, OwnSeats, Seats, SharedSeats
 from ftpsproxy.workers import share
 from tests.support.certificates import Certificates
 from tests.support.gateway import Gateway, start_gateway
@@ -49,9 +49,9 @@ def test_ports_are_divided_without_gap_or_overlap(workers: int, ports: tuple[int
 def test_seats_end_and_come_back(make: Callable[[Limits], Seats]) -> None:
     seats = make(Limits(sessions=3, sessions_per_client=2))
     assert [seats.take("10.0.0.1"), seats.take("10.0.0.1")] == [None, None]
-    assert seats.take("10.0.0.1") == "too many sessions from your address"
+    assert seats.take("10.0.0.1") is TOO_MANY_OF_CLIENT
     assert seats.take("10.0.0.2") is None
-    assert seats.take("10.0.0.3") == "too many sessions"
+    assert seats.take("10.0.0.3") is TOO_MANY
     seats.leave("10.0.0.1")
     assert seats.take("10.0.0.3") is None
 
@@ -59,7 +59,7 @@ def test_seats_end_and_come_back(make: Callable[[Limits], Seats]) -> None:
 def test_a_lost_workers_seats_are_free() -> None:
     seats = SharedSeats(Limits(sessions=2), 2)
     seats.serve(1)
-    assert [seats.take("a"), seats.take("b"), seats.take("c")] == [None, None, "too many sessions"]
+    assert [seats.take("a"), seats.take("b"), seats.take("c")] == [None, None, TOO_MANY]
     seats.clear(1)
     assert seats.take("c") is None
 

@@ -9,6 +9,7 @@ from ftpsproxy.config.loader import load
 from ftpsproxy.config.parse import ConfigError, nearest
 from ftpsproxy.config.values import (
     PRIVATE_NETWORKS,
+    Admin,
     Limits,
     Listener,
     Log,
@@ -21,6 +22,7 @@ from ftpsproxy.config.values import (
 
 __all__ = [
     "PRIVATE_NETWORKS",
+    "Admin",
     "ConfigError",
     "Limits",
     "Listener",

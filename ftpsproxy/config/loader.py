@@ -16,7 +16,7 @@ from ftpsproxy.config.sources import (
     read_flags,
     read_secrets,
 )
-from ftpsproxy.config.values import Limits, Listener, Log, Process, Settings, Timeouts, Upstream
+from ftpsproxy.config.values import Admin, Limits, Listener, Log, Process, Settings, Timeouts, Upstream
 
 DEFAULT_LISTEN = "127.0.0.1:2121"
 
@@ -37,7 +37,8 @@ def load(path: Path | None, *, flags: Mapping[str, str | None], environ: Mapping
     _spread_simple(written)
     upstreams = {name: _upstream(written, name, table) for name, table in written.named["upstream"].items()}
     listeners = tuple(_listener(written, name, table) for name, table in written.named["listener"].items())
-    _check_addresses(written, listeners)
+    admin = _admin(written)
+    _check_addresses(written, listeners, admin)
     process = Process(**_values("process", written.plain["process"]))
     _check_ports(process, listeners, upstreams)
     return Settings(
@@ -47,6 +48,7 @@ def load(path: Path | None, *, flags: Mapping[str, str | None], environ: Mapping
         limits=Limits(**_values("limits", written.plain["limits"])),
         timeouts=Timeouts(**_values("timeouts", written.plain["timeouts"])),
         process=process,
+        admin=admin,
     )
 
 
@@ -143,7 +145,13 @@ def _listener(written: Written, name: str, table: Table) -> Listener:
     return Listener(name=name, host=host, port=port, **values)
 
 
-def _check_addresses(written: Written, listeners: tuple[Listener, ...]) -> None:
+def _admin(written: Written) -> Admin:
+    values = _values("admin", written.plain["admin"])
+    host, port = values.pop("listen", ("", 0))
+    return Admin(host, port, **values)
+
+
+def _check_addresses(written: Written, listeners: tuple[Listener, ...], admin: Admin) -> None:
     taken: dict[tuple[str, int], str] = {}
     for listener in listeners:
         address = listener.host, listener.port
@@ -153,3 +161,8 @@ def _check_addresses(written: Written, listeners: tuple[Listener, ...]) -> None:
                 f"{place}: listener '{taken[address]}' has the same address; give each listener its own address or port"
             )
         taken[address] = listener.name
+    if admin.port and (admin.host, admin.port) in taken:
+        raise ConfigError(
+            f"{written.plain['admin']['listen'].place}: listener '{taken[admin.host, admin.port]}' has the same "
+            "address; give admin one of its own"
+        )

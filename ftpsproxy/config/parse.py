@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftpsproxy.config.values import Limits, Listener, Log, Network, PortRange, Process, Timeouts, Upstream
+from ftpsproxy.config.values import Admin, Limits, Listener, Log, Network, PortRange, Process, Timeouts, Upstream
 
 Parser = Callable[[object], Any]
 
@@ -315,6 +315,10 @@ TIMEOUTS: Mapping[str, Parser] = {
     "keepalive": seconds(1, 7200),
 }
 PROCESS: Mapping[str, Parser] = {"workers": workers}
+ADMIN: Mapping[str, Parser] = {
+    "listen": listen,  # gives host and port
+    "clients": networks,
+}
 TABLES: Mapping[type, Mapping[str, Parser]] = {
     Listener: LISTENER,
     Upstream: UPSTREAM,
@@ -322,5 +326,6 @@ TABLES: Mapping[type, Mapping[str, Parser]] = {
     Limits: LIMITS,
     Timeouts: TIMEOUTS,
     Process: PROCESS,
+    Admin: ADMIN,
 }
 """Every key an operator may write, and how it is read. One row per setting."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftpsproxy.config.parse import TABLES, ConfigError, Text, nearest
-from ftpsproxy.config.values import Limits, Listener, Log, Process, Timeouts, Upstream
+from ftpsproxy.config.values import Admin, Limits, Listener, Log, Process, Timeouts, Upstream
 
 PREFIX = "FTPSPROXY_"
 SECTIONS: Mapping[str, type] = {
@@ -18,6 +18,7 @@ SECTIONS: Mapping[str, type] = {
     "limits": Limits,
     "timeouts": Timeouts,
     "process": Process,
+    "admin": Admin,
 }
 NAMED = ("listener", "upstream")
 """Sections that hold several tables, each with a name."""

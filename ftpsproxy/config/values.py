@@ -143,6 +143,15 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Admin:
+    """Where probes and scrapers ask by HTTP; without `host` nowhere. `port` 0 asks for any free port."""
+
+    host: str = ""
+    port: int = 0
+    clients: tuple[Network, ...] = PRIVATE_NETWORKS
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of it. Every `Listener.upstream` is a key of `upstreams`."""
 
@@ -152,6 +161,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     process: Process = field(default_factory=Process)
+    admin: Admin = field(default_factory=Admin)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "upstreams", MappingProxyType(dict(self.upstreams)))

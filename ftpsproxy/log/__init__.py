@@ -1,4 +1,4 @@
-"""The vocabulary of the log: one function for each event the gateway can report.
+"""The vocabulary of the log: one function for each event the gateway can report, and what each counts (metrics.py).
 
 Few, rich events rather than chatter; call sites are one line. The session's id, client, listener and upstream are bound
 once, at the root of the session (`bind`), and stand in every line of it. A line is
@@ -14,9 +14,11 @@ import logging
 import os
 import re
 import sys
+import time
 import traceback
 from typing import Any, Literal, TextIO
 
+from ftpsproxy import metrics
 from ftpsproxy.log.lines import Bound, Console, Json, Logfmt, Output, bound, make
 
 Format = Literal["json", "logfmt", "console", "auto"]
@@ -54,6 +56,12 @@ def clear() -> None:
 _log: Any = make(Output(None), Json(), logging.CRITICAL)
 
 
+def _where() -> tuple[str, str]:
+    """The listener and the upstream that `bind` named."""
+    mine = bound.get()
+    return ("", "") if mine is None else mine.where
+
+
 def _redact(text: str) -> str:
     """Text with all that follows PASS, ACCT or ADAT on a line struck out: servers quote the command they refuse."""
     return _SECRET_IN_TEXT.sub(r"\1 ***", text)
@@ -62,18 +70,35 @@ def _redact(text: str) -> str:
 # --- the gateway ------------------------------------------------------------------------------------------------------
 
 
-def gateway_ready(*, listeners: list[str], workers: int | None = None) -> None:
-    """All listeners are bound: `NAME ADDR:PORT -> URL` each; with how many processes, when there are several."""
-    _log.info("gateway.ready", listeners=listeners, workers=workers)
+def gateway_ready(*, listeners: list[str], workers: int | None = None, admin: str | None = None) -> None:
+    """All listeners are bound: `NAME ADDR:PORT -> URL` each; with how many processes, when there are several; where
+    metrics and health are to be had, `ADDR:PORT`."""
+    metrics.CONFIG_LOADED.set(value=time.time())
+    _log.info("gateway.ready", listeners=listeners, workers=workers, admin=admin)
+
+
+def gateway_reloaded(*, listeners: list[str], admin: str | None = None) -> None:
+    """The configuration was read again, and is in use for all sessions from now on."""
+    metrics.RELOADS.add("ok")
+    metrics.CONFIG_LOADED.set(value=time.time())
+    _log.info("gateway.reloaded", listeners=listeners, admin=admin)
+
+
+def gateway_reload_failed(*, reason: str) -> None:
+    """The configuration was read again and is of no use: the one before stays."""
+    metrics.RELOADS.add("failed")
+    _log.error("gateway.reload_failed", reason=reason)
 
 
 def gateway_worker_lost(*, worker: int, pid: int, status: int) -> None:
     """A worker process ended unasked, its sessions with it; another takes its place. `status`: as of waitpid."""
+    metrics.WORKERS_LOST.add()
     _log.error("gateway.worker_lost", worker=worker, pid=pid, status=status)
 
 
 def gateway_starved(*, reason: str) -> None:
     """Clients wait unheard: the system gives no descriptors or memory for their connections."""
+    metrics.STARVED.add()
     _log.error("gateway.starved", reason=reason)
 
 
@@ -97,16 +122,20 @@ def session_queued(*, client: str, listener: str, upstream: str, ahead: int) -> 
 
 def session_opened(*, waited_seconds: float | None = None) -> None:
     """A client has its session; how long it waited for it, where the upstream limits them."""
+    metrics.SESSIONS.add(*_where())
     _log.info("session.opened", waited_seconds=None if waited_seconds is None else round(waited_seconds, 3))
 
 
-def session_refused(*, client: str, listener: str, reason: str) -> None:
-    """A client was turned away before it had a session."""
-    _log.warning("session.refused", client=client, listener=listener, reason=reason)
+def session_refused(*, client: str, listener: str, reason: str, limit: str) -> None:
+    """A client was turned away before it had a session; `limit` is a key of the configuration (clients, sessions,
+    sessions_per_client, queue), or `shutdown`, or `left` for one that has gone itself."""
+    metrics.SESSIONS_REFUSED.add(listener, limit)
+    _log.warning("session.refused", client=client, listener=listener, reason=reason, limit=limit)
 
 
 def session_login(*, user: str, ok: bool, reply: int) -> None:
     """The server's verdict on a login."""
+    metrics.LOGINS.add(*_where(), "ok" if ok else "refused")
     (_log.info if ok else _log.warning)("session.login", user=user, ok=ok, reply=reply)
 
 
@@ -124,6 +153,7 @@ def session_reply(*, code: int, text: str) -> None:
 
 def session_limit(*, limit: str, detail: str) -> None:
     """A limit was met; `limit` is its key in the configuration, or `login_timeout` or `bounce` (README.md)."""
+    metrics.LIMITS.add(*_where(), limit)
     _log.warning("session.limit", limit=limit, detail=_redact(detail))
 
 
@@ -150,6 +180,7 @@ def session_closed(
 
 def session_crashed(*, error: BaseException) -> None:
     """A defect of the gateway ended this session. The traceback shows code, never the values of variables."""
+    metrics.SESSIONS_CRASHED.add(*_where())
     _log.error(
         "session.crashed",
         error=type(error).__name__,
@@ -171,7 +202,8 @@ def upstream_secured(
     days_left: int,
     milliseconds: float,
 ) -> None:
-    """TLS is up and the certificate verified; `milliseconds` since the connection was begun."""
+    """TLS is up and the certificate verified; `milliseconds` that took."""
+    metrics.UPSTREAM_SECONDS.observe(_where()[1], value=milliseconds / 1000)
     _log.info(
         "upstream.secured",
         version=version,
@@ -191,6 +223,7 @@ def upstream_certificate_expiring(*, days_left: int, subject: str) -> None:
 
 def upstream_failed(*, reason: str, detail: str) -> None:
     """No secure session with the server; `reason` is one machine word (unknown_ca, expired, wrong_host …)."""
+    metrics.UPSTREAM_FAILURES.add(*_where(), reason)
     _log.warning("upstream.failed", reason=reason, detail=_redact(detail))
 
 
@@ -201,6 +234,7 @@ def upstream_address_ignored(*, reply_host: str, peer: str) -> None:
 
 def upstream_session_reuse_refused(*, reply: str, hint: str | None = None) -> None:
     """The server refused a data connection for want of a resumed TLS session; what to try if it does so always."""
+    metrics.UPSTREAM_REUSE_REFUSED.add(*_where())
     _log.warning("upstream.session_reuse_refused", reply=_redact(reply), hint=hint)
 
 
@@ -227,6 +261,11 @@ def transfer_finished(
     sha256: str | None,
 ) -> None:
     """All there is to say of one transfer. `bytes` passed the gateway; None is what was never known and is left out."""
+    where = _where()
+    metrics.TRANSFERS.add(*where, direction, outcome)
+    metrics.TRANSFER_SECONDS.observe(*where, direction, value=seconds)
+    if resumed is not None:
+        metrics.DATA_CONNECTIONS.add(where[1], "yes" if resumed else "no")
     (_log.info if outcome == "complete" else _log.warning)(
         "transfer.finished",
         number=number,

@@ -15,6 +15,8 @@ from typing import Any, Protocol, TextIO
 
 import structlog
 
+from ftpsproxy import metrics
+
 bound: ContextVar["Bound | None"] = ContextVar("ftpsproxy_log", default=None)
 """What stands in every line of the current task, and of the tasks it starts."""
 
@@ -51,6 +53,7 @@ class Output:
 
     def _lose(self, error: OSError | ValueError) -> None:
         """Standard error is the last place left to say that nothing is said any more."""
+        metrics.LOG_LINES_LOST.add()
         if not self._lost:
             self._lost = True
             why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is closed"
@@ -71,9 +74,10 @@ class Form(Protocol):
 class Bound:
     """What `bind` named, and its rendering in the form last asked for."""
 
-    __slots__ = ("_fields", "_form", "_text")
+    __slots__ = ("_fields", "_form", "_text", "where")
 
     def __init__(self, fields: Mapping[str, str]) -> None:
+        self.where = fields["listener"], fields["upstream"]
         self._fields = fields
         self._form: Form | None = None
         self._text = ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftpsproxy.ftp.blocks import Blocks
+from ftpsproxy.metrics import Meter
 
 
 class RelayError(Exception):
@@ -44,10 +45,13 @@ class Flow:
     close_notify: bool | None = None
     digest: Any = field(default=None)
     blocks: Blocks | None = None
+    meter: Meter | None = None
 
     def count(self, data: memoryview) -> None:
         """These bytes have passed."""
         self.bytes += len(data)
+        if self.meter is not None:
+            self.meter.add(len(data))
         if self.digest is not None:
             self.digest.update(data)
         if self.blocks is not None:

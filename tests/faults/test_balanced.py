@@ -10,7 +10,6 @@ import trio
 
 from ftpsproxy import gateway, net
 from ftpsproxy.config import Listener, Settings, Timeouts, Upstream
-from ftpsproxy.seats import OwnSeats
 from tests.faults.stage import FILE
 from tests.support.bad_client import BadClient
 from tests.support.bad_server import BadServer, Quirks
@@ -65,14 +64,9 @@ async def test_data_goes_where_control_went(
         stop = trio.Event()
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
-                bound = await nursery.start(
-                    partial(
-                        gateway.Gateway(settings, OwnSeats(settings.limits), gateway.places(settings)).serve,
-                        stop,
-                    )
-                )
+                _, real = await nursery.start(partial(gateway.serve, settings, stop=stop))
                 for _ in range(4):
-                    await trio.to_thread.run_sync(_transfers, bound[0].port)
+                    await trio.to_thread.run_sync(_transfers, real.listeners[0].port)
                 stop.set()
         assert asked == [NAME] * 4  # once for each control connection, never for data
         for server in servers:

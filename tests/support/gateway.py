@@ -41,8 +41,9 @@ def _toml_table(header: str, values: Mapping[str, Any]) -> str:
 class Gateway:
     """A running gateway. ``endpoint`` is where clients log in; ``events`` what it has logged."""
 
-    def __init__(self, process: subprocess.Popen[bytes], errors_file: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], errors_file: Path, config_file: Path) -> None:
         self._process = process
+        self._config_file = config_file
         self._errors_file = errors_file
         self._lines: list[str] = []
         self._events: list[Event] = []
@@ -111,6 +112,25 @@ class Gateway:
     def signal(self, number: int = signal.SIGTERM) -> None:
         self._process.send_signal(number)
 
+    def reload_unheard(self, config: str) -> None:
+        """The same, for one that says nothing of it."""
+        self._config_file.write_text(config)
+        self.signal(signal.SIGHUP)
+
+    def reload(self, config: str) -> Event:
+        """Write another configuration and have it read → `gateway.reloaded` or `gateway.reload_failed`."""
+        since = self.mark()
+        self.reload_unheard(config)
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            for event in self.events(since=since):
+                if event["event"] in ("gateway.reloaded", "gateway.reload_failed"):
+                    if event["event"] == "gateway.reloaded":
+                        self.endpoints = _parse_ready(event)
+                    return event
+            assert time.monotonic() < deadline, f"no answer to SIGHUP; the log:\n{self.text}"
+            time.sleep(0.01)
+
     def wait(self, seconds: float = STOP_SECONDS) -> int:
         """The exit code, once it has ended and its log is read to the end."""
         try:
@@ -162,7 +182,7 @@ def run_gateway(config: str, *, env: Mapping[str, str] | None = None) -> Iterato
                 env=environ,
                 start_new_session=True,
             )
-        gateway = Gateway(process, errors_file)
+        gateway = Gateway(process, errors_file, path)
         try:
             gateway.endpoints = _parse_ready(gateway.wait_for_event("gateway.ready", READY_SECONDS))
             yield gateway
@@ -186,6 +206,8 @@ def configuration(
     limits: Mapping[str, Any] | None = None,
     timeouts: Mapping[str, Any] | None = None,
     log: Mapping[str, Any] | None = None,
+    process: Mapping[str, Any] | None = None,
+    admin: Mapping[str, Any] | None = None,
 ) -> str:
     """The TOML of a gateway with one listener and one upstream; the mappings add keys to their tables."""
     listener_table = {"name": "tests", "listen": listen, "upstream": "server"} | dict(listener or {})
@@ -201,6 +223,8 @@ def configuration(
         + _toml_table("[limits]", limits_table)
         + _toml_table("[timeouts]", timeouts or {})
         + _toml_table("[log]", {"format": "json", "level": "debug"} | dict(log or {}))
+        + _toml_table("[process]", process or {})
+        + _toml_table("[admin]", admin or {})
     )
 
 

@@ -1,0 +1,244 @@
+"""What is counted, and the memory it is counted in, which all workers of a gateway share.
+
+Each process counts in a row of its own and reads all of them, so there is no lock, and any worker can answer for all.
+A worker that takes the place of a lost one goes on in its row: what was counted is never forgotten. A row is made of
+cells (doubles) and of keys, which say whose each cell is. Labels are names of the configuration and words of ours,
+never a peer's; what finds no room any more (thousands of series) is not counted. How a scraper sees it: admin.py.
+"""
+
+import mmap
+import os
+import struct
+import time
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+Labels = tuple[str, ...]
+
+_CELLS, _KEYS = 16384, 4096
+_KEY = struct.Struct("=HI")  # the length of the text behind it, the first cell
+_KEY_BYTES = 256
+_SIZE = _CELLS * 8 + _KEYS * _KEY_BYTES
+# The first cells: how many keys there are, the next free cell, the process whose row it is.
+_COUNT, _FREE, _PID, _FIRST = 0, 1, 2, 8
+_SPILL = 64  # cells at the end, for what found no room
+
+
+class Kind(Enum):
+    """How a family's cells are to be read, and joined over the rows."""
+
+    COUNTER = "counter"  # grows; summed
+    GAUGE = "gauge"  # goes up and down with what a process has; summed, and lost with the process
+    LATEST = "latest"  # a value and when it was set; the newest counts
+    HISTOGRAM = "histogram"  # how many in each bucket and beyond the last, then their sum; all summed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """Series of one name, told apart by their labels."""
+
+    name: str
+    kind: Kind
+    text: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Cells a series takes."""
+        return {Kind.LATEST: 2, Kind.HISTOGRAM: len(self.buckets) + 2}.get(self.kind, 1)
+
+    def add(self, *labels: str, by: float = 1.0) -> None:
+        """Count."""
+        row = _row
+        row.cells[row.cell(self, labels)] += by
+
+    def set(self, *labels: str, value: float) -> None:
+        """Keep this value, of a family of kind LATEST."""
+        row = _row
+        cell = row.cell(self, labels)
+        row.cells[cell], row.cells[cell + 1] = value, time.time()
+
+    def observe(self, *labels: str, value: float) -> None:
+        """Count this value in its bucket."""
+        row = _row
+        cell = row.cell(self, labels)
+        row.cells[cell + bisect_left(self.buckets, value)] += 1.0
+        row.cells[cell + len(self.buckets) + 1] += value
+
+    def meter(self, *labels: str) -> "Meter":
+        """To count in often."""
+        return Meter(_row.cells, _row.cell(self, labels))
+
+
+class Meter:
+    """One series of a counter."""
+
+    __slots__ = ("_cell", "_cells")
+
+    def __init__(self, cells: "memoryview[float]", cell: int) -> None:
+        self._cells = cells
+        self._cell = cell
+
+    def add(self, number: int) -> None:
+        """Count so many."""
+        self._cells[self._cell] += number
+
+
+class Row:
+    """The memory of one process."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self.cells: memoryview[float] = memory[: _CELLS * 8].cast("d")
+        self._keys = memory[_CELLS * 8 :]
+        self._known: dict[tuple[Family, Labels], int] = {}
+
+    def begin(self) -> None:
+        """This process counts here from now on."""
+        self.cells[_PID] = os.getpid()
+        self.cells[_FREE] = self.cells[_FREE] or _FIRST
+        self._known = {(family, labels): cell for family, labels, cell in self._series()}
+
+    def end(self) -> None:
+        """The process is gone, and what it had with it."""
+        self.cells[_PID] = 0
+        for family, _, cell in self._series():
+            if family.kind is Kind.GAUGE:
+                self.cells[cell] = 0.0
+
+    @property
+    def pid(self) -> int:
+        """Of the process that counts here; 0 when there is none."""
+        return int(self.cells[_PID])
+
+    def cell(self, family: Family, labels: Labels) -> int:
+        """The first cell of this series."""
+        known = self._known.get((family, labels))
+        return self._make(family, labels) if known is None else known
+
+    def _make(self, family: Family, labels: Labels) -> int:
+        count, cell = int(self.cells[_COUNT]), int(self.cells[_FREE])
+        text = "\t".join((family.name, *labels)).encode("utf-8", "backslashreplace")
+        end = cell + family.width
+        if count >= _KEYS or end > _CELLS - _SPILL or len(text) > _KEY_BYTES - _KEY.size:
+            return _CELLS - _SPILL
+        at = count * _KEY_BYTES
+        self._keys[at : at + _KEY.size + len(text)] = _KEY.pack(len(text), cell) + text
+        self.cells[_FREE] = end
+        self.cells[_COUNT] = count + 1  # last: who reads meanwhile sees a whole key, or none
+        self._known[family, labels] = cell
+        return cell
+
+    def _series(self) -> Iterator[tuple[Family, Labels, int]]:
+        for at in range(0, int(self.cells[_COUNT]) * _KEY_BYTES, _KEY_BYTES):
+            length, cell = _KEY.unpack_from(self._keys, at)
+            name, *labels = bytes(self._keys[at + _KEY.size : at + _KEY.size + length]).decode().split("\t")
+            yield FAMILIES[name], tuple(labels), cell
+
+    def values(self) -> Iterator[tuple[Family, Labels, list[float]]]:
+        """All that was counted here."""
+        for family, labels, cell in self._series():
+            yield family, labels, list(self.cells[cell : cell + family.width])
+
+
+class Table:
+    """The rows of all processes; made before they are forked."""
+
+    def __init__(self, rows: int = 1) -> None:
+        memory = memoryview(mmap.mmap(-1, rows * _SIZE))
+        self.rows = [Row(memory[row * _SIZE : (row + 1) * _SIZE]) for row in range(rows)]
+
+    def collect(self) -> dict[Family, dict[Labels, list[float]]]:
+        """The series of all processes together."""
+        found: dict[Family, dict[Labels, list[float]]] = {}
+        for row in self.rows:
+            for family, labels, values in row.values():
+                series = found.setdefault(family, {})
+                before = series.get(labels)
+                if before is None:
+                    series[labels] = values
+                elif family.kind is not Kind.LATEST:
+                    series[labels] = [one + other for one, other in zip(before, values, strict=True)]
+                elif values[1] > before[1]:
+                    series[labels] = values
+        return found
+
+
+def count_in(table: Table, row: int = 0) -> None:
+    """Have this process count in this row."""
+    global _row
+    _row = table.rows[row]
+    _row.begin()
+
+
+# --- the families -----------------------------------------------------------------------------------------------------
+
+FAMILIES: dict[str, Family] = {}
+
+
+def _family(name: str, kind: Kind, text: str, labels: tuple[str, ...] = (), buckets: tuple[float, ...] = ()) -> Family:
+    family = Family(f"ftpsproxy_{name}", kind, text, labels, buckets)
+    FAMILIES[family.name] = family
+    return family
+
+
+_SESSION = ("listener", "upstream")
+
+SESSIONS_OPEN = _family("sessions_open", Kind.GAUGE, "Sessions there are.", _SESSION)
+SESSIONS_WAITING = _family("sessions_waiting", Kind.GAUGE, "Clients that wait for a place at the server.", _SESSION)
+SESSIONS = _family("sessions", Kind.COUNTER, "Sessions begun.", _SESSION)
+SESSIONS_REFUSED = _family(
+    "sessions_refused", Kind.COUNTER, "Clients turned away before they had a session.", ("listener", "limit")
+)
+SESSIONS_CRASHED = _family("sessions_crashed", Kind.COUNTER, "Sessions ended by a defect of the gateway.", _SESSION)
+LIMITS = _family("session_limits", Kind.COUNTER, "Limits met in a session.", (*_SESSION, "limit"))
+LOGINS = _family("logins", Kind.COUNTER, "The server's verdicts on logins.", (*_SESSION, "result"))
+TRANSFERS_OPEN = _family("transfers_open", Kind.GAUGE, "Transfers under way.", _SESSION)
+TRANSFERS = _family(
+    "transfers", Kind.COUNTER, "Transfers ended: complete, torn, aborted.", (*_SESSION, "direction", "outcome")
+)
+TRANSFER_BYTES = _family(
+    "transfer_bytes", Kind.COUNTER, "Bytes of files and listings that have passed.", (*_SESSION, "direction")
+)
+TRANSFER_SECONDS = _family(
+    "transfer_seconds",
+    Kind.HISTOGRAM,
+    "How long transfers took.",
+    (*_SESSION, "direction"),
+    (0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0),
+)
+DATA_CONNECTIONS = _family(
+    "data_connections",
+    Kind.COUNTER,
+    "TLS of data connections, by whether it resumed a session.",
+    ("upstream", "resumed"),
+)
+UPSTREAM_SECONDS = _family(
+    "upstream_handshake_seconds",
+    Kind.HISTOGRAM,
+    "How long TLS of control connections took.",
+    ("upstream",),
+    (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0),
+)
+UPSTREAM_FAILURES = _family(
+    "upstream_failures", Kind.COUNTER, "No secure session with the server.", (*_SESSION, "reason")
+)
+UPSTREAM_REUSE_REFUSED = _family(
+    "upstream_session_reuse_refused", Kind.COUNTER, "Data connections refused for want of a resumed session.", _SESSION
+)
+UPSTREAM_EXPIRY = _family(
+    "upstream_certificate_expiry_timestamp_seconds",
+    Kind.LATEST,
+    "When the certificate that the server last showed expires.",
+    ("upstream",),
+)
+STARVED = _family("starved", Kind.COUNTER, "Times the system gave no descriptors or memory for connections.")
+WORKERS_LOST = _family("workers_lost", Kind.COUNTER, "Worker processes that ended unasked.")
+RELOADS = _family("reloads", Kind.COUNTER, "Times the configuration was read again.", ("result",))
+CONFIG_LOADED = _family("config_loaded_timestamp_seconds", Kind.LATEST, "When the configuration in use was read.")
+LOG_LINES_LOST = _family("log_lines_lost", Kind.COUNTER, "Lines of the log that could not be written.")
+
+_row = Table().rows[0]
+_row.begin()

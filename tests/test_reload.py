@@ -1,0 +1,437 @@
+"""SIGHUP: the configuration is read again, for all workers; sessions that there are keep theirs; nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import ftplib
+import io
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.certificates import Certificates
+from tests.support.gateway import Event, Gateway, configuration, run_gateway
+from tests.support.servers import PASSWORD, USER, Endpoint, Server, free_port, pyftpdlib
+
+PATIENCE = 30.0
+HOST = "127.0.0.1"
+WORKERS = [1, 2]
+
+
+@pytest.fixture(scope="module")
+def server(certificates: Certificates) -> Iterator[Server]:
+    """An FTPS server for all tests here."""
+    with pyftpdlib(certificates) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def other(certificates: Certificates) -> Iterator[Server]:
+    """Another one, told apart by its file."""
+    with pyftpdlib(certificates) as running:
+        running.put("other", b"other")
+        yield running
+
+
+class Running:
+    """A gateway and what is said of it."""
+
+    def __init__(self, gateway: Gateway, certificates: Certificates, url: str, workers: int) -> None:
+        self.gateway = gateway
+        self.certificates = certificates
+        self.url = url
+        self.workers = workers
+
+    def config(self, url: str | None = None, *, more: str = "", **tables: Any) -> str:
+        """Its configuration, changed."""
+        return _config(self.certificates, url or self.url, self.workers, more, **tables)
+
+    def reload(self, url: str | None = None, *, more: str = "", **tables: Any) -> Event:
+        """Have it serve by that; it must."""
+        event = self.gateway.reload(self.config(url, more=more, **tables))
+        assert event["event"] == "gateway.reloaded", event
+        return event
+
+    def login(self, endpoint: Endpoint | None = None) -> ftplib.FTP:
+        """A session."""
+        return login(endpoint or self.gateway.endpoint)
+
+    def page(self, path: str) -> tuple[int, str]:
+        """Of the admin listener."""
+        where = self.gateway.events("gateway.ready")[0]["admin"]
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://{where}{path}", timeout=PATIENCE) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.read().decode()
+            except ConnectionResetError:
+                pass  # by a worker that has nothing to end, and has gone; there are others
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of all series with these labels."""
+        families = text_string_to_metric_families(self.page("/metrics")[1])
+        samples = [sample for family in families for sample in family.samples if sample.name == f"ftpsproxy_{name}"]
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+
+def _config(certificates: Certificates, url: str, workers: int, more: str = "", **tables: Any) -> str:
+    merged: dict[str, Any] = {"process": {"workers": workers}, "admin": {"listen": f"{HOST}:0"}} | tables
+    return configuration(url, certificates.ca_file, **merged) + more
+
+
+@contextlib.contextmanager
+def running(server: Server, certificates: Certificates, workers: int, **tables: Any) -> Iterator[Running]:
+    """A gateway for one test."""
+    with run_gateway(_config(certificates, server.url, workers, **tables)) as gateway:
+        yield Running(gateway, certificates, server.url, workers)
+
+
+def login(endpoint: Endpoint) -> ftplib.FTP:
+    """A session."""
+    ftp = ftplib.FTP(timeout=PATIENCE)
+    try:
+        ftp.connect(endpoint.host, endpoint.port)
+        ftp.login(USER, PASSWORD)
+    except BaseException:
+        ftp.close()
+        raise
+    return ftp
+
+
+def works(ftp: ftplib.FTP) -> bool:
+    """A file goes up and comes back."""
+    ftp.storbinary("STOR works", io.BytesIO(b"works" * 1000))
+    got: list[bytes] = []
+    ftp.retrbinary("RETR works", got.append)
+    return b"".join(got) == b"works" * 1000
+
+
+def wait_for(what: object) -> None:
+    """Until it is so."""
+    assert callable(what)
+    until = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_sessions_keep_their_server_and_new_ones_get_the_new(
+    server: Server, other: Server, certificates: Certificates, workers: int
+) -> None:
+    with running(server, certificates, workers) as gateway:
+        old = [gateway.login() for _ in range(4)]
+        event = gateway.reload(other.url)
+        assert event["listeners"] == [f"tests {HOST}:{gateway.gateway.endpoint.port} -> {other.url}"]
+        for _ in range(4):
+            with gateway.login() as ftp:
+                assert "other" in ftp.nlst()
+        for ftp in old:
+            assert "other" not in ftp.nlst()
+            assert works(ftp)
+            ftp.quit()
+        assert gateway.metric("reloads_total", result="ok") == 1
+        assert gateway.metric("sessions_total") == 8
+        wait_for(lambda: gateway.metric("sessions_open") == 0)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ("[limit]\nsessions = 1\n", r"limit: unknown key; did you mean 'limits'?"),
+        ("[upstream.server2]\n", "upstream.server2.url: missing"),
+        ('[upstream.b]\nurl = "ftp://h"\n', "ftp:// would send passwords and files in clear"),
+        ('[upstream.b]\nurl = "ftpes://h"\nca_file = "/etc/hosts"\n', "/etc/hosts"),
+        ("[[listener]", "not valid TOML"),
+    ],
+    ids=["key", "no url", "clear", "no certificate", "no toml"],
+)
+def test_what_is_of_no_use_changes_nothing(
+    server: Server, certificates: Certificates, workers: int, more: str, reason: str
+) -> None:
+    with running(server, certificates, workers) as gateway:
+        with gateway.login() as before:
+            event = gateway.gateway.reload(gateway.config(more=more))
+            assert event["event"] == "gateway.reload_failed"
+            assert reason in event["reason"]
+            assert "\n" not in event["reason"]
+            assert works(before)
+        with gateway.login() as after:
+            assert works(after)
+        assert gateway.page("/readyz")[0] == 200
+        assert gateway.metric("reloads_total", result="failed") == 1
+        gateway.reload()
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_the_number_of_workers_needs_a_new_start(server: Server, certificates: Certificates, workers: int) -> None:
+    with running(server, certificates, workers) as gateway:
+        event = gateway.gateway.reload(gateway.config(process={"workers": 3}))
+        assert event["reason"] == f"process.workers: {workers} run, 3 need a new start of the gateway"
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_listeners_come_go_and_move(server: Server, certificates: Certificates, workers: int) -> None:
+    first, second = free_port(HOST), free_port(HOST)
+    more = f'[[listener]]\nname = "more"\nupstream = "server"\nlisten = "{HOST}:'
+    with running(server, certificates, workers) as gateway:
+        staying = gateway.login()
+        gateway.reload(more=f'{more}{first}"\n')
+        extra = gateway.login(gateway.gateway.endpoints["more"])
+        gateway.reload(more=f'{more}{second}"\n')
+        assert gateway.gateway.endpoints["more"].port == second
+        with gateway.login(gateway.gateway.endpoints["more"]) as moved:
+            assert works(moved)
+        with pytest.raises(ConnectionRefusedError):
+            login(Endpoint(HOST, first, USER, PASSWORD))
+        gateway.reload()
+        with pytest.raises(ConnectionRefusedError):
+            login(Endpoint(HOST, second, USER, PASSWORD))
+        assert works(staying)
+        assert works(extra)
+        staying.quit()
+        extra.quit()
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_an_address_that_another_has_changes_nothing(server: Server, certificates: Certificates, workers: int) -> None:
+    with running(server, certificates, workers) as gateway, socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        more = f'[[listener]]\nname = "more"\nupstream = "server"\nlisten = "{HOST}:{port}"\n'
+        event = gateway.gateway.reload(gateway.config(more=more))
+        where = f"listener more: can't listen on {HOST}:{port}: address already in use; another program has it"
+        assert event["reason"] == where
+        port = gateway.gateway.endpoint.port
+        more = more.replace(f"{HOST}:{taken.getsockname()[1]}", f"0.0.0.0:{port}")
+        event = gateway.gateway.reload(gateway.config(more=more))
+        assert event["event"] == "gateway.reload_failed"
+        with gateway.login() as ftp:
+            assert works(ftp)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_nobody_is_turned_away_meanwhile(server: Server, certificates: Certificates, workers: int) -> None:
+    with running(server, certificates, workers) as gateway:
+        endpoint = gateway.gateway.endpoint
+        over = threading.Event()
+        outcomes: list[str] = []
+
+        def knock() -> None:
+            while not over.is_set():
+                try:
+                    with socket.create_connection((endpoint.host, endpoint.port), timeout=PATIENCE) as sock:
+                        outcomes.append(sock.recv(200)[:3].decode())
+                        sock.sendall(b"QUIT\r\n")
+                        sock.recv(200)
+                except OSError as error:
+                    outcomes.append(str(error))
+
+        knocking = [threading.Thread(target=knock) for _ in range(3)]
+        for thread in knocking:
+            thread.start()
+        for level in ("info", "debug") * 5:
+            gateway.reload(log={"level": level})
+        over.set()
+        for thread in knocking:
+            thread.join()
+        assert len(outcomes) > 10
+        assert set(outcomes) == {"220"}
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_limits_change_at_once(server: Server, certificates: Certificates, workers: int) -> None:
+    with running(server, certificates, workers, limits={"sessions_per_client": 2}) as gateway:
+        sessions = [gateway.login() for _ in range(2)]
+        with pytest.raises(ftplib.error_temp, match="too many sessions from your address"):
+            gateway.login()
+        gateway.reload(limits={"sessions_per_client": 3})
+        sessions.append(gateway.login())
+        with pytest.raises(ftplib.error_temp, match="too many sessions from your address"):
+            gateway.login()
+        gateway.reload(limits={"sessions_per_client": 1})
+        sessions.pop().quit()
+        sessions.pop().quit()
+        with pytest.raises(ftplib.error_temp, match="too many sessions from your address"):
+            gateway.login()
+        sessions.pop().quit()
+        wait_for(lambda: gateway.metric("sessions_open") == 0)
+        gateway.login().quit()
+        assert gateway.metric("sessions_refused_total", limit="sessions_per_client") == 3
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_whoever_waits_for_a_place_gets_one_when_there_are_more(
+    server: Server, certificates: Certificates, workers: int
+) -> None:
+    """And places are given back however the limits have changed since they were taken."""
+    with running(server, certificates, workers, timeouts={"queue": 60}) as gateway:
+        unlimited = gateway.login()
+        gateway.reload(upstream={"sessions": 1})
+        first = gateway.login()
+        with contextlib.ExitStack() as stack:
+            waiting = [stack.enter_context(_knock(gateway.gateway.endpoint)) for _ in range(3)]
+            gateway.gateway.wait_for_event("session.queued", count=3)
+            assert gateway.metric("sessions_waiting") == 3
+            gateway.reload(upstream={"sessions": 3})
+            wait_for(lambda: sum(map(_greeted, waiting)) == 2)
+            assert gateway.metric("sessions_waiting") == 1
+            gateway.reload(upstream={"sessions": 0})
+            wait_for(lambda: sum(map(_greeted, waiting)) == 3)
+            gateway.login().quit()
+        unlimited.quit()
+        first.quit()
+        wait_for(lambda: gateway.metric("sessions_open") == 0)
+        gateway.reload(upstream={"sessions": 2}, timeouts={"queue": 0})
+        sessions = [gateway.login() for _ in range(2)]
+        with pytest.raises(ftplib.error_temp, match="no place at the server"):
+            gateway.login()
+        for ftp in sessions:
+            ftp.quit()
+
+
+def _knock(endpoint: Endpoint) -> socket.socket:
+    return socket.create_connection((endpoint.host, endpoint.port), timeout=PATIENCE)
+
+
+def _greeted(sock: socket.socket) -> bool:
+    sock.settimeout(0.05)
+    with contextlib.suppress(TimeoutError):
+        return sock.recv(3, socket.MSG_PEEK) == b"220"
+    return False
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_passive_ports_change(server: Server, certificates: Certificates, workers: int) -> None:
+    """Sessions from before keep theirs, and hold none of the ports that the new ones need."""
+    low = 21700
+    with running(server, certificates, workers, listener={"passive_ports": f"{low}-{low + 7}"}) as gateway:
+        old = [gateway.login() for _ in range(4)]
+        for ftp in old:
+            assert works(ftp)
+            assert low <= ftp.makepasv()[1] <= low + 7
+            assert works(ftp)
+        gateway.reload(listener={"passive_ports": f"{low}-{low + 1}"})
+        new = [gateway.login() for _ in range(4)]
+        for _ in range(3):
+            for ftp in new:
+                assert low <= ftp.makepasv()[1] <= low + 1
+                assert works(ftp)
+            for ftp in old:
+                assert works(ftp)
+        for ftp in old + new:
+            ftp.quit()
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_authorities_are_read_anew(server: Server, certificates: Certificates, tmp_path: Path, workers: int) -> None:
+    """The file's name stays, as when a mounted secret is renewed."""
+    ca_file = tmp_path / "ca.pem"
+    shutil.copy(certificates.other_authority.certificate_file, ca_file)
+    upstream = {"ca_file": ca_file}
+    with running(server, certificates, workers, upstream=upstream) as gateway:
+        with pytest.raises(ftplib.error_temp, match="not trusted here"):
+            gateway.login()
+        shutil.copy(certificates.ca_file, ca_file)
+        gateway.reload(upstream=upstream)
+        with gateway.login() as ftp:
+            assert works(ftp)
+        assert gateway.metric("upstream_failures_total", reason="unknown_ca") == 1
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_the_log_changes(server: Server, certificates: Certificates, workers: int) -> None:
+    with running(server, certificates, workers) as gateway:
+        since = gateway.gateway.mark()
+        gateway.gateway.reload_unheard(gateway.config(log={"level": "warning"}))
+        wait_for(lambda: gateway.metric("reloads_total") == 1)
+        gateway.login().quit()
+        assert gateway.gateway.events(since=since) == []
+        gateway.reload()
+        gateway.login().quit()
+        assert gateway.gateway.wait_for_event("session.command", since=since)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_admin_comes_and_goes(server: Server, certificates: Certificates, workers: int) -> None:
+    port = free_port(HOST)
+    with running(server, certificates, workers, admin={}) as gateway:
+        assert "admin" not in gateway.gateway.events("gateway.ready")[0]
+        gateway.login().quit()
+        event = gateway.reload(admin={"listen": f"{HOST}:{port}"})
+        assert event["admin"] == f"{HOST}:{port}"
+        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=PATIENCE) as answer:
+            assert b"ftpsproxy_sessions_total" in answer.read()
+        gateway.reload(admin={})
+        with pytest.raises(OSError, match=r"refused|reset"):
+            urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_while_it_stops_it_says_so_and_reads_nothing_again(
+    server: Server, certificates: Certificates, workers: int
+) -> None:
+    with running(server, certificates, workers, timeouts={"drain": 60}) as gateway:
+        server.put("large", b"x" * (8 << 20))
+        ftp = gateway.login()
+        ftp.voidcmd("TYPE I")
+        with ftp.transfercmd("RETR large") as data:
+            assert gateway.page("/readyz") == (200, "ready\n")
+            gateway.gateway.signal(signal.SIGTERM)
+            gateway.gateway.wait_for_event("gateway.draining")
+            gateway.gateway.signal(signal.SIGHUP)
+            assert gateway.page("/readyz") == (503, "stopping\n")
+            assert gateway.page("/healthz") == (200, "alive\n")
+            assert gateway.metric("transfers_open") == 1
+            size = 0
+            while part := data.recv(1 << 20):
+                size += len(part)
+        assert size == 8 << 20
+        assert ftp.getresp().startswith("226")
+        ftp.close()
+        assert gateway.gateway.wait(PATIENCE) == 0
+        assert not gateway.gateway.events("gateway.reloaded")
+
+
+def test_a_worker_in_place_of_a_lost_one_serves_by_what_holds(
+    server: Server, other: Server, certificates: Certificates
+) -> None:
+    """And no count is lost with it but what it had."""
+    with running(server, certificates, 2) as gateway:
+        sessions = [gateway.login() for _ in range(12)]
+        gateway.reload(other.url)
+        for lost in range(1, 3):
+            pid = _children(gateway.gateway.pid)[0]
+            os.kill(pid, signal.SIGKILL)
+            gateway.gateway.wait_for_event("gateway.worker_lost", PATIENCE, count=lost)
+            wait_for(lambda: len(_children(gateway.gateway.pid)) == 2)
+        wait_for(lambda: gateway.metric("processes") == 3)
+        for ftp in sessions:
+            ftp.close()
+        for _ in range(8):
+            with gateway.login() as ftp:
+                assert "other" in ftp.nlst()
+        assert gateway.metric("sessions_total") == 20
+        assert gateway.metric("workers_lost_total") == 2
+        wait_for(lambda: gateway.metric("sessions_open") == 0)
+        gateway.reload()
+        with gateway.login() as ftp:
+            assert "other" not in ftp.nlst()
+
+
+def _children(pid: int) -> list[int]:
+    """The oldest first."""
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
