@@ -12,7 +12,6 @@ that knows prometheus_client and h11; it is imported only where it is wanted.
 import logging
 import os
 from collections.abc import Callable, Iterable
-from functools import partial
 from ipaddress import ip_address
 
 import h11
@@ -28,6 +27,7 @@ from ftpsproxy.net import Socket, plain_address
 
 _REQUEST_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0
+_AGAIN_SECONDS = 1.0
 _CONNECTIONS = 32
 _HEAD_BYTES = 16_384
 _READ_BYTES = 4096
@@ -66,11 +66,18 @@ class Admin:
                 changed = self._changed = trio.Event()
                 async with trio.open_nursery() as listening:
                     if self._sock is not None:
-                        listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._sock.dup()))
-                        serve = partial(trio.serve_listeners, self._serve, [listener], handler_nursery=nursery)
-                        listening.start_soon(serve)
+                        listening.start_soon(self._listen, self._sock, nursery)
                     await changed.wait()
                     listening.cancel_scope.cancel()
+
+    async def _listen(self, sock: Socket, nursery: trio.Nursery) -> None:
+        while True:
+            try:
+                listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup()))
+                await trio.serve_listeners(self._serve, [listener], handler_nursery=nursery)
+            except OSError as error:
+                log.gateway_starved(reason=f"{error.strerror}, for probes")
+                await trio.sleep(_AGAIN_SECONDS)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """One connection; a defect here must not end sessions."""

@@ -108,6 +108,7 @@ class Gateway:
             lambda address: listening.listen(address, share_port=self._share_port, keepalive_seconds=keepalive),
         )
         # From here on nothing can fail.
+        self._stop_accepting()
         old, self._settings = self._settings, settings
         listening.drop(self._sockets, sockets)
         self._sockets = sockets
@@ -119,7 +120,6 @@ class Gateway:
         self._places.limit(limits_of(settings))
         self._turns.change(settings.timeouts.queue)
         self._data_listeners.change(settings.limits.pending_data, [one.passive_ports for one in settings.listeners])
-        self._stop_accepting()
         for listener in settings.listeners:
             service = Service(
                 listener,
