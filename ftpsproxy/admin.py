@@ -20,7 +20,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 
-from ftpsproxy import __version__, log
+from ftpsproxy import __version__, log, metrics
 from ftpsproxy.config import Network
 from ftpsproxy.metrics import Family, Kind, Labels, Table
 from ftpsproxy.net import Socket, plain_address
@@ -42,7 +42,7 @@ Page = tuple[int, str, bytes]
 
 
 class Admin:
-    """The HTTP server of one process. `open` says where it listens; `ready` is asked whether clients are let in."""
+    """The HTTP server of one process. `open` has it listen; `ready` is asked whether clients are let in."""
 
     def __init__(self, table: Table, ready: Callable[[], bool]) -> None:
         self._table = table
@@ -50,10 +50,10 @@ class Admin:
         self._sock: Socket | None = None
         self._clients: tuple[Network, ...] = ()
         self._changed = trio.Event()
-        self._connections = trio.CapacityLimiter(_CONNECTIONS)
+        self._connections: dict[trio.CancelScope, None] = {}
 
     def open(self, sock: Socket | None, clients: tuple[Network, ...]) -> None:
-        """Listen on this socket from now on, which stays the caller's, and on no other."""
+        """Listen on this socket and no other, on none for None; closing it is for the caller."""
         self._clients = clients
         if sock is not self._sock:
             self._sock = sock
@@ -81,19 +81,25 @@ class Admin:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         """One connection; a defect here must not end sessions."""
-        try:
-            self._connections.acquire_nowait()
-        except trio.WouldBlock:
-            return
-        try:
-            with trio.move_on_after(_REQUEST_SECONDS):
-                await self._converse(stream)
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # it is gone
-        except Exception as error:
-            log.session_crashed(error=error)
-        finally:
-            self._connections.release()
+        if len(self._connections) >= _CONNECTIONS:
+            # The oldest, which has said nothing yet: what is asked is answered at once.
+            next(iter(self._connections)).cancel()
+        with trio.move_on_after(_REQUEST_SECONDS) as scope:
+            self._connections[scope] = None
+            try:
+                if self._lets_in(stream):
+                    await self._converse(stream)
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # it is gone
+            except Exception as error:
+                log.gateway_crashed(error=error)
+            finally:
+                self._connections.pop(scope, None)
+
+    def _lets_in(self, stream: trio.SocketStream) -> bool:
+        """Whether this peer may ask; a stranger is not even heard. Raises OSError."""
+        address = ip_address(plain_address(stream.socket.getpeername()))
+        return any(address.version == one.version and address in one for one in self._clients)
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
@@ -103,7 +109,7 @@ class Admin:
                 connection.receive_data(await stream.receive_some(_READ_BYTES))
             if not isinstance(event, h11.Request):
                 return  # closed without a word
-            page = self._page(stream, event)
+            page = self._page(event)
         except h11.RemoteProtocolError as error:
             page = error.error_status_hint, _TEXT, b"This is no HTTP request.\n"
         status, kind, body = page
@@ -119,10 +125,7 @@ class Admin:
             while await stream.receive_some(_READ_BYTES):
                 pass
 
-    def _page(self, stream: trio.SocketStream, request: h11.Request) -> Page:
-        address = ip_address(plain_address(stream.socket.getpeername()))
-        if not any(address.version == one.version and address in one for one in self._clients):
-            return 403, _TEXT, f"{address} is not in admin.clients.\n".encode()
+    def _page(self, request: h11.Request) -> Page:
         if request.method not in (b"GET", b"HEAD"):
             return 405, _TEXT, b"GET or HEAD only.\n"
         path = request.target.partition(b"?")[0]
@@ -131,8 +134,11 @@ class Admin:
         if path == b"/readyz":
             return (200, _TEXT, b"ready\n") if self._ready() else (503, _TEXT, b"stopping\n")
         if path == b"/metrics":
-            accept = b",".join(value for name, value in request.headers if name == b"accept")
-            encode, kind = choose_encoder(accept.decode("latin-1"))
+            accept = b",".join(value for name, value in request.headers if name == b"accept").decode("latin-1")
+            try:
+                encode, kind = choose_encoder(accept)
+            except Exception:  # whatever it makes of what somebody has made up
+                encode, kind = choose_encoder("")
             return 200, kind, encode(_Scrape(self._table))
         return 404, _TEXT, b"There are /healthz, /readyz and /metrics.\n"
 
@@ -146,8 +152,10 @@ class _Scrape:
     def collect(self) -> Iterable[Metric]:
         """Each family that has a series."""
         yield InfoMetricFamily("ftpsproxy_build", "The version that runs.", {"version": __version__})
-        yield from _processes([row.pid for row in self._table.rows if row.pid])
-        for family, series in self._table.collect().items():
+        found = self._table.collect()
+        cpu_of_lost = found.pop(metrics.CPU_OF_LOST, {}).get((), [0.0])[0]
+        yield from _processes([row.pid for row in self._table.rows if row.pid], cpu_of_lost)
+        for family, series in found.items():
             yield _metric(family, series)
 
 
@@ -168,13 +176,13 @@ def _metric(family: Family, series: dict[Labels, list[float]]) -> Metric:
     return metric
 
 
-def _processes(pids: list[int]) -> Iterable[Metric]:
+def _processes(pids: list[int], cpu_of_lost: float) -> Iterable[Metric]:
     """The usual figures, of all processes together, which prometheus_client has for one only; and not where, as in our
     systemd unit, /proc shows processes alone."""
     found = [figures for pid in pids if (figures := _process(pid)) is not None]
     cpu, memory, descriptors = (sum(column) for column in zip(*found, strict=True)) if found else (0.0, 0.0, 0.0)
     yield GaugeMetricFamily("ftpsproxy_processes", "Processes of the gateway.", value=len(found))
-    yield CounterMetricFamily("process_cpu_seconds", "User and system CPU time of those that run.", value=cpu)
+    yield CounterMetricFamily("process_cpu_seconds", "User and system CPU time.", value=cpu + cpu_of_lost)
     yield GaugeMetricFamily(
         "process_resident_memory_bytes", "Resident memory; shared pages count for each.", value=memory
     )

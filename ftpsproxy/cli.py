@@ -8,8 +8,10 @@ brings pydantic and rich along, which cost each process 10 MB and 0.2 s that the
 """
 
 import argparse
+import contextlib
 import ipaddress
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -91,7 +93,8 @@ def _unknown(word: str, options: argparse.Namespace) -> str:
 
 
 def _fail(message: object, code: int) -> int:
-    print("ftpsproxy:", " ".join(str(message).split()), file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # standard error may be closed
+        print("ftpsproxy:", " ".join(str(message).split()), file=sys.stderr)
     return code
 
 
@@ -122,6 +125,8 @@ def _settings(options: argparse.Namespace) -> "Settings":
 
 def run(options: argparse.Namespace) -> int:
     """Serve until told to stop."""
+    # Until it can have the settings read again it must not end the process: whoever starts one may be early with it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     from ftpsproxy.config import ConfigError
 
     try:
@@ -171,7 +176,7 @@ def check(options: argparse.Namespace) -> int:
     for server in settings.upstreams.values():
         _say("\n".join(_describe_upstream(server)))
     if settings.admin.host:
-        where = _endpoint(settings.admin.host, settings.admin.port)
+        where = settings.admin.endpoint
         _say(f"admin: HTTP on {where}, /healthz, /readyz and /metrics\n  clients: {_networks(settings.admin.clients)}")
     _say(f"log: {settings.log.format}, from level {settings.log.level}")
     _warn(settings)
@@ -189,10 +194,6 @@ def demo(options: argparse.Namespace) -> int:
     return show.run(keep=options.keep)
 
 
-def _endpoint(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _networks(networks: "tuple[Network, ...]") -> str:
     return ", ".join(map(str, networks))
 
@@ -202,7 +203,7 @@ def _warn(settings: "Settings") -> None:
     for listener in settings.listeners:
         address = ipaddress.ip_address(listener.host)
         if (address.is_unspecified or address.is_global) and any(net.prefixlen == 0 for net in listener.clients):
-            where = _endpoint(listener.host, listener.port)
+            where = listener.endpoint
             _fail(
                 f"warning: listener '{listener.name}' on {where} lets anyone send passwords in clear; "
                 "name the networks of its clients in listener.clients",
@@ -213,7 +214,7 @@ def _warn(settings: "Settings") -> None:
 def _describe_listener(listener: "Listener") -> list[str]:
     port_range = listener.passive_ports
     ports = "any free port" if port_range is None else f"ports {port_range[0]}-{port_range[1]}"
-    where = _endpoint(listener.host, listener.port)
+    where = listener.endpoint
     lines = [
         f"listener {listener.name}: plaintext FTP on {where} -> upstream {listener.upstream}",
         f"  clients: {_networks(listener.clients)}",
@@ -257,7 +258,7 @@ def _describe_upstream(upstream: "Upstream") -> list[str]:
     alpn = "ftp" if upstream.alpn else "off"
     resumed = "must be resumed" if upstream.data_session_reuse == "require" else "resumed where the server can"
     return [
-        f"upstream {upstream.name}: {_endpoint(upstream.host, upstream.port)}, {how}",
+        f"upstream {upstream.name}: {upstream.endpoint}, {how}",
         f"  certificate verified: {verified}",
         f"  TLS {versions}, ALPN {alpn}, client certificate: {upstream.cert_file or 'none'}",
         f"  data: {data}; TLS session {resumed}",

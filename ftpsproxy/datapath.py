@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ftpsproxy import log, metrics, net
 from ftpsproxy.control import Start
+from ftpsproxy.dataports import Expectation, NoPort, TooManyPending
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.messages import (
@@ -24,7 +25,6 @@ from ftpsproxy.ftp.messages import (
     ServerDataReady,
     ServerListening,
 )
-from ftpsproxy.listeners import Expectation, NoPort, TooManyPending
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import Task, now
 from ftpsproxy.relay.contract import Pace

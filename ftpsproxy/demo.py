@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from ftpsproxy import gateway, log
+from ftpsproxy import daemon, log
 from ftpsproxy.config import Listener, Settings, Upstream
 
 with warnings.catch_warnings():  # what these two use of each other is no news to anyone here
@@ -198,9 +198,7 @@ def running_gateway(server_port: int, authority: Path) -> Iterator[int]:
 
             async def start() -> Settings:
                 real: Settings = (
-                    await nursery.start(
-                        lambda task_status: gateway.serve(settings, stop=event, task_status=task_status)
-                    )
+                    await nursery.start(lambda task_status: daemon.serve(settings, stop=event, task_status=task_status))
                 )[1]
                 return real
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ftpsproxy import net
-from ftpsproxy.config import Settings
+from ftpsproxy.config import Settings, endpoint
 from ftpsproxy.net import Socket
 
 ADMIN = "admin"
@@ -27,7 +27,7 @@ class Address:
     only: str = ""
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return endpoint(self.host, self.port)
 
 
 Sockets = dict[Address, Socket]
@@ -35,7 +35,7 @@ Open = Callable[[Address], Socket]
 
 
 def of_listener(name: str) -> str:
-    """Who listens there."""
+    """The name under which `addresses` has a listener."""
     return f"listener {name}"
 
 
@@ -45,11 +45,6 @@ def addresses(settings: Settings) -> dict[str, Address]:
     if settings.admin.host:
         found[ADMIN] = (settings.admin.host, settings.admin.port)
     return {who: Address(host, port, "" if port else who) for who, (host, port) in found.items()}
-
-
-def listen(address: Address, *, share_port: bool, keepalive_seconds: float) -> Socket:
-    """A listening socket. Raises OSError."""
-    return net.listen(address.host, address.port, share_port=share_port, keepalive_seconds=keepalive_seconds)
 
 
 def reserve(address: Address) -> Socket:
@@ -72,7 +67,9 @@ def renew(sockets: Sockets, addresses: Mapping[str, Address], open: Open) -> Soc
             try:
                 found[address] = undo.enter_context(open(address))
             except OSError as error:
-                raise ListenError(f"{who}: can't listen on {address}: {_why(error, address, sockets)}") from None
+                raise ListenError(
+                    f"{who}: can't listen on {address}: {_why(error, address, sockets | found)}"
+                ) from None
         undo.pop_all()
     return found
 
@@ -84,7 +81,7 @@ def _why(error: OSError, address: Address, sockets: Sockets) -> str:
     if error.errno != errno.EADDRINUSE:
         return why
     if any(one.port == address.port for one in sockets):
-        return f"{why}; this gateway itself has that port, at another address, until it is started anew"
+        return f"{why}; this gateway itself has that port, at another address; to move it, start the gateway anew"
     return f"{why}; another program has it"
 
 
@@ -109,7 +106,5 @@ def shown(settings: Settings) -> tuple[list[str], str | None]:
     for one in settings.listeners:
         upstream = settings.upstreams[one.upstream]
         scheme = "ftps" if upstream.implicit else "ftpes"
-        far = Address(upstream.host, upstream.port)
-        lines.append(f"{one.name} {Address(one.host, one.port)} -> {scheme}://{far}")
-    admin = settings.admin
-    return lines, str(Address(admin.host, admin.port)) if admin.host else None
+        lines.append(f"{one.name} {one.endpoint} -> {scheme}://{upstream.endpoint}")
+    return lines, settings.admin.endpoint if settings.admin.host else None

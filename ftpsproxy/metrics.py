@@ -61,6 +61,11 @@ class Family:
         cell = row.cell(self, labels)
         row.cells[cell], row.cells[cell + 1] = value, time.time()
 
+    def forget(self, *labels: str) -> None:
+        """There is no such value any more, of a family of kind LATEST."""
+        row = _row
+        row.cells[row.cell(self, labels) + 1] = 0.0
+
     def observe(self, *labels: str, value: float) -> None:
         """Count this value in its bucket."""
         row = _row
@@ -94,6 +99,7 @@ class Row:
         self.cells: memoryview[float] = memory[: _CELLS * 8].cast("d")
         self._keys = memory[_CELLS * 8 :]
         self._known: dict[tuple[Family, Labels], int] = {}
+        self._read: list[tuple[Family, Labels, int]] = []
 
     def begin(self) -> None:
         """This process counts here from now on."""
@@ -131,11 +137,13 @@ class Row:
         self._known[family, labels] = cell
         return cell
 
-    def _series(self) -> Iterator[tuple[Family, Labels, int]]:
-        for at in range(0, int(self.cells[_COUNT]) * _KEY_BYTES, _KEY_BYTES):
+    def _series(self) -> list[tuple[Family, Labels, int]]:
+        """All there are; keys stay, so that each is read once."""
+        for at in range(len(self._read) * _KEY_BYTES, int(self.cells[_COUNT]) * _KEY_BYTES, _KEY_BYTES):
             length, cell = _KEY.unpack_from(self._keys, at)
             name, *labels = bytes(self._keys[at + _KEY.size : at + _KEY.size + length]).decode().split("\t")
-            yield FAMILIES[name], tuple(labels), cell
+            self._read.append((FAMILIES[name], tuple(labels), cell))
+        return self._read
 
     def values(self) -> Iterator[tuple[Family, Labels, list[float]]]:
         """All that was counted here."""
@@ -163,6 +171,9 @@ class Table:
                     series[labels] = [one + other for one, other in zip(before, values, strict=True)]
                 elif values[1] > before[1]:
                     series[labels] = values
+        for family, series in found.items():
+            if family.kind is Kind.LATEST:
+                found[family] = {labels: values for labels, values in series.items() if values[1]}
         return found
 
 
@@ -187,7 +198,9 @@ def _family(name: str, kind: Kind, text: str, labels: tuple[str, ...] = (), buck
 _SESSION = ("listener", "upstream")
 
 SESSIONS_OPEN = _family("sessions_open", Kind.GAUGE, "Sessions there are.", _SESSION)
-SESSIONS_WAITING = _family("sessions_waiting", Kind.GAUGE, "Clients that wait for a place at the server.", _SESSION)
+SESSIONS_WAITING = _family(
+    "sessions_waiting", Kind.GAUGE, "Clients that wait for a place at the server.", ("upstream",)
+)
 SESSIONS = _family("sessions", Kind.COUNTER, "Sessions begun.", _SESSION)
 SESSIONS_REFUSED = _family(
     "sessions_refused", Kind.COUNTER, "Clients turned away before they had a session.", ("listener", "limit")
@@ -236,6 +249,7 @@ UPSTREAM_EXPIRY = _family(
 )
 STARVED = _family("starved", Kind.COUNTER, "Times the system gave no descriptors or memory for connections.")
 WORKERS_LOST = _family("workers_lost", Kind.COUNTER, "Worker processes that ended unasked.")
+CPU_OF_LOST = _family("lost_workers_cpu_seconds", Kind.COUNTER, "User and system CPU time of workers that have ended.")
 RELOADS = _family("reloads", Kind.COUNTER, "Times the configuration was read again.", ("result",))
 CONFIG_LOADED = _family("config_loaded_timestamp_seconds", Kind.LATEST, "When the configuration in use was read.")
 LOG_LINES_LOST = _family("log_lines_lost", Kind.COUNTER, "Lines of the log that could not be written.")

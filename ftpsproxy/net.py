@@ -238,6 +238,11 @@ def message_pair() -> tuple[Socket, Socket]:
     return pair
 
 
+def message_bytes(sock: Socket) -> int:
+    """The longest message that one of such a pair takes for sure: Linux counts what it needs itself, too."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
+
+
 def tune(sock: Socket, keepalive_seconds: float | None) -> None:
     """No delay for small writes; with `keepalive_seconds`, TCP keepalive that often (NATs forget idle connections)."""
     with contextlib.suppress(OSError):

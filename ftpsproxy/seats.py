@@ -7,7 +7,7 @@ import os
 import secrets
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,7 +27,7 @@ TOO_MANY_OF_CLIENT = Refusal("sessions_per_client", "too many sessions from your
 
 
 class TooManyUpstreams(Exception):
-    """More upstreams have had a limit than there is room for; `str()` is one plain line."""
+    """There were more upstreams since the start than there is room for; `str()` is one plain line."""
 
 
 class Seats(Protocol):
@@ -120,7 +120,7 @@ class SharedSeats:
 
 
 class Places:
-    """The sessions with each upstream that has a limit (`limits`, by its name), across all workers.
+    """The sessions with each upstream, across all workers, against the limits of those that have one (`limits`).
 
     Each worker writes its own row: for each upstream the sessions it has, and since when (CLOCK_MONOTONIC, one for all
     processes) its first client waits for one, 0 for nobody. A place is taken under a lock, as a server that bans who
@@ -129,7 +129,7 @@ class Places:
 
     UPSTREAMS = 4096
 
-    def __init__(self, limits: Mapping[str, int], workers: int = 1) -> None:
+    def __init__(self, limits: Mapping[str, int] | None = None, workers: int = 1) -> None:
         self.limits: dict[str, int] = {}
         self.workers = workers
         self._columns: dict[str, int] = {}
@@ -137,24 +137,25 @@ class Places:
         self._table = memoryview(mmap.mmap(-1, workers * self._row * 8)).cast("d")
         self._lock = os.memfd_create("places") if workers > 1 else None
         self._own = 0
-        self.know(limits)
-        self.limit(limits)
+        self.know(limits or {})
+        self.limit(limits or {})
 
-    def know(self, limits: Mapping[str, int]) -> None:
-        """These upstreams may have limits from now on. Raises TooManyUpstreams.
+    def know(self, upstreams: Collection[str]) -> None:
+        """There may be sessions with these from now on. Raises TooManyUpstreams, with nothing changed.
 
         All processes must hear the same in the same order. A column is for ever: sessions with an upstream that the
         configuration no longer has may last.
         """
-        new = [name for name, limit in limits.items() if limit and name not in self._columns]
+        new = [name for name in upstreams if name not in self._columns]
         if len(self._columns) + len(new) > self.UPSTREAMS:
-            raise TooManyUpstreams(f"more than {self.UPSTREAMS} upstreams with a limit since the start; start anew")
+            raise TooManyUpstreams(f"more than {self.UPSTREAMS} upstreams since the start; start the gateway anew")
         for name in new:
             self._columns[name] = 2 * len(self._columns)
 
     def limit(self, limits: Mapping[str, int]) -> None:
-        """These are the limits from now on; 0 is none."""
-        self.limits = {name: limit for name, limit in limits.items() if limit}
+        """These are the limits from now on, 0 for none; who still waits for one that is not named waits for its old."""
+        old = {name: limit for name, limit in self.limits.items() if name not in limits}
+        self.limits = old | {name: limit for name, limit in limits.items() if limit}
 
     def serve(self, worker: int) -> None:
         """From here on this process is worker number `worker`; what one before it had counted is forgotten."""
@@ -180,11 +181,14 @@ class Places:
     def take(self, upstream: str, since: float) -> bool:
         """Take a place for a client that came at `since`, if one is free and nobody elsewhere waits longer."""
         column = self._columns[upstream]
+        if upstream not in self.limits:
+            self._table[self._own + column] += 1.0
+            return True
         with self._locked():
             rows = range(column, len(self._table), self._row)
             if any(0.0 < self._table[row + 1] < since for row in rows if row != self._own + column):
                 return False
-            if sum(self._table[row] for row in rows) >= self.limits.get(upstream, float("inf")):
+            if sum(self._table[row] for row in rows) >= self.limits[upstream]:
                 return False
             self._table[self._own + column] += 1.0
             return True

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from ftpsproxy.config import Limits, Listener, Timeouts, Upstream
+from ftpsproxy.dataports import DataListeners
 from ftpsproxy.ftp.messages import Waiting
 from ftpsproxy.ftp.serverend import Learned
-from ftpsproxy.listeners import DataListeners
 from ftpsproxy.net import Resolver
 from ftpsproxy.reactor import NEVER, Reactor
 from ftpsproxy.tls import Context

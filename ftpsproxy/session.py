@@ -129,7 +129,6 @@ class Session:
                 self._server.close()
             self._control.close()
             self._say_closed()
-            log.clear()
 
     def _say_closed(self) -> None:
         totals = self._data.totals if self._data is not None else Totals()

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ftpsproxy import metrics, net
+from ftpsproxy.dataports import Expectation
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.messages import DataEnded, Transfer
-from ftpsproxy.listeners import Expectation
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import NEVER, Flag, Reactor, Task, now, pause, readable
 from ftpsproxy.relay import memory_bio as engine

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from ftpsproxy import net
+from ftpsproxy import metrics, net
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import Flag, now
 from ftpsproxy.seats import Places, Refusal
@@ -64,6 +64,7 @@ class Turns:
         if self._closed:
             raise NoTurn("shutdown", self._closed)
         if upstream not in self._places.limits:
+            self._places.take(upstream, 0.0)
             return None
         queue = self._queues.setdefault(upstream, deque())
         waiter = _Waiter()
@@ -71,6 +72,7 @@ class Turns:
             return 0.0
         queued(len(queue))
         queue.append(waiter)
+        metrics.SESSIONS_WAITING.add(upstream)
         self._tell_others(upstream, queue)
         try:
             seconds = self._seconds
@@ -88,13 +90,15 @@ class Turns:
             return time.monotonic() - waiter.since
         finally:
             queue.remove(waiter)
+            metrics.SESSIONS_WAITING.add(upstream, by=-1)
             self._tell_others(upstream, queue)
             self._wake_next(queue)
 
     def leave(self, upstream: str) -> None:
         """Give back a place that `take` gave."""
         self._places.leave(upstream)
-        self._wake_next(self._queues[upstream])
+        if queue := self._queues.get(upstream):
+            self._wake_next(queue)
 
     def close(self, why: str) -> None:
         """Nobody gets a place any more: all who wait are turned away."""

@@ -2,11 +2,10 @@
 
 The parent serves nobody: it starts the workers, starts a new one for one that is lost, tells them when to stop, and
 reads the configuration again for all of them. They hear no signals, as a terminal and systemd send those to every
-process of a group, but orders from a socket: to drain, to stop at once, to serve by other settings, and its end, when
-the parent is gone, to drain.
+process of a group, but orders, each from a socket of its own, on which they also answer: to drain, to stop at once, to
+serve by other settings. Its end, when the parent is gone, is an order to drain.
 """
 
-import contextlib
 import dataclasses
 import os
 import pickle
@@ -14,31 +13,40 @@ import select
 import signal
 import sys
 import time
+import zlib
+from collections.abc import Iterable
 from typing import NoReturn
 
 import trio
 
-from ftpsproxy import gateway, listening, log, metrics, net
+from ftpsproxy import daemon, listening, log, metrics, net
 from ftpsproxy.config import Settings
-from ftpsproxy.gateway import Gateway, Load, Unchangeable
+from ftpsproxy.daemon import Load, Unchangeable
+from ftpsproxy.gateway import Gateway
 from ftpsproxy.listening import ListenError
 from ftpsproxy.net import Socket
-from ftpsproxy.seats import SharedSeats
+from ftpsproxy.seats import Places, SharedSeats
 from ftpsproxy.tls import build_context
 
 _DRAIN, _STOP, _CHANGE = b"d", b"s", b"c"
-_READY, _CHANGED, _FAILED = b"r", b"c", b"x"
-_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
-# A worker that is lost sooner than this after its start is replaced only then.
+_READY, _CHANGED, _FAILED = b"r", b"c", b"x"  # and why, behind the last
+_ENDING = {signal.SIGTERM, signal.SIGINT}
+_SIGNALS = {*_ENDING, signal.SIGHUP, signal.SIGCHLD}
+# A worker that is lost sooner than this after its start is replaced only then; one that can't be started waits so long.
 _SOON_SECONDS = 1.0
+_READY_SECONDS = 60.0
 _CHANGE_SECONDS = 10.0
+# While the parent waits for answers it looks this often whether it is to stop.
+_LOOK_SECONDS = 0.1
+_LONG_SECONDS = 3600.0
 _ORDER_BYTES = 1 << 20
+_ANSWER_BYTES = 4096
 
 
 def run(settings: Settings, load: Load) -> None:
-    """Serve with `settings.process.workers` processes; `load` reads the settings again. Raises as gateway.run does."""
+    """Serve with `settings.process.workers` processes; `load` reads the settings again. Raises as daemon.run does."""
     if settings.process.workers == 1:
-        gateway.run(settings, load)
+        daemon.run(settings, load)
     else:
         _Parent(settings, load).run()
 
@@ -66,20 +74,21 @@ def share(settings: Settings, worker: int) -> Settings:
 def _packed(settings: Settings) -> bytes:
     """For the way to a worker."""
     fields = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    return pickle.dumps(fields | {"upstreams": dict(settings.upstreams)})
+    return zlib.compress(pickle.dumps(fields | {"upstreams": dict(settings.upstreams)}))
 
 
 def _unpacked(data: bytes) -> Settings:
-    return Settings(**pickle.loads(data))  # noqa: S301 - from our parent
+    return Settings(**pickle.loads(zlib.decompress(data)))  # noqa: S301 - from our parent
 
 
 @dataclasses.dataclass(slots=True)
 class _Worker:
-    """A running worker: its pid, where it hears orders, when it was started."""
+    """A running worker: its pid, where it hears orders and answers, when it was started; whether it is to end."""
 
     pid: int
     orders: Socket
     started: float
+    retired: bool = False
 
 
 class _Parent:
@@ -92,10 +101,11 @@ class _Parent:
         self._held = listening.renew({}, listening.addresses(settings), listening.reserve)
         self._settings = listening.real(settings, self._held)
         self._seats = SharedSeats(settings.limits, workers)
-        self._places = gateway.places(settings)
+        self._places = Places(workers=workers)
+        self._places.know(settings.upstreams)
         self._table = metrics.Table(workers + 1)  # one row is the parent's
         self._workers: dict[int, _Worker] = {}
-        self._ready, self._say_ready = os.pipe()
+        self._missing = dict.fromkeys(range(workers), 0.0)  # when each may be started
         self._stopping = 0
 
     def run(self) -> None:
@@ -105,98 +115,89 @@ class _Parent:
         metrics.count_in(self._table, settings.process.workers)
         if settings.admin.host:
             import ftpsproxy.admin  # noqa: F401 - its memory is for all workers then
-        gateway.settle()
+        daemon.settle()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        for worker in range(settings.process.workers):
-            self._start(worker)
+        self._start_missing()
         self._await_ready()
         listeners, admin = listening.shown(settings)
         log.gateway_ready(listeners=listeners, workers=settings.process.workers, admin=admin)
-        while self._workers:
-            got = signal.sigwait(_SIGNALS)
-            if got == signal.SIGCHLD:
-                self._reap()
-            elif got == signal.SIGHUP:
-                if not self._stopping:
-                    self._reload()
-            else:
-                self._stopping += 1
-                self._tell(_DRAIN if self._stopping == 1 else _STOP)
+        while self._workers or (self._missing and not self._stopping):
+            due = min(self._missing.values(), default=float("inf")) - time.monotonic()
+            got = signal.sigtimedwait(_SIGNALS, min(_LONG_SECONDS, max(0.0, due)))
+            if got is not None:
+                self._heed(got.si_signo)
+            self._start_missing()
         listening.drop(self._held, {})
         log.gateway_stopped(seconds=round(time.monotonic() - started, 3))
 
-    def _await_ready(self) -> None:
-        """Until each worker listens. Raises ListenError when one does not."""
-        for _ in self._workers:
-            if os.read(self._ready, 1) != _READY:
-                self._tell(_STOP)
-                raise ListenError("a worker could not be started")
+    def _heed(self, number: int) -> None:
+        if number == signal.SIGCHLD:
+            self._reap()
+        elif number != signal.SIGHUP:
+            self._stopping += 1
+            for state in self._workers.values():
+                if self._stopping > 1 or not state.retired:
+                    _tell(state, _DRAIN if self._stopping == 1 else _STOP)
+        elif not self._stopping:
+            self._reload()
 
-    def _reload(self) -> None:
-        """Have all workers serve by the configuration as it is now, or none."""
-        try:
-            new = gateway.load_again(self._load, self._settings)
-            _build_contexts(new)
-            held = listening.renew(self._held, listening.addresses(new), listening.reserve)
-            try:
-                real = listening.real(new, held)
-                order = _CHANGE + _packed(real)
-                if len(order) > _ORDER_BYTES:
-                    raise Unchangeable("so large a configuration needs a new start of the gateway")
-                self._places.know(gateway.limits_of(new))
-            except BaseException:
-                listening.drop(held, self._held)
-                raise
-        except Exception as error:
-            gateway.say_not_reloaded(error)
-            return
-        old, self._held, self._settings, self._seats.limits = self._held, held, real, new.limits
-        self._places.limit(gateway.limits_of(new))
-        if self._change_workers(order):
-            gateway.say_reloaded(real)
-        else:
-            gateway.say_not_reloaded(Unchangeable("not all workers took it, some still serve by what was before"))
-        listening.drop(old, held)
+    # --- workers come and go ------------------------------------------------------------------------------------------
 
-    def _change_workers(self, order: bytes) -> bool:
-        """Have all workers change → whether all say, within a few seconds, that they have."""
-        while select.select([self._ready], [], [], 0)[0]:
-            os.read(self._ready, 1)  # of workers that took the place of others
-        told = self._tell(order)
-        answers: list[bytes] = []
-        until = time.monotonic() + _CHANGE_SECONDS
-        while len(answers) < told and (left := until - time.monotonic()) > 0:
-            if select.select([self._ready], [], [], left)[0] and (answer := os.read(self._ready, 1)) != _READY:
-                answers.append(answer)
-        return answers == [_CHANGED] * len(self._workers)
+    def _start_missing(self) -> None:
+        time_now = time.monotonic()
+        for worker, due in list(self._missing.items()):
+            if due <= time_now and not self._stopping:
+                try:
+                    self._start(worker)
+                    del self._missing[worker]
+                except OSError as error:
+                    log.gateway_starved(reason=f"no worker process: {(error.strerror or str(error)).lower()}")
+                    self._missing[worker] = time_now + _SOON_SECONDS
 
     def _start(self, worker: int) -> None:
+        """Raises OSError."""
         theirs, ours = net.message_pair()
-        pid = os.fork()
-        if pid == 0:
+        try:
+            pid = os.fork()
+        except OSError:
+            theirs.close()
             ours.close()
-            for other in self._workers.values():
-                other.orders.close()
+            raise
+        if pid == 0:
+            for sock in [ours, *self._held.values(), *(other.orders for other in self._workers.values())]:
+                sock.close()
             self._be_worker(worker, theirs)
         theirs.close()
         self._workers[worker] = _Worker(pid, ours, time.monotonic())
+
+    def _await_ready(self) -> None:
+        """Until each worker listens, or a signal ends it before. Raises ListenError when one does not."""
+        failed = self._hear(self._workers, _READY, _READY_SECONDS)
+        if failed or self._missing:
+            for state in self._workers.values():
+                _tell(state, _STOP)
+            why = next(filter(None, failed.values()), "it was lost")
+            raise ListenError(f"a worker could not be started: {why}")
 
     def _be_worker(self, worker: int, orders: Socket) -> NoReturn:
         """In the child, for the rest of its life."""
         status = 1
         try:
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for number in (*_ENDING, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             self._seats.serve(worker)
             self._places.serve(worker)
             metrics.count_in(self._table, worker)
             served = Gateway(share(self._settings, worker), self._seats, self._places, self._table, share_port=True)
-            status = trio.run(_serve, served, worker, orders, self._say_ready)
+            status = trio.run(_serve, served, worker, orders)
         except BaseException as error:
-            log.session_crashed(error=error)
-            with contextlib.suppress(OSError):
-                os.write(self._say_ready, _FAILED)
+            while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:  # a nursery's wrapping
+                error = error.exceptions[0]
+            if isinstance(error, Exception) and daemon.is_plain(error):
+                _answer(orders, _FAILED + daemon.reason(error).encode())
+            else:
+                log.gateway_crashed(error=error)
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -204,29 +205,93 @@ class _Parent:
 
     def _reap(self) -> None:
         for worker, state in list(self._workers.items()):
-            pid, status = os.waitpid(state.pid, os.WNOHANG)
+            pid, status, usage = os.wait4(state.pid, os.WNOHANG)
             if not pid:
                 continue
+            last = b""
+            while said := _said(state):
+                last = said
             state.orders.close()
             del self._workers[worker]
+            self._missing[worker] = state.started + _SOON_SECONDS
             self._seats.clear(worker)
             self._places.clear(worker)
             self._table.rows[worker].end()
-            if self._stopping:
-                continue
-            log.gateway_worker_lost(worker=worker, pid=pid, status=os.waitstatus_to_exitcode(status))
-            if time.monotonic() - state.started < _SOON_SECONDS:
-                time.sleep(_SOON_SECONDS)  # the parent does nothing else; signals wait until then
-            self._start(worker)
+            metrics.CPU_OF_LOST.add(by=usage.ru_utime + usage.ru_stime)
+            if not self._stopping and not state.retired:
+                log.gateway_worker_lost(
+                    worker=worker,
+                    pid=pid,
+                    status=os.waitstatus_to_exitcode(status),
+                    reason=last[1:].decode() if last[:1] == _FAILED else None,
+                )
 
-    def _tell(self, order: bytes) -> int:
-        """Give all workers an order → how many took it: one that does not listen any more is not waited for."""
-        told = 0
-        for state in self._workers.values():
-            with contextlib.suppress(OSError):
-                state.orders.send(order)
-                told += 1
-        return told
+    # --- other settings -----------------------------------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        """Have all workers serve by the configuration as it is now, or none.
+
+        It is tried here first, so that a worker fails only for want of something. It must not go on with the old
+        settings, which may let in whom the new ones do not: it is retired.
+        """
+        try:
+            new = daemon.read_again(self._load, self._settings)
+            _build_contexts(new)
+            held = listening.renew(self._held, listening.addresses(new), listening.reserve)
+            try:
+                real = listening.real(new, held)
+                order = _CHANGE + _packed(real)
+                if len(order) > min(
+                    map(net.message_bytes, (state.orders for state in self._workers.values())), default=0
+                ):
+                    raise Unchangeable("so large a configuration needs a new start of the gateway")
+                self._places.know(new.upstreams)
+            except BaseException:
+                listening.drop(held, self._held)
+                raise
+        except Exception as error:
+            daemon.say_not_reloaded(error)
+            return
+        old, self._held, self._settings = self._held, held, real
+        told = [worker for worker, state in self._workers.items() if not state.retired and _tell(state, order)]
+        failed = self._hear(told, _CHANGED, _CHANGE_SECONDS)
+        failed |= {worker: "it takes no orders" for worker in self._workers if worker not in told}
+        for worker, why in failed.items():
+            self._retire(worker, why)
+        daemon.say_reloaded(real)
+        listening.drop(old, held)
+
+    def _retire(self, worker: int, why: str) -> None:
+        """Let a worker that runs end, for another one."""
+        state = self._workers[worker]
+        if why and not state.retired:
+            log.gateway_worker_retired(worker=worker, pid=state.pid, reason=why)
+            state.retired = True
+            _tell(state, _DRAIN)
+
+    def _hear(self, workers: Iterable[int], wanted: bytes, seconds: float) -> dict[int, str]:
+        """Until each of these workers has said what is wanted → those that have not, and why: "" for one that is gone.
+
+        A signal to stop ends it before.
+        """
+        waiting = {self._workers[worker].orders.fileno(): worker for worker in workers}
+        poll = select.poll()
+        for fd in waiting:
+            poll.register(fd, select.POLLIN)
+        failed = {}
+        until = time.monotonic() + seconds
+        while waiting and time.monotonic() < until and not signal.sigpending() & _ENDING:
+            for fd, _ in poll.poll(_LOOK_SECONDS * 1000):
+                said = _said(self._workers[waiting[fd]])
+                if said == _READY != wanted:
+                    continue  # of one that took the place of another
+                if said != wanted:
+                    failed[waiting[fd]] = said[1:].decode("utf-8", "replace")
+                poll.unregister(fd)
+                del waiting[fd]
+        if signal.sigpending() & _ENDING:
+            return failed
+        return failed | dict.fromkeys(waiting.values(), f"no answer within {seconds:g} seconds")
 
 
 def _build_contexts(settings: Settings) -> None:
@@ -235,7 +300,26 @@ def _build_contexts(settings: Settings) -> None:
         build_context(upstream)
 
 
-async def _serve(served: Gateway, worker: int, orders: Socket, say_ready: int) -> int:
+def _tell(state: _Worker, order: bytes) -> bool:
+    """Give a worker an order → whether it takes any."""
+    return _answer(state.orders, order)
+
+
+def _said(state: _Worker) -> bytes:
+    try:
+        return state.orders.recv(_ANSWER_BYTES)
+    except OSError:
+        return b""
+
+
+def _answer(orders: Socket, word: bytes) -> bool:
+    try:
+        return orders.send(word) == len(word)
+    except OSError:
+        return False
+
+
+async def _serve(served: Gateway, worker: int, orders: Socket) -> int:
     """One worker → its exit code."""
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -245,19 +329,19 @@ async def _serve(served: Gateway, worker: int, orders: Socket, say_ready: int) -
                 await trio.lowlevel.wait_readable(orders)
                 order = orders.recv(_ORDER_BYTES)
                 if order[:1] == _CHANGE:
-                    os.write(say_ready, _change(served, share(_unpacked(order[1:]), worker)))
-                    continue
-                if order == _STOP or (stop.is_set() and order):
+                    _answer(orders, _change(served, order[1:], worker))
+                elif order == _STOP:
                     nursery.cancel_scope.cancel()
                     return
-                stop.set()
-                if not order:
-                    return
+                else:
+                    stop.set()
+                    if not order:
+                        return
 
         async def work() -> None:
             async with trio.open_nursery() as serving:
                 await serving.start(served.serve, stop)
-                os.write(say_ready, _READY)
+                _answer(orders, _READY)
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(obey)
@@ -265,12 +349,12 @@ async def _serve(served: Gateway, worker: int, orders: Socket, say_ready: int) -
     return 0
 
 
-def _change(served: Gateway, settings: Settings) -> bytes:
+def _change(served: Gateway, packed: bytes, worker: int) -> bytes:
     """Serve by these settings → the answer for the parent, which has tried them already."""
     try:
+        settings = share(_unpacked(packed), worker)
         served.change(settings)
     except Exception as error:
-        gateway.say_not_reloaded(error)
-        return _FAILED
+        return (_FAILED + daemon.reason(error).encode())[:_ANSWER_BYTES]
     log.configure(settings.log.format, settings.log.level)
     return _CHANGED

@@ -115,9 +115,16 @@ async def test_only_who_may_and_only_to_read() -> None:
     async with site() as running:
         status, _, text = await running.ask("POST /metrics HTTP/1.1\nHost: a\nContent-Length: 200000", b"x" * 200_000)
         assert (status, text) == (405, "GET or HEAD only.\n")
+
+
+async def test_strangers_are_not_even_heard() -> None:
+    async with site() as running:
         running.admin.open(running.admin._sock, (ip_network("10.0.0.0/8"), ip_network("::1/128")))
-        status, _, text = await running.get("/metrics")
-        assert (status, text) == (403, "127.0.0.1 is not in admin.clients.\n")
+        assert await running.say(b"") == b""
+        with pytest.raises((trio.BrokenResourceError, ExceptionGroup)):
+            assert await running.get("/metrics")
+        running.admin.open(running.admin._sock, (ip_network("127.0.0.1/32"),))
+        assert (await running.get("/healthz"))[0] == 200
 
 
 async def test_head_has_no_body() -> None:
@@ -137,15 +144,26 @@ async def test_what_is_no_request_hears_so() -> None:
         assert (await running.get("/healthz"))[0] == 200
 
 
-async def test_many_that_say_nothing_do_not_lock_out_probes_for_long(autojump_clock: trio.testing.MockClock) -> None:
-    """A request has ten seconds; more than so many at a time are turned away, and all is well when they have gone."""
+async def test_many_that_say_nothing_do_not_keep_probes_waiting(mock_clock: trio.testing.MockClock) -> None:
+    """Time stands still here: it is not for the ten seconds a request has that the probe is answered."""
     async with site() as running:
         idle = [await trio.open_tcp_stream("127.0.0.1", running.port) for _ in range(40)]
-        ends = [await stream.receive_some() for stream in idle]
-        assert ends == [b""] * 40
         assert (await running.get("/healthz"))[0] == 200
+        for stream in idle[:9]:
+            assert await stream.receive_some() == b""
+        mock_clock.jump(10)
+        for stream in idle[9:]:
+            assert await stream.receive_some() == b""
         for stream in idle:
             await stream.aclose()
+
+
+async def test_a_made_up_form_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    async with site() as running:
+        for accept in ("application/openmetrics-text;version=abc", "a;b;=,;", "\xff"):
+            status, kind, text = await running.get("/metrics", f"Accept: {accept}")
+            assert (status, kind.partition(";")[0]) in [(200, "text/plain"), (200, "application/openmetrics-text")]
+            assert "ftpsproxy_build_info" in text
 
 
 async def test_it_moves_to_another_address() -> None:

@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from ftpsproxy import log
+from ftpsproxy.log import lines
 
 Format = Literal["json", "logfmt", "console"]
 FORMATS: list[Format] = ["json", "logfmt", "console"]
@@ -25,9 +26,9 @@ EVIL = 'a\nb\r\n{"event":"session.login"}\x1b[2J\x00\x85\u2028\u202e\udcff é " 
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    log.clear()
+    lines.bound.set(None)
     yield
-    log.clear()
+    lines.bound.set(None)
     log.configure("json", "info", io.StringIO())
 
 
@@ -77,6 +78,11 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     "gateway.reloaded": ("info", lambda: log.gateway_reloaded(listeners=["a 127.0.0.1:21"], admin="127.0.0.1:9121")),
     "gateway.reload_failed": ("error", lambda: log.gateway_reload_failed(reason="ftpsproxy.toml: no such file")),
     "gateway.worker_lost": ("error", lambda: log.gateway_worker_lost(worker=1, pid=99, status=-9)),
+    "gateway.worker_retired": (
+        "error",
+        lambda: log.gateway_worker_retired(worker=1, pid=99, reason="too many open files"),
+    ),
+    "gateway.crashed": ("error", lambda: log.gateway_crashed(error=ValueError("x"))),
     "gateway.starved": ("error", lambda: log.gateway_starved(reason="too many open files")),
     "gateway.draining": ("info", lambda: log.gateway_draining(sessions=2, seconds=30.0)),
     "gateway.stopped": ("info", lambda: log.gateway_stopped(seconds=9.0)),
@@ -127,7 +133,7 @@ def test_every_event_has_its_name_level_and_order(event: str) -> None:
     level, call = EVENTS[event]
     log.bind("s1", "10.0.0.1:3333", "scanners", "archive")
     if event in ("session.refused", "session.queued"):
-        log.clear()  # it stands for a client that never had a session
+        lines.bound.set(None)  # it stands for a client that never had a session
     found = record(call)
     bound = [] if event in ("session.refused", "session.queued") else ["session", "client", "listener", "upstream"]
     assert list(found)[: 3 + len(bound)] == ["timestamp", "level", "event", *bound]
@@ -138,7 +144,7 @@ def test_every_function_of_the_vocabulary_is_shown_above() -> None:
     functions = {
         name for name, value in vars(log).items() if inspect.isfunction(value) and value.__module__ == log.__name__
     }
-    public = {name for name in functions if not name.startswith("_")} - {"configure", "bind", "clear"}
+    public = {name for name in functions if not name.startswith("_")} - {"configure", "bind"}
     assert public == {event.replace(".", "_") for event in EVENTS}
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import io
+import json
 import os
+import resource
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -22,7 +26,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.certificates import Certificates
 from tests.support.gateway import Event, Gateway, configuration, run_gateway
-from tests.support.servers import PASSWORD, USER, Endpoint, Server, free_port, pyftpdlib
+from tests.support.ports import free_range
+from tests.support.servers import PASSWORD, ROOT, USER, Endpoint, Server, free_port, pyftpdlib
 
 PATIENCE = 30.0
 HOST = "127.0.0.1"
@@ -47,7 +52,7 @@ def other(certificates: Certificates) -> Iterator[Server]:
 class Running:
     """A gateway and what is said of it."""
 
-    def __init__(self, gateway: Gateway, certificates: Certificates, url: str, workers: int) -> None:
+    def __init__(self, gateway: Gateway, certificates: Certificates, url: str, workers: int | str) -> None:
         self.gateway = gateway
         self.certificates = certificates
         self.url = url
@@ -70,6 +75,7 @@ class Running:
     def page(self, path: str) -> tuple[int, str]:
         """Of the admin listener."""
         where = self.gateway.events("gateway.ready")[0]["admin"]
+        until = time.monotonic() + PATIENCE
         while True:
             try:
                 with urllib.request.urlopen(f"http://{where}{path}", timeout=PATIENCE) as answer:
@@ -77,8 +83,10 @@ class Running:
             except urllib.error.HTTPError as error:
                 with error:
                     return error.code, error.read().decode()
-            except ConnectionResetError:
-                pass  # by a worker that has nothing to end, and has gone; there are others
+            except (ConnectionResetError, urllib.error.URLError) as error:
+                # By a worker that has nothing to end, and has gone; there are others.
+                if not isinstance(getattr(error, "reason", error), ConnectionResetError) or time.monotonic() > until:
+                    raise
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of all series with these labels."""
@@ -87,13 +95,13 @@ class Running:
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
-def _config(certificates: Certificates, url: str, workers: int, more: str = "", **tables: Any) -> str:
+def _config(certificates: Certificates, url: str, workers: int | str, more: str = "", **tables: Any) -> str:
     merged: dict[str, Any] = {"process": {"workers": workers}, "admin": {"listen": f"{HOST}:0"}} | tables
     return configuration(url, certificates.ca_file, **merged) + more
 
 
 @contextlib.contextmanager
-def running(server: Server, certificates: Certificates, workers: int, **tables: Any) -> Iterator[Running]:
+def running(server: Server, certificates: Certificates, workers: int | str, **tables: Any) -> Iterator[Running]:
     """A gateway for one test."""
     with run_gateway(_config(certificates, server.url, workers, **tables)) as gateway:
         yield Running(gateway, certificates, server.url, workers)
@@ -277,11 +285,10 @@ def test_limits_change_at_once(server: Server, certificates: Certificates, worke
 def test_whoever_waits_for_a_place_gets_one_when_there_are_more(
     server: Server, certificates: Certificates, workers: int
 ) -> None:
-    """And places are given back however the limits have changed since they were taken."""
+    """And places are taken and given back however the limits have changed meanwhile."""
     with running(server, certificates, workers, timeouts={"queue": 60}) as gateway:
-        unlimited = gateway.login()
+        first = gateway.login()  # counts, though there was no limit when it came
         gateway.reload(upstream={"sessions": 1})
-        first = gateway.login()
         with contextlib.ExitStack() as stack:
             waiting = [stack.enter_context(_knock(gateway.gateway.endpoint)) for _ in range(3)]
             gateway.gateway.wait_for_event("session.queued", count=3)
@@ -292,7 +299,6 @@ def test_whoever_waits_for_a_place_gets_one_when_there_are_more(
             gateway.reload(upstream={"sessions": 0})
             wait_for(lambda: sum(map(_greeted, waiting)) == 3)
             gateway.login().quit()
-        unlimited.quit()
         first.quit()
         wait_for(lambda: gateway.metric("sessions_open") == 0)
         gateway.reload(upstream={"sessions": 2}, timeouts={"queue": 0})
@@ -317,12 +323,12 @@ def _greeted(sock: socket.socket) -> bool:
 @pytest.mark.parametrize("workers", WORKERS)
 def test_passive_ports_change(server: Server, certificates: Certificates, workers: int) -> None:
     """Sessions from before keep theirs, and hold none of the ports that the new ones need."""
-    low = 21700
-    with running(server, certificates, workers, listener={"passive_ports": f"{low}-{low + 7}"}) as gateway:
+    low, high = free_range(8)
+    with running(server, certificates, workers, listener={"passive_ports": f"{low}-{high}"}) as gateway:
         old = [gateway.login() for _ in range(4)]
         for ftp in old:
             assert works(ftp)
-            assert low <= ftp.makepasv()[1] <= low + 7
+            assert low <= ftp.makepasv()[1] <= high
             assert works(ftp)
         gateway.reload(listener={"passive_ports": f"{low}-{low + 1}"})
         new = [gateway.login() for _ in range(4)]
@@ -359,6 +365,7 @@ def test_the_log_changes(server: Server, certificates: Certificates, workers: in
         gateway.gateway.reload_unheard(gateway.config(log={"level": "warning"}))
         wait_for(lambda: gateway.metric("reloads_total") == 1)
         gateway.login().quit()
+        wait_for(lambda: gateway.metric("sessions_total") == 1 and gateway.metric("sessions_open") == 0)
         assert gateway.gateway.events(since=since) == []
         gateway.reload()
         gateway.login().quit()
@@ -376,8 +383,7 @@ def test_admin_comes_and_goes(server: Server, certificates: Certificates, worker
         with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=PATIENCE) as answer:
             assert b"ftpsproxy_sessions_total" in answer.read()
         gateway.reload(admin={})
-        with pytest.raises(OSError, match=r"refused|reset"):
-            urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=PATIENCE)
+        wait_for(lambda: _refused(port))
 
 
 @pytest.mark.parametrize("workers", WORKERS)
@@ -404,6 +410,12 @@ def test_while_it_stops_it_says_so_and_reads_nothing_again(
         ftp.close()
         assert gateway.gateway.wait(PATIENCE) == 0
         assert not gateway.gateway.events("gateway.reloaded")
+
+
+def _refused(port: int) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection((HOST, port), timeout=PATIENCE):
+        return False
+    return True
 
 
 def test_a_worker_in_place_of_a_lost_one_serves_by_what_holds(
@@ -435,3 +447,173 @@ def test_a_worker_in_place_of_a_lost_one_serves_by_what_holds(
 def _children(pid: int) -> list[int]:
     """The oldest first."""
     return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_worker_that_can_not_take_the_settings_is_replaced(
+    server: Server, other: Server, certificates: Certificates
+) -> None:
+    """Old settings may let in whom the new ones do not: nobody is served by them from then on."""
+    with running(server, certificates, 2) as gateway:
+        sessions = [gateway.login() for _ in range(8)]
+        short = _children(gateway.gateway.pid)[1]
+        used = len(os.listdir(f"/proc/{short}/fd"))
+        resource.prlimit(short, resource.RLIMIT_NOFILE, (used, used))
+        more = "".join(f'[[listener]]\nname = "x{n}"\nupstream = "server"\nlisten = "{HOST}:0"\n' for n in range(20))
+        gateway.reload(other.url, more=more)
+        event = gateway.gateway.wait_for_event("gateway.worker_retired")
+        assert event["pid"] == short
+        assert "too many open files" in event["reason"]
+        wait_for(lambda: short not in _children(gateway.gateway.pid) and len(_children(gateway.gateway.pid)) == 2)
+        for _ in range(8):
+            with gateway.login() as ftp:
+                assert "other" in ftp.nlst()
+        ended = [_ended(ftp) for ftp in sessions]
+        assert 0 < sum(ended) < 8
+        for ftp in sessions:
+            ftp.close()
+        assert not gateway.gateway.events("gateway.worker_lost")
+        assert gateway.metric("reloads_total") == 1
+
+
+def _ended(ftp: ftplib.FTP) -> bool:
+    try:
+        ftp.voidcmd("NOOP")
+    except (ftplib.error_temp, EOFError, OSError):
+        return True
+    return False
+
+
+def test_a_worker_that_does_not_answer_holds_up_neither_settings_nor_end(
+    server: Server, certificates: Certificates
+) -> None:
+    with running(server, certificates, 2) as gateway:
+        stuck = _children(gateway.gateway.pid)[0]
+        os.kill(stuck, signal.SIGSTOP)
+        try:
+            gateway.gateway.reload_unheard(gateway.config(limits={"sessions": 7}))
+            gateway.gateway.signal(signal.SIGTERM)
+            started = time.monotonic()
+            wait_for(lambda: stuck in _children(gateway.gateway.pid) and len(_children(gateway.gateway.pid)) == 1)
+            assert time.monotonic() - started < 5
+        finally:
+            os.kill(stuck, signal.SIGCONT)
+        assert gateway.gateway.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_whoever_waits_while_its_listener_changes(
+    server: Server, other: Server, certificates: Certificates, workers: int
+) -> None:
+    """It is served by what holds when its turn comes, or asked to connect again; no limit is forgotten."""
+    with running(server, certificates, workers, upstream={"sessions": 1}, timeouts={"queue": 60}) as gateway:
+        endpoint = gateway.gateway.endpoint
+        first = gateway.login()
+        with contextlib.closing(_knock(endpoint)) as second, contextlib.closing(_knock(endpoint)) as third:
+            gateway.gateway.wait_for_event("session.queued", count=2)
+            gateway.reload(other.url, upstream={"sessions": 1})
+            first.quit()
+            wait_for(lambda: _greeted(second) or _greeted(third))
+            served, waiting = (second, third) if _greeted(second) else (third, second)
+            assert "other" in _list(served)
+            renamed = gateway.config().replace("[upstream.server]", "[upstream.new]\nsessions = 1")
+            renamed = renamed.replace('upstream = "server"', 'upstream = "new"')
+            assert gateway.gateway.reload(renamed)["event"] == "gateway.reloaded"
+            with gateway.login():
+                assert not _greeted(waiting)
+                served.close()
+                waiting.settimeout(PATIENCE)
+                assert waiting.recv(500).startswith(b"421 Service not available: the gateway's settings have changed")
+        wait_for(lambda: gateway.metric("sessions_open") == gateway.metric("sessions_waiting") == 0)
+        assert gateway.gateway.events("session.refused")[-1]["limit"] == "changed"
+
+
+def _list(sock: socket.socket) -> list[str]:
+    """The names a greeted client sees."""
+    ftp = ftplib.FTP()
+    ftp.sock, ftp.af, ftp.file, ftp.timeout = sock, sock.family, sock.makefile("r"), PATIENCE
+    sock.settimeout(PATIENCE)
+    ftp.host = HOST
+    ftp.welcome = ftp.getresp()
+    ftp.login(USER, PASSWORD)
+    try:
+        return ftp.nlst()
+    finally:
+        assert ftp.file is not None
+        ftp.file.close()
+
+
+def test_an_address_that_was_left_is_free_for_others(server: Server, certificates: Certificates) -> None:
+    """No worker holds what its parent has let go; and it may come back."""
+    first, second = free_port(HOST), free_port(HOST)
+    with running(server, certificates, 2, listen=f"{HOST}:{first}") as gateway:
+        gateway.reload(listen=f"{HOST}:{second}")
+        with socket.create_server((HOST, first), reuse_port=False):
+            with gateway.login() as ftp:
+                assert works(ftp)
+            event = gateway.gateway.reload(gateway.config(listen=f"{HOST}:{first}"))
+            assert "another program has it" in event["reason"]
+        gateway.reload(listen=f"{HOST}:{first}")
+        with gateway.login() as ftp:
+            assert works(ftp)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_hangup_while_it_starts_does_not_end_it(server: Server, certificates: Certificates, workers: int) -> None:
+    """It is read again as soon as it is served."""
+    path = Path(certificates.ca_file).with_name(f"early-{workers}.toml")
+    path.write_text(_config(certificates, server.url, workers))
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("FTPSPROXY_")}
+    with subprocess.Popen(
+        [sys.executable, "-c", _EARLY, str(path)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env={**environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            events = [json.loads(process.stdout.readline())["event"] for _ in range(2)]
+            assert events == ["gateway.ready", "gateway.reloaded"]
+        finally:
+            process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+
+_EARLY = """
+import os, signal, sys
+from ftpsproxy import config
+from ftpsproxy.cli import main
+load = config.load
+def early(*args, **more):
+    config.load = load
+    os.kill(os.getpid(), signal.SIGHUP)
+    return load(*args, **more)
+config.load = early
+sys.exit(main(["run", "-c", sys.argv[1]]))
+"""
+
+
+def test_as_many_workers_as_cores_is_no_change(server: Server, certificates: Certificates) -> None:
+    """However many there are by then."""
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        pytest.skip("one core is one worker")
+    with running(server, certificates, "auto") as gateway:
+        os.sched_setaffinity(gateway.gateway.pid, {min(cores)})
+        gateway.reload()
+        assert gateway.metric("processes") == len(cores) + 1
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_server_that_is_no_more_has_no_certificate(
+    server: Server, other: Server, certificates: Certificates, workers: int
+) -> None:
+    with running(server, certificates, workers) as gateway:
+        for _ in range(4):
+            gateway.login().quit()
+        assert gateway.metric("upstream_certificate_expiry_timestamp_seconds", upstream="server") > time.time()
+        renamed = gateway.config().replace("[upstream.server]", "[upstream.new]")
+        gateway.gateway.reload(renamed.replace('upstream = "server"', 'upstream = "new"'))
+        assert gateway.metric("upstream_certificate_expiry_timestamp_seconds") == 0
+        gateway.login().quit()
+        assert gateway.metric("upstream_certificate_expiry_timestamp_seconds", upstream="new") > time.time()

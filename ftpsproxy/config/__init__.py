@@ -18,6 +18,8 @@ from ftpsproxy.config.values import (
     Settings,
     Timeouts,
     Upstream,
+    endpoint,
+    same_workers,
 )
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "Settings",
     "Timeouts",
     "Upstream",
+    "endpoint",
     "load",
     "nearest",
+    "same_workers",
 ]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftpsproxy.config.values import Admin, Limits, Listener, Log, Network, PortRange, Process, Timeouts, Upstream
+from ftpsproxy.config.values import Admin, Cores, Limits, Listener, Log, Network, PortRange, Process, Timeouts, Upstream
 
 Parser = Callable[[object], Any]
 
@@ -115,7 +115,7 @@ def seconds(low: float, high: float) -> Parser:
 def workers(value: object) -> int:
     """A number of processes, or auto: as many as this one may use cores."""
     if isinstance(value, str) and value.strip().lower() == "auto":
-        return len(os.sched_getaffinity(0))
+        return Cores(len(os.sched_getaffinity(0)))
     return whole(1, 256)(value)  # type: ignore[no-any-return] # a Parser gives what it parses
 
 

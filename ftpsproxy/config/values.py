@@ -5,7 +5,7 @@ Plain frozen values. They may be built directly (tests do); the bounds are check
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +32,11 @@ PRIVATE_NETWORKS: tuple[Network, ...] = tuple(
 The client leg is plaintext, so it must not be open to the world by accident."""
 
 
+def endpoint(host: str, port: int) -> str:
+    """HOST:PORT as an operator writes it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """An address that plaintext FTP clients connect to. `port` 0 asks for any free port."""
@@ -45,6 +50,11 @@ class Listener:
     passive_address: str | None = None
     digest: Literal["none", "sha256"] = "none"
     greeting: Literal["own", "upstream"] = "own"  # embedded clients die of long or multi-line banners: ours is one line
+
+    @property
+    def endpoint(self) -> str:
+        """ADDR:PORT."""
+        return endpoint(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,11 @@ class Upstream:
     def __post_init__(self) -> None:
         if not self.server_name:
             object.__setattr__(self, "server_name", self.host)
+
+    @property
+    def endpoint(self) -> str:
+        """ADDR:PORT."""
+        return endpoint(self.host, self.port)
 
     @property
     def tls_first(self) -> bool:
@@ -135,6 +150,10 @@ class Timeouts:
     keepalive: float = 30.0  # TCP keepalive on both control connections, against forgetful NATs
 
 
+class Cores(int):
+    """A number of workers that was counted, as the operator said `auto`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """How the gateway itself runs."""
@@ -149,6 +168,11 @@ class Admin:
     host: str = ""
     port: int = 0
     clients: tuple[Network, ...] = PRIVATE_NETWORKS
+
+    @property
+    def endpoint(self) -> str:
+        """ADDR:PORT."""
+        return endpoint(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +189,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "upstreams", MappingProxyType(dict(self.upstreams)))
+
+
+def same_workers(settings: Settings, old: Settings) -> Settings:
+    """With the old number of workers, where that was and is `auto`: how many cores there are may have changed."""
+    if isinstance(settings.process.workers, Cores) and isinstance(old.process.workers, Cores):
+        return replace(settings, process=replace(settings.process, workers=old.process.workers))
+    return settings

@@ -48,11 +48,6 @@ def bind(session: str, client: str, listener: str, upstream: str) -> None:
     bound.set(Bound({"session": session, "client": client, "listener": listener, "upstream": upstream}))
 
 
-def clear() -> None:
-    """Forget what `bind` named."""
-    bound.set(None)
-
-
 _log: Any = make(Output(None), Json(), logging.CRITICAL)
 
 
@@ -90,14 +85,25 @@ def gateway_reload_failed(*, reason: str) -> None:
     _log.error("gateway.reload_failed", reason=reason)
 
 
-def gateway_worker_lost(*, worker: int, pid: int, status: int) -> None:
-    """A worker process ended unasked, its sessions with it; another takes its place. `status`: as of waitpid."""
+def gateway_worker_lost(*, worker: int, pid: int, status: int, reason: str | None = None) -> None:
+    """A worker process ended unasked, its sessions with it; another takes its place. `status`: its exit code, or the
+    signal that killed it, negative; what it said last, if it could not begin."""
     metrics.WORKERS_LOST.add()
-    _log.error("gateway.worker_lost", worker=worker, pid=pid, status=status)
+    _log.error("gateway.worker_lost", worker=worker, pid=pid, status=status, reason=reason)
+
+
+def gateway_worker_retired(*, worker: int, pid: int, reason: str) -> None:
+    """A worker could not take new settings: it ends as when the gateway stops, and another takes its place."""
+    _log.error("gateway.worker_retired", worker=worker, pid=pid, reason=reason)
+
+
+def gateway_crashed(*, error: BaseException) -> None:
+    """A defect of the gateway, in no session: it cost a worker, or the answer to a probe."""
+    _log.error("gateway.crashed", **_told(error))
 
 
 def gateway_starved(*, reason: str) -> None:
-    """Clients wait unheard: the system gives no descriptors or memory for their connections."""
+    """Clients wait unheard: the system gives no descriptors, memory or processes for them."""
     metrics.STARVED.add()
     _log.error("gateway.starved", reason=reason)
 
@@ -128,7 +134,7 @@ def session_opened(*, waited_seconds: float | None = None) -> None:
 
 def session_refused(*, client: str, listener: str, reason: str, limit: str) -> None:
     """A client was turned away before it had a session; `limit` is a key of the configuration (clients, sessions,
-    sessions_per_client, queue), or `shutdown`, or `left` for one that has gone itself."""
+    sessions_per_client, queue), or `shutdown`, `changed` (settings), `left` (it has gone itself)."""
     metrics.SESSIONS_REFUSED.add(listener, limit)
     _log.warning("session.refused", client=client, listener=listener, reason=reason, limit=limit)
 
@@ -181,12 +187,15 @@ def session_closed(
 def session_crashed(*, error: BaseException) -> None:
     """A defect of the gateway ended this session. The traceback shows code, never the values of variables."""
     metrics.SESSIONS_CRASHED.add(*_where())
-    _log.error(
-        "session.crashed",
-        error=type(error).__name__,
-        detail=_redact(str(error)),
-        traceback=_redact("".join(traceback.format_exception(error))),
-    )
+    _log.error("session.crashed", **_told(error))
+
+
+def _told(error: BaseException) -> dict[str, str]:
+    return {
+        "error": type(error).__name__,
+        "detail": _redact(str(error)),
+        "traceback": _redact("".join(traceback.format_exception(error))),
+    }
 
 
 # --- the server -------------------------------------------------------------------------------------------------------
@@ -256,7 +265,7 @@ def transfer_finished(
     resumed: bool | None,
     close_notify: bool | None,
     reply: int | None,
-    outcome: Literal["complete", "torn", "aborted", "refused"],
+    outcome: Literal["complete", "torn", "aborted"],
     reason: str,
     sha256: str | None,
 ) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import trio
 
-from ftpsproxy import gateway, net
+from ftpsproxy import daemon, net
 from ftpsproxy.config import Listener, Settings, Timeouts, Upstream
 from tests.faults.stage import FILE
 from tests.support.bad_client import BadClient
@@ -64,7 +64,7 @@ async def test_data_goes_where_control_went(
         stop = trio.Event()
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
-                _, real = await nursery.start(partial(gateway.serve, settings, stop=stop))
+                _, real = await nursery.start(partial(daemon.serve, settings, stop=stop))
                 for _ in range(4):
                     await trio.to_thread.run_sync(_transfers, real.listeners[0].port)
                 stop.set()

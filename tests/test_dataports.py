@@ -8,8 +8,9 @@ import pytest
 import trio
 
 from ftpsproxy import net
-from ftpsproxy.listeners import DataListeners, Expectation, NoPort, TooManyPending
+from ftpsproxy.dataports import DataListeners, Expectation, NoPort, TooManyPending
 from ftpsproxy.reactor import now
+from tests.support.ports import free_range
 from tests.support.reacting import Reacting, reacting
 
 LOCAL = "127.0.0.1"
@@ -42,19 +43,6 @@ async def data_listeners(most: int = 1000) -> AsyncIterator[Listeners]:
 def call(port: int, source: str = LOCAL) -> socket.socket:
     """A connection to a port, from another address of loopback."""
     return socket.create_connection((LOCAL, port), timeout=20, source_address=(source, 0))
-
-
-def free_range(count: int) -> tuple[int, int]:
-    """So many free ports in a row, below the ephemeral ones."""
-    for low in range(21000, 31000, count):
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in range(low, low + count):
-                    stack.enter_context(socket.create_server((LOCAL, port)))
-            except OSError:
-                continue
-            return low, low + count - 1
-    raise AssertionError("no free ports")
 
 
 async def test_four_ports_serve_any_number_of_clients() -> None:
@@ -267,10 +255,16 @@ async def test_ports_of_another_configuration_are_not_held() -> None:
         idle.cancel()
         narrow = (idle.port, idle.port)
         listeners.change(1000, [narrow])
-        assert listeners.expect(LOCAL, narrow, "127.0.0.3").port == idle.port
+        held = listeners.expect(LOCAL, narrow, "127.0.0.3")
+        assert held.port == idle.port
         with call(busy.port, "127.0.0.2"):
             assert await listeners.take(busy) == "127.0.0.2"
         busy.cancel()
         listeners.change(1000, [ports])
         late = listeners.expect(LOCAL, narrow, "127.0.0.4")  # of a session from before
-        assert late.port == narrow[0]
+        assert late.port == idle.port
+        held.cancel()
+        with call(late.port, "127.0.0.4"):
+            assert await listeners.take(late) == "127.0.0.4"
+        with pytest.raises(ConnectionRefusedError):
+            call(late.port)
