@@ -9,7 +9,6 @@ is shown. A request has a few seconds and one answer; there is no second on the 
 that knows prometheus_client and h11; it is imported only where it is wanted.
 """
 
-import logging
 import os
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
@@ -32,10 +31,9 @@ _CONNECTIONS = 32
 _HEAD_BYTES = 16_384
 _READ_BYTES = 4096
 _TEXT = "text/plain; charset=utf-8"
+_OPEN_METRICS = "application/openmetrics-text"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-# It tells standard error, with a traceback, of a want of descriptors, of which the log has gateway.starved.
-logging.getLogger("trio.serve_listeners").disabled = True
 
 Page = tuple[int, str, bytes]
 """Status, content type, body."""
@@ -71,12 +69,14 @@ class Admin:
                     listening.cancel_scope.cancel()
 
     async def _listen(self, sock: Socket, nursery: trio.Nursery) -> None:
+        """Take connections until cancelled. No error of the listener gets out: it would end all sessions."""
         while True:
             try:
-                listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup()))
-                await trio.serve_listeners(self._serve, [listener], handler_nursery=nursery)
+                async with trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup())) as listener:
+                    while True:
+                        nursery.start_soon(self._serve, await listener.accept())
             except OSError as error:
-                log.gateway_starved(reason=f"{error.strerror}, for probes")
+                log.gateway_starved(reason=f"for probes: {(error.strerror or str(error)).lower()}")
                 await trio.sleep(_AGAIN_SECONDS)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
@@ -95,6 +95,7 @@ class Admin:
                 log.gateway_crashed(error=error)
             finally:
                 self._connections.pop(scope, None)
+                await trio.aclose_forcefully(stream)
 
     def _lets_in(self, stream: trio.SocketStream) -> bool:
         """Whether this peer may ask; a stranger is not even heard. Raises OSError."""
@@ -134,11 +135,9 @@ class Admin:
         if path == b"/readyz":
             return (200, _TEXT, b"ready\n") if self._ready() else (503, _TEXT, b"stopping\n")
         if path == b"/metrics":
-            accept = b",".join(value for name, value in request.headers if name == b"accept").decode("latin-1")
-            try:
-                encode, kind = choose_encoder(accept)
-            except Exception:  # whatever it makes of what somebody has made up
-                encode, kind = choose_encoder("")
+            accept = b",".join(value for name, value in request.headers if name == b"accept")
+            # Not all that it says: prometheus_client fails on, and repeats, whatever stands there as a version.
+            encode, kind = choose_encoder(_OPEN_METRICS if _OPEN_METRICS.encode() in accept else "")
             return 200, kind, encode(_Scrape(self._table))
         return 404, _TEXT, b"There are /healthz, /readyz and /metrics.\n"
 

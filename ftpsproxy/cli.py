@@ -93,8 +93,8 @@ def _unknown(word: str, options: argparse.Namespace) -> str:
 
 
 def _fail(message: object, code: int) -> int:
-    with contextlib.suppress(OSError, ValueError):  # standard error may be closed
-        print("ftpsproxy:", " ".join(str(message).split()), file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # that nobody hears it is no reason not to go on
+        print("ftpsproxy:", " ".join(str(message).split()), file=sys.stderr, flush=True)
     return code
 
 

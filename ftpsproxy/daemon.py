@@ -54,7 +54,11 @@ def is_plain(error: BaseException) -> bool:
 
 def reason(error: Exception) -> str:
     """Why settings can't be used, in one line."""
-    return str(error) if is_plain(error) else f"{type(error).__name__}: {error}"
+    if is_plain(error):
+        return str(error)
+    return (
+        error.strerror.lower() if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+    )
 
 
 async def serve(
@@ -63,7 +67,7 @@ async def serve(
     stop: trio.Event | None = None,
     task_status: trio.TaskStatus[tuple[Gateway, Settings]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `settings` until `stop` is set; all sessions have ended then. Raises what Gateway.change does.
+    """Serve `settings` until `stop` is set; all sessions have ended then. Raises what Gateway.change_to does.
 
     Starts with the gateway, and the settings with real ports.
     """
@@ -106,16 +110,16 @@ async def _run(settings: Settings, load: Load) -> None:
             async for number in signals:
                 if number == signal.SIGHUP:
                     if not stop.is_set():
-                        _reload(gateway, load, settings)
+                        await _reload(gateway, load, settings)
                 elif stop.is_set():
                     nursery.cancel_scope.cancel()
                 else:
                     stop.set()
 
 
-def _reload(gateway: Gateway, load: Load, settings: Settings) -> None:
+async def _reload(gateway: Gateway, load: Load, settings: Settings) -> None:
     try:
-        new = gateway.change(read_again(load, settings))
+        new = await gateway.change_to(read_again(load, settings))
     except Exception as error:
         say_not_reloaded(error)
     else:

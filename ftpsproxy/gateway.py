@@ -17,7 +17,7 @@ from ftpsproxy.reactor import Reactor, Task, turn
 from ftpsproxy.seats import Places, Refusal, Seats
 from ftpsproxy.service import Service, patience
 from ftpsproxy.session import Session
-from ftpsproxy.tls import build_context
+from ftpsproxy.tls import Context, build_context
 from ftpsproxy.turns import NoTurn, Turns
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ class Gateway:
     async def serve(
         self, stop: trio.Event, *, task_status: trio.TaskStatus[Settings] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Serve until `stop` is set, then drain; starts with the settings in use. Raises what `change` does before it
-        is ready."""
+        """Serve until `stop` is set, then drain; starts with the settings in use. Raises what `change_to` does before
+        it is ready."""
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._reactor.run)
-                task_status.started(self.change(self._settings))
+                task_status.started(self._change(self._settings, build_contexts(self._settings)))
                 self._reactor.share(False)
                 await stop.wait()
                 await self._drain()
@@ -70,12 +70,15 @@ class Gateway:
         finally:
             self._close()
 
-    def change(self, settings: Settings) -> Settings:
+    async def change_to(self, settings: Settings) -> Settings:
         """Serve by these settings from now on → the same with real ports. Sessions that there are keep their own.
 
-        Certificates are read anew. Raises ListenError, TlsConfigError, TooManyUpstreams, with nothing changed.
+        Certificates are read anew, beside the loop: the system's roots take 6 ms for each upstream. Raises ListenError,
+        TlsConfigError, TooManyUpstreams, with nothing changed.
         """
-        contexts = {name: build_context(upstream) for name, upstream in settings.upstreams.items()}
+        return self._change(settings, await trio.to_thread.run_sync(build_contexts, settings))
+
+    def _change(self, settings: Settings, contexts: dict[str, Context]) -> Settings:
         self._places.know(settings.upstreams)
         self._have_admin(settings)
         addresses = listening.addresses(settings)
@@ -227,6 +230,11 @@ class Gateway:
         if now is None or now.upstream.name != service.upstream.name or not _allowed(client, now):
             raise NoTurn("changed", "the gateway's settings have changed, please connect again")
         return now
+
+
+def build_contexts(settings: Settings) -> dict[str, Context]:
+    """TLS for each upstream. Raises TlsConfigError."""
+    return {name: build_context(upstream) for name, upstream in settings.upstreams.items()}
 
 
 def _allowed(client: str, service: Service) -> bool:

@@ -80,7 +80,7 @@ def _why(error: OSError, address: Address, sockets: Sockets) -> str:
         return f"{why}; ports below 1024 need CAP_NET_BIND_SERVICE, or take a higher one"
     if error.errno != errno.EADDRINUSE:
         return why
-    if any(one.port == address.port for one in sockets):
+    if any(sock.getsockname()[1] == address.port for sock in sockets.values()):
         return f"{why}; this gateway itself has that port, at another address; to move it, start the gateway anew"
     return f"{why}; another program has it"
 

@@ -231,16 +231,7 @@ def listen(
 
 def message_pair() -> tuple[Socket, Socket]:
     """Two sockets of this machine, joined, that keep messages whole and never wait."""
-    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
-    for sock in pair:
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
-    return pair
-
-
-def message_bytes(sock: Socket) -> int:
-    """The longest message that one of such a pair takes for sure: Linux counts what it needs itself, too."""
-    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
 
 
 def tune(sock: Socket, keepalive_seconds: float | None) -> None:

@@ -6,14 +6,16 @@ process of a group, but orders, each from a socket of its own, on which they als
 serve by other settings. Its end, when the parent is gone, is an order to drain.
 """
 
+import contextlib
 import dataclasses
+import errno
 import os
 import pickle
 import select
 import signal
+import socket
 import sys
 import time
-import zlib
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -21,12 +23,11 @@ import trio
 
 from ftpsproxy import daemon, listening, log, metrics, net
 from ftpsproxy.config import Settings
-from ftpsproxy.daemon import Load, Unchangeable
-from ftpsproxy.gateway import Gateway
+from ftpsproxy.daemon import Load
+from ftpsproxy.gateway import Gateway, build_contexts
 from ftpsproxy.listening import ListenError
 from ftpsproxy.net import Socket
 from ftpsproxy.seats import Places, SharedSeats
-from ftpsproxy.tls import build_context
 
 _DRAIN, _STOP, _CHANGE = b"d", b"s", b"c"
 _READY, _CHANGED, _FAILED = b"r", b"c", b"x"  # and why, behind the last
@@ -39,7 +40,6 @@ _CHANGE_SECONDS = 10.0
 # While the parent waits for answers it looks this often whether it is to stop.
 _LOOK_SECONDS = 0.1
 _LONG_SECONDS = 3600.0
-_ORDER_BYTES = 1 << 20
 _ANSWER_BYTES = 4096
 
 
@@ -71,14 +71,18 @@ def share(settings: Settings, worker: int) -> Settings:
     )
 
 
-def _packed(settings: Settings) -> bytes:
-    """For the way to a worker."""
+def _written(settings: Settings) -> int:
+    """A file in memory that holds them, for the way to the workers; its descriptor. Raises OSError."""
     fields = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    return zlib.compress(pickle.dumps(fields | {"upstreams": dict(settings.upstreams)}))
+    file = os.memfd_create("settings")
+    with open(file, "wb", closefd=False) as stream:
+        stream.write(pickle.dumps(fields | {"upstreams": dict(settings.upstreams)}))
+    return file
 
 
-def _unpacked(data: bytes) -> Settings:
-    return Settings(**pickle.loads(zlib.decompress(data)))  # noqa: S301 - from our parent
+def _read(file: int) -> Settings:
+    """What is in such a file; all workers share the place where it is read, so none moves it."""
+    return Settings(**pickle.loads(os.pread(file, os.fstat(file).st_size, 0)))  # noqa: S301 - from our parent
 
 
 @dataclasses.dataclass(slots=True)
@@ -95,7 +99,7 @@ class _Parent:
     """The process that was started."""
 
     def __init__(self, settings: Settings, load: Load) -> None:
-        _build_contexts(settings)  # an error here is for the one who started us
+        build_contexts(settings)  # an error here is for the one who started us
         workers = settings.process.workers
         self._load = load
         self._held = listening.renew({}, listening.addresses(settings), listening.reserve)
@@ -236,16 +240,12 @@ class _Parent:
         """
         try:
             new = daemon.read_again(self._load, self._settings)
-            _build_contexts(new)
+            build_contexts(new)
             held = listening.renew(self._held, listening.addresses(new), listening.reserve)
             try:
                 real = listening.real(new, held)
-                order = _CHANGE + _packed(real)
-                if len(order) > min(
-                    map(net.message_bytes, (state.orders for state in self._workers.values())), default=0
-                ):
-                    raise Unchangeable("so large a configuration needs a new start of the gateway")
                 self._places.know(new.upstreams)
+                file = _written(real)
             except BaseException:
                 listening.drop(held, self._held)
                 raise
@@ -253,23 +253,24 @@ class _Parent:
             daemon.say_not_reloaded(error)
             return
         old, self._held, self._settings = self._held, held, real
-        told = [worker for worker, state in self._workers.items() if not state.retired and _tell(state, order)]
-        failed = self._hear(told, _CHANGED, _CHANGE_SECONDS)
-        failed |= {worker: "it takes no orders" for worker in self._workers if worker not in told}
+        serving = {worker: state for worker, state in self._workers.items() if not state.retired}
+        failed = {worker: _tell(state, _CHANGE, file) for worker, state in serving.items()}
+        os.close(file)
+        failed |= self._hear([worker for worker, why in failed.items() if why is None], _CHANGED, _CHANGE_SECONDS)
         for worker, why in failed.items():
-            self._retire(worker, why)
+            if why:
+                self._retire(worker, why)
         daemon.say_reloaded(real)
         listening.drop(old, held)
 
     def _retire(self, worker: int, why: str) -> None:
-        """Let a worker that runs end, for another one."""
+        """Let a worker end, for another one."""
         state = self._workers[worker]
-        if why and not state.retired:
-            log.gateway_worker_retired(worker=worker, pid=state.pid, reason=why)
-            state.retired = True
-            _tell(state, _DRAIN)
+        log.gateway_worker_retired(worker=worker, pid=state.pid, reason=why)
+        state.retired = True
+        _tell(state, _DRAIN)
 
-    def _hear(self, workers: Iterable[int], wanted: bytes, seconds: float) -> dict[int, str]:
+    def _hear(self, workers: Iterable[int], wanted: bytes, seconds: float) -> dict[int, str | None]:
         """Until each of these workers has said what is wanted → those that have not, and why: "" for one that is gone.
 
         A signal to stop ends it before.
@@ -278,7 +279,7 @@ class _Parent:
         poll = select.poll()
         for fd in waiting:
             poll.register(fd, select.POLLIN)
-        failed = {}
+        failed: dict[int, str | None] = {}
         until = time.monotonic() + seconds
         while waiting and time.monotonic() < until and not signal.sigpending() & _ENDING:
             for fd, _ in poll.poll(_LOOK_SECONDS * 1000):
@@ -291,18 +292,19 @@ class _Parent:
                 del waiting[fd]
         if signal.sigpending() & _ENDING:
             return failed
-        return failed | dict.fromkeys(waiting.values(), f"no answer within {seconds:g} seconds")
+        failed.update(dict.fromkeys(waiting.values(), f"no answer within {seconds:g} seconds"))
+        return failed
 
 
-def _build_contexts(settings: Settings) -> None:
-    """See whether they can be built. Raises TlsConfigError."""
-    for upstream in settings.upstreams.values():
-        build_context(upstream)
-
-
-def _tell(state: _Worker, order: bytes) -> bool:
-    """Give a worker an order → whether it takes any."""
-    return _answer(state.orders, order)
+def _tell(state: _Worker, order: bytes, *files: int) -> str | None:
+    """Give a worker an order → None, or why it takes none: "" when it is gone."""
+    try:
+        socket.send_fds(state.orders, [order], files)
+    except BlockingIOError:
+        return "it has not heard what it was told before"
+    except OSError:
+        return ""
+    return None
 
 
 def _said(state: _Worker) -> bytes:
@@ -312,11 +314,9 @@ def _said(state: _Worker) -> bytes:
         return b""
 
 
-def _answer(orders: Socket, word: bytes) -> bool:
-    try:
-        return orders.send(word) == len(word)
-    except OSError:
-        return False
+def _answer(orders: Socket, word: bytes) -> None:
+    with contextlib.suppress(OSError):  # that the parent is gone is heard where orders are
+        orders.send(word)
 
 
 async def _serve(served: Gateway, worker: int, orders: Socket) -> int:
@@ -327,9 +327,9 @@ async def _serve(served: Gateway, worker: int, orders: Socket) -> int:
         async def obey() -> None:
             while True:
                 await trio.lowlevel.wait_readable(orders)
-                order = orders.recv(_ORDER_BYTES)
-                if order[:1] == _CHANGE:
-                    _answer(orders, _change(served, order[1:], worker))
+                order, files, _, _ = socket.recv_fds(orders, 1, 1)
+                if order == _CHANGE:
+                    _answer(orders, await _change(served, worker, files))
                 elif order == _STOP:
                     nursery.cancel_scope.cancel()
                     return
@@ -349,11 +349,16 @@ async def _serve(served: Gateway, worker: int, orders: Socket) -> int:
     return 0
 
 
-def _change(served: Gateway, packed: bytes, worker: int) -> bytes:
-    """Serve by these settings → the answer for the parent, which has tried them already."""
+async def _change(served: Gateway, worker: int, files: list[int]) -> bytes:
+    """Serve by the settings in this file → the answer for the parent, which has tried them already."""
     try:
-        settings = share(_unpacked(packed), worker)
-        served.change(settings)
+        if not files:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # the kernel had no descriptor for it
+        try:
+            settings = share(_read(files[0]), worker)
+        finally:
+            os.close(files[0])
+        await served.change_to(settings)
     except Exception as error:
         return (_FAILED + daemon.reason(error).encode())[:_ANSWER_BYTES]
     log.configure(settings.log.format, settings.log.level)

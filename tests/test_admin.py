@@ -1,5 +1,6 @@
 """Probes and metrics over HTTP: what they are told, and that nobody can do harm there."""
 
+import errno
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -158,12 +159,41 @@ async def test_many_that_say_nothing_do_not_keep_probes_waiting(mock_clock: trio
             await stream.aclose()
 
 
-async def test_a_made_up_form_is_none(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("version", ["abc", "1..0", "1.0.0=3", "2.\xe9", "", "9" * 30, "2.0.0;escaping=allow-utf-8"])
+async def test_whatever_version_is_asked_for_there_are_metrics(version: str) -> None:
     async with site() as running:
-        for accept in ("application/openmetrics-text;version=abc", "a;b;=,;", "\xff"):
-            status, kind, text = await running.get("/metrics", f"Accept: {accept}")
-            assert (status, kind.partition(";")[0]) in [(200, "text/plain"), (200, "application/openmetrics-text")]
+        for kind in ("text/plain", "application/openmetrics-text"):
+            request = f"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: {kind};version={version}\r\n\r\n"
+            status, answered, text = _read(await running.say(request.encode("latin-1")))
+            assert (status, answered.partition("/")[0]) in [(200, "text"), (200, "application")]
             assert "ftpsproxy_build_info" in text
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EPERM])
+async def test_what_befalls_its_listener_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock, code: int
+) -> None:
+    """Neither where it begins to listen nor later."""
+    left = [3, 3]
+    dup, accept = socket.socket.dup, trio.SocketListener.accept
+
+    def failing_dup(sock: socket.socket) -> socket.socket:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(code, "")
+        return dup(sock)
+
+    async def failing_accept(listener: trio.SocketListener) -> trio.SocketStream:
+        left[1] -= 1
+        if left[1] >= 0:
+            raise OSError(code, "")
+        return await accept(listener)
+
+    monkeypatch.setattr(socket.socket, "dup", failing_dup)
+    monkeypatch.setattr(trio.SocketListener, "accept", failing_accept)
+    async with site() as running:
+        assert (await running.get("/healthz"))[0] == 200
+    assert max(left) < 0
 
 
 async def test_it_moves_to_another_address() -> None:

@@ -233,6 +233,13 @@ def test_output_that_cannot_be_written() -> None:
     )
 
 
+def test_errors_that_cannot_be_written() -> None:
+    with open("/dev/full", "w") as full:
+        arguments = ["run", "--listen", "127.0.0.1:0"]  # and no upstream
+        done = subprocess.run([*COMMAND, *arguments], stderr=full, timeout=PATIENCE_SECONDS)
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize(
     ("code", "absent"),
     [

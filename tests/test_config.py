@@ -416,3 +416,8 @@ def test_file_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_bytes(b"\xff\xfe")
     assert refused(path) == f"{path}: not UTF-8 text; a TOML file must be"
+
+
+@pytest.mark.parametrize("text", ["a = " + "1" * 5000, "a = " + "[" * 5000], ids=["number", "lists"])
+def test_file_that_is_too_much_for_its_reader(write: Any, text: str) -> None:
+    assert "not valid TOML" in refused(write(text))

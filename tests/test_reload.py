@@ -83,10 +83,11 @@ class Running:
             except urllib.error.HTTPError as error:
                 with error:
                     return error.code, error.read().decode()
-            except (ConnectionResetError, urllib.error.URLError) as error:
-                # By a worker that has nothing to end, and has gone; there are others.
-                if not isinstance(getattr(error, "reason", error), ConnectionResetError) or time.monotonic() > until:
+            except (ConnectionError, urllib.error.URLError) as error:
+                # A worker that has nothing to end has gone, or one that takes the place of another does not listen yet.
+                if not isinstance(getattr(error, "reason", error), ConnectionError) or time.monotonic() > until:
                     raise
+                time.sleep(0.02)
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of all series with these labels."""
@@ -498,6 +499,42 @@ def test_a_worker_that_does_not_answer_holds_up_neither_settings_nor_end(
         finally:
             os.kill(stuck, signal.SIGCONT)
         assert gateway.gateway.wait(PATIENCE) == 0
+
+
+def test_a_worker_that_is_lost_meanwhile_does_not_hold_it_up(server: Server, certificates: Certificates) -> None:
+    """The one in its place serves by what holds, so nothing has failed."""
+    with running(server, certificates, 2) as gateway:
+        first, second = _children(gateway.gateway.pid)
+        os.kill(first, signal.SIGSTOP)  # so that it has not answered yet
+        loss = threading.Timer(0.5, os.kill, (first, signal.SIGKILL))
+        loss.start()
+        begun = time.monotonic()
+        gateway.reload()
+        assert time.monotonic() - begun < 5
+        loss.join()
+        wait_for(lambda: gateway.metric("processes") == 3)
+        os.kill(second, signal.SIGKILL)  # and now one that the parent has not missed yet
+        gateway.reload()
+        gateway.gateway.wait_for_event("gateway.worker_lost", PATIENCE, count=2)
+        assert not gateway.gateway.events("gateway.worker_retired")
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_large_configuration_can_be_read_again(server: Server, certificates: Certificates, workers: int) -> None:
+    """More than a message between processes takes."""
+    clients = [HOST, *(f"10.{number >> 8}.{number & 255}.{part}/32" for number in range(1 << 13) for part in range(8))]
+    with running(server, certificates, workers) as gateway:
+        gateway.reload(listener={"clients": clients})
+        with gateway.login() as ftp:
+            assert works(ftp)
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_port_of_ours_is_known_as_such(server: Server, certificates: Certificates, workers: int) -> None:
+    """Also one that the system has chosen."""
+    with running(server, certificates, workers) as gateway:
+        event = gateway.gateway.reload(gateway.config(listen=f"{HOST}:{gateway.gateway.endpoint.port}"))
+        assert "this gateway itself has that port" in event["reason"]
 
 
 @pytest.mark.parametrize("workers", WORKERS)

@@ -2,6 +2,7 @@
 
 import contextlib
 import ftplib
+import json
 import os
 import signal
 import socket
@@ -157,6 +158,55 @@ def test_a_signal_to_all_of_them_drains(server: Server, certificates: Certificat
         for ftp in sessions:
             ftp.close()
         assert len(gateway.events("gateway.stopped")) == 1
+
+
+def test_one_lost_before_it_listens_ends_the_start(certificates: Certificates) -> None:
+    """Nobody waits for it for ever, deaf to signals."""
+    program = """
+import os, signal, sys
+from ftpsproxy import cli, gateway
+gateway.Gateway.serve = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+    arguments = ["run", "--listen", "127.0.0.1:0", "--upstream", "ftpes://localhost", "--workers", "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT
+    )
+    said = "ftpsproxy: a worker could not be started: it was lost\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
+def test_a_process_that_can_not_be_had_is_asked_for_again(server: Server, certificates: Certificates) -> None:
+    """What has lost a worker for want of memory loses no more for want of another."""
+    program = """
+import os, sys
+from ftpsproxy import cli
+fork, calls = os.fork, 0
+def failing():
+    global calls
+    calls += 1
+    if calls in (3, 4):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+os.fork = failing
+sys.exit(cli.main(sys.argv[1:]))
+"""
+    arguments = ["run", "--listen", "127.0.0.1:0", "--upstream", server.url, "--ca-file", str(certificates.ca_file)]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments, "--workers", "2"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert json.loads(process.stdout.readline())["event"] == "gateway.ready"
+            time.sleep(1.1)  # one that is lost later than a second after its start is replaced at once
+            os.kill(min(children(process.pid)), signal.SIGKILL)
+            events = [json.loads(process.stdout.readline()) for _ in range(3)]
+            assert [event["event"] for event in events] == ["gateway.worker_lost", *["gateway.starved"] * 2]
+            assert events[1]["reason"] == "no worker process: resource temporarily unavailable"
+            wait_for(lambda: len(children(process.pid)) == 2)
+        finally:
+            process.terminate()
+        assert process.wait(PATIENCE) == 0
 
 
 def test_standard_output_may_be_closed(certificates: Certificates) -> None:

@@ -67,7 +67,7 @@ def read_file(written: Written, path: Path) -> None:
         raise ConfigError(f"{path}: cannot read the configuration file: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text; a TOML file must be") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # its own is a ValueError; numbers and lists without end
         raise ConfigError(f"{path}: not valid TOML: {' '.join(str(error).split())}") from None
     written.origin = f"{path}: "
     for section, content in tree.items():
