@@ -12,7 +12,6 @@ import contextlib
 import ipaddress
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -93,8 +92,9 @@ def _unknown(word: str, options: argparse.Namespace) -> str:
 
 
 def _fail(message: object, code: int) -> int:
-    with contextlib.suppress(OSError, ValueError):  # that nobody hears it is no reason not to go on
-        print("ftpsproxy:", " ".join(str(message).split()), file=sys.stderr, flush=True)
+    """Say it in one line; that nobody hears it is no reason not to go on."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"ftpsproxy: {' '.join(str(message).split())}\n".encode("utf-8", "backslashreplace"))
     return code
 
 

@@ -30,12 +30,12 @@ def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
 class Said:
     """What a command said: exit code, standard output, standard error."""
 
-    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> None:
+    def __init__(self, capfd: pytest.CaptureFixture[str], *arguments: str) -> None:
         try:
             self.code: object = main(arguments)
         except SystemExit as error:
             self.code = error.code
-        self.out, self.err = capsys.readouterr()
+        self.out, self.err = capfd.readouterr()
 
     def one_line(self, code: int) -> str:
         assert self.code == code
@@ -49,20 +49,20 @@ class Said:
 # --- usage ----------------------------------------------------------------------------------------------------------
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    said = Said(capsys, "--version")
+def test_version(capfd: pytest.CaptureFixture[str]) -> None:
+    said = Said(capfd, "--version")
     assert (said.code, said.out, said.err) == (0, f"ftpsproxy {ftpsproxy.__version__}\n", "")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["check", "-h"], ["demo", "--help"]])
-def test_help(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    said = Said(capsys, *arguments)
+def test_help(capfd: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    said = Said(capfd, *arguments)
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith("usage: ftpsproxy")
 
 
-def test_run_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    said = Said(capsys, "run", "--help")
+def test_run_help_names_every_option(capfd: pytest.CaptureFixture[str]) -> None:
+    said = Said(capfd, "run", "--help")
     for option in ("-c FILE", "--listen ADDR:PORT", "--upstream URL", "--ca-file PEM", "--log-format", "--log-level"):
         assert option in said.out
 
@@ -88,19 +88,19 @@ def test_run_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None
         (["run", *UPSTREAM, "--ca-file", "/no/ca"], "--ca-file: cannot read /no/ca: No such file or directory"),
     ],
 )
-def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
-    assert told in Said(capsys, *arguments).one_line(2)
+def test_wrong_usage(capfd: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
+    assert told in Said(capfd, *arguments).one_line(2)
 
 
-def test_wrong_variable(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_variable(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTPSPROXY_UPSTREM", "ftpes://h")
-    assert "did you mean 'FTPSPROXY_UPSTREAM'?" in Said(capsys, "check").one_line(2)
+    assert "did you mean 'FTPSPROXY_UPSTREAM'?" in Said(capfd, "check").one_line(2)
 
 
 # --- check ----------------------------------------------------------------------------------------------------------
 
 
-def test_check_says_what_would_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_check_says_what_would_run(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text("""
         [[listener]]
@@ -118,7 +118,7 @@ def test_check_says_what_would_run(capsys: pytest.CaptureFixture[str], tmp_path:
         data_session_reuse = "require"
         close_notify = "require"
         """)
-    said = Said(capsys, "check", "-c", str(path))
+    said = Said(capfd, "check", "-c", str(path))
     assert (said.code, said.err) == (0, "")
     assert said.out == (
         "listener default: plaintext FTP on [::1]:2121 -> upstream archive\n"
@@ -135,11 +135,11 @@ def test_check_says_what_would_run(capsys: pytest.CaptureFixture[str], tmp_path:
     )
 
 
-def test_check_of_variables_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_of_variables_alone(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FTPSPROXY_UPSTREAM", "ftpes://files.example.com:2100")
     monkeypatch.setenv("FTPSPROXY_UPSTREAM__DEFAULT__VERIFY", "pin")
     monkeypatch.setenv("FTPSPROXY_UPSTREAM__DEFAULT__PINS", "sha256/" + "A" * 43 + "=")
-    said = Said(capsys, "check", "--log-format", "json")
+    said = Said(capfd, "check", "--log-format", "json")
     assert (said.code, said.err) == (0, "")
     assert "listener default: plaintext FTP on 127.0.0.1:2121 -> upstream default\n" in said.out
     assert "upstream default: files.example.com:2100, explicit TLS, AUTH TLS\n" in said.out
@@ -149,24 +149,24 @@ def test_check_of_variables_alone(capsys: pytest.CaptureFixture[str], monkeypatc
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_certificates_that_are_none(capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str) -> None:
+def test_certificates_that_are_none(capfd: pytest.CaptureFixture[str], tmp_path: Path, command: str) -> None:
     roots = tmp_path / "ca.pem"
     roots.write_text("no certificate")
-    line = Said(capsys, command, *UPSTREAM, "--listen", "127.0.0.1:0", "--ca-file", str(roots)).one_line(2)
+    line = Said(capfd, command, *UPSTREAM, "--listen", "127.0.0.1:0", "--ca-file", str(roots)).one_line(2)
     assert str(roots) in line
 
 
 def test_plaintext_open_to_the_world_is_said(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ["check", *UPSTREAM, "--listen", "0.0.0.0:2121"]
-    assert Said(capsys, *arguments).err == ""
+    assert Said(capfd, *arguments).err == ""
     monkeypatch.setenv("FTPSPROXY_LISTENER__DEFAULT__CLIENTS", "0.0.0.0/0")
-    said = Said(capsys, *arguments)
+    said = Said(capfd, *arguments)
     assert said.code == 0
     assert said.err.startswith("ftpsproxy: warning: listener 'default' on 0.0.0.0:2121 lets anyone")
     assert said.err.count("\n") == 1
-    assert Said(capsys, "check", *UPSTREAM).err == ""
+    assert Said(capfd, "check", *UPSTREAM).err == ""
 
 
 # --- run ------------------------------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ def test_start_is_quick_because_little_is_imported(code: str, absent: list[str])
     [("certificate", "it holds a certificate, which belongs into ca_file"), ("nothing", "no revocation list in it")],
 )
 def test_a_crl_file_holds_lists_alone(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, certificates: Certificates, content: str, told: str
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, certificates: Certificates, content: str, told: str
 ) -> None:
     # OpenSSL would trust any certificate in it.
     lists = tmp_path / "lists.pem"
@@ -272,18 +272,18 @@ def test_a_crl_file_holds_lists_alone(
         lists.write_bytes(lists.read_bytes() + certificates.other_authority.certificate_file.read_bytes())
     path = tmp_path / "ftpsproxy.toml"
     path.write_text(f'[upstream.a]\nurl = "ftpes://localhost"\ncrl_file = "{lists}"\n')
-    said = Said(capsys, "check", "-c", str(path))
+    said = Said(capfd, "check", "-c", str(path))
     assert said.code == 2
     assert said.err == f"ftpsproxy: upstream a: crl_file {lists} can't be used: {told}\n"
 
 
 @pytest.mark.parametrize("key", ["ca_file", "crl_file", "cert_file"])
-def test_a_pipe_is_no_file(capsys: pytest.CaptureFixture[str], tmp_path: Path, key: str) -> None:
+def test_a_pipe_is_no_file(capfd: pytest.CaptureFixture[str], tmp_path: Path, key: str) -> None:
     """Reading one would wait for ever."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     path = tmp_path / "ftpsproxy.toml"
     path.write_text(f'[upstream.a]\nurl = "ftpes://localhost"\n{key} = "{pipe}"\n')
-    said = Said(capsys, "check", "-c", str(path))
+    said = Said(capfd, "check", "-c", str(path))
     assert said.code == 2
     assert said.err == f"ftpsproxy: {path}: upstream.a.{key}: cannot read {pipe}: not a file\n"

@@ -51,6 +51,7 @@ PROFILES: Mapping[str, Settings] = {
     "pin_only_wrong": {"upstream": {"verify": "pin", "pins": [WRONG_PIN]}},
     "crl": {"upstream": {"crl_file": "{crl_file}"}},
     "client_certificate": {"upstream": {"cert_file": "{client_certificate}", "key_file": "{client_key}"}},
+    "brief_abort": {"timeouts": {"abort": 1}},
     "brief_linger": {"timeouts": {"linger": 1}},
     "one_place": {"upstream": {"sessions": 1}, "timeouts": {"queue": 20}},
     "two_places": {"upstream": {"sessions": 2}, "timeouts": {"queue": 20}},

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
 from tests.support.bad_client import BadClient, DataConnection
 from tests.support.bad_server import Fault, Final, Quirks
@@ -21,6 +22,12 @@ ABORS = {
     "426": b"426 aborted\r\n",
     "451+226": b"451 local error\r\n226 abort done\r\n",
 }
+
+
+@pytest.fixture
+def stage(stages: Stages) -> Stage:
+    """One that does not wait five seconds, as by default, before it sends ABOR itself."""
+    return stages("brief_abort")
 
 
 def _begin(stage: Stage, client: BadClient, verb: str) -> DataConnection:
