@@ -206,15 +206,13 @@ async def finish_connecting(sock: Socket, until: float) -> None:
         raise
 
 
-def listen(
-    host: str, port: int, *, share_port: bool = False, keepalive_seconds: float | None = None, hold_only: bool = False
-) -> Socket:
+def listen(host: str, port: int, *, share_port: bool = False, hold_only: bool = False) -> Socket:
     """A listening socket at a numeric address; "::" takes IPv4 clients too. With `hold_only` it keeps the address, and
     does not listen. Raises OSError."""
     family, sockaddr = numeric(host, port)
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        tune(sock, keepalive_seconds)  # Linux hands its options on to what it accepts
+        tune(sock, None)  # Linux hands its options on to what it accepts
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if share_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -28,6 +28,7 @@ from tests.support.certificates import Certificates
 from tests.support.gateway import Event, Gateway, configuration, run_gateway
 from tests.support.ports import free_range
 from tests.support.servers import PASSWORD, ROOT, USER, Endpoint, Server, free_port, pyftpdlib
+from tests.test_workers import wait_for
 
 PATIENCE = 30.0
 HOST = "127.0.0.1"
@@ -126,15 +127,6 @@ def works(ftp: ftplib.FTP) -> bool:
     got: list[bytes] = []
     ftp.retrbinary("RETR works", got.append)
     return b"".join(got) == b"works" * 1000
-
-
-def wait_for(what: object) -> None:
-    """Until it is so."""
-    assert callable(what)
-    until = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("workers", WORKERS)
