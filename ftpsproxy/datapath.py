@@ -230,11 +230,10 @@ class DataPath:
         often = self._service.learned.reuse_refused >= _REFUSALS
         return _HINT if often and self._resumption.version == "TLSv1.3" else None
 
-    def upload_whole(self) -> bool:
-        """Whether the upload under way, or about to begin, has been ended properly by the client."""
-        if self._transfer is not None:
-            return self._transfer.upload_whole()
-        return self._ends.upload_whole(self._pace)
+    @property
+    def outlives_control(self) -> bool:
+        """Whether the upload under way, or about to begin, may go on without the client's control connection."""
+        return self._transfer.outlives_control if self._transfer is not None else self._ends.client_is_there
 
     @property
     def moved(self) -> int:

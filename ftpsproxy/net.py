@@ -326,11 +326,11 @@ class EndOrder:
             self._epoll.register(sock.fileno(), select.EPOLLRDHUP)
         self._first: int | None = None
 
-    def was_first(self, sock: Socket) -> bool:
-        """Whether `sock` has ended, and before the other."""
+    def first(self) -> int | None:
+        """The descriptor of the one that ended first; None while both stand."""
         if self._first is None and (ready := self._epoll.poll(0)):
             self._first = ready[0][0]
-        return self._first == sock.fileno()
+        return self._first
 
     def close(self) -> None:
         """Forget both."""

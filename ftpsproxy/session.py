@@ -262,8 +262,8 @@ class Session:
                 why = "foreign protocol"
             except Lost as error:
                 why = str(error)
-            whole = self._data is not None and protocol.upload_under_way and self._data.upload_whole()
-            self.feed(messages.ClientLost(why, upload_whole=whole))
+            data_left = self._data is not None and protocol.upload_under_way and self._data.outlives_control
+            self.feed(messages.ClientLost(why, data_left=data_left))
             return
 
     async def _client_waits(self) -> bool:

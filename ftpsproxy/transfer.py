@@ -18,6 +18,7 @@ from ftpsproxy.net import Socket
 from ftpsproxy.reactor import NEVER, Flag, Reactor, Task, now, pause, readable
 from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
+from ftpsproxy.relay.departure import Departure
 from ftpsproxy.relay.handshake import shake_hands
 from ftpsproxy.service import Service
 from ftpsproxy.tls import Refused, Resumption, Tls, TlsError, check_pins, explain
@@ -26,8 +27,6 @@ from ftpsproxy.tls import Refused, Resumption, Tls, TlsError, check_pins, explai
 _LOOK_SECONDS = 0.05
 # An end counts as one byte; its acknowledgement, which clients delay, need not be waited for.
 _END = 1
-# What a client that is gone had sent already comes without a pause longer than this.
-_HURRY_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -45,10 +44,10 @@ class Ends:
     client_mode: str = ""
     server_mode: str = ""
 
-    def upload_whole(self, pace: Pace) -> bool:
-        """Whether an upload that nobody has read from yet has ended properly, or may have (DataTransfer tells when)."""
-        sock = self.client.sock if isinstance(self.client, Expectation) else None
-        return sock is not None and (net.has_ended(sock) or _hurry(sock, pace))
+    @property
+    def client_is_there(self) -> bool:
+        """Whether the client's data connection has come."""
+        return isinstance(self.client, Expectation) and self.client.sock is not None
 
     def drop(self) -> None:
         """Forget both; what is open is reset."""
@@ -64,14 +63,6 @@ class Ends:
         elif self.server is not None:
             net.reset(self.server)
         self.server = self.tls = None
-
-
-def _hurry(sock: Socket, pace: Pace) -> bool:
-    """Whether there are bytes to be read; if so, the rest of them must come without a pause."""
-    if not net.unread(sock):
-        return False
-    pace.client_stall = min(pace.client_stall, _HURRY_SECONDS)
-    return True
 
 
 class DataTransfer:
@@ -104,7 +95,7 @@ class DataTransfer:
         self._pace = pace
         self._report = report
         self._control = control
-        self._order: net.EndOrder | None = None
+        self._departure: Departure | None = None
         self._client: Socket | None = None
         self._server: Socket | None = None
         self._drained = False
@@ -140,6 +131,8 @@ class DataTransfer:
                 direction = self._direction = await _first_to_speak(
                     self._service.reactor, client, server, tls, self._pace
                 )
+                if direction is Direction.DOWNLOAD and self._departure is not None:
+                    self._departure.end(0)
             listener, upstream = self._service.listener.name, self._service.upstream.name
             self.flow.meter = metrics.TRANSFER_BYTES.meter(listener, upstream, direction.value)
             if direction is Direction.DOWNLOAD:
@@ -148,7 +141,8 @@ class DataTransfer:
                 self._resumption.learn(tls)
                 self._report(DataEnded(number, True))
                 return
-            sent = await engine.upload(client, server, tls, self.flow, self._pace)
+            assert self._departure is not None  # noqa: S101 - made with the client's end
+            sent = await engine.upload(client, server, tls, self.flow, self._pace, self._departure)
             self.upload_read = True
             self._report(DataEnded(number, True))
             await engine.drain(server, tls, sent, self.flow, lambda: self._linger_until)
@@ -221,7 +215,7 @@ class DataTransfer:
     def _take_client(self, client: Socket) -> None:
         self._client = client
         if self._direction is not Direction.DOWNLOAD:
-            self._order = net.EndOrder(client, self._control)
+            self._departure = Departure(client, self._control)
 
     async def _secure(self, server: Socket) -> Tls:
         upstream = self._service.upstream
@@ -247,22 +241,10 @@ class DataTransfer:
         """Which way it goes; found out on the way for verbs nobody knows."""
         return self._direction
 
-    def upload_whole(self) -> bool:
-        """The client's control connection has ended: whether its upload had ended properly before, or may have.
-
-        A camera that is done ends its data first, then control. A program that is killed does the same where its kernel
-        had sent all it was given (Linux closes what was opened last first), so those two can't be told apart; one
-        killed with bytes queued ends the control connection first, as a camera with bytes queued does.
-        Where bytes are still to be read the end of the data can't be seen yet: it must follow without a pause.
-        """
-        sock, order = self._client, self._order
-        if self._direction is Direction.DOWNLOAD:
-            return False
-        if sock is None or order is None:
-            return self.ends.upload_whole(self._pace)
-        if order.was_first(sock):
-            return self.upload_read or net.has_ended(sock)
-        return not self.upload_read and _hurry(sock, self._pace)
+    @property
+    def outlives_control(self) -> bool:
+        """Whether it may go on without the client's control connection: as an upload, judged by its `departure`."""
+        return self._direction is not Direction.DOWNLOAD and (self._client is not None or self.ends.client_is_there)
 
     async def end_in_band(self) -> None:
         """The server has said 2xx, and neither side need close its connection (MODE B, C): find the end without it.
@@ -355,9 +337,9 @@ class DataTransfer:
                     net.reset(sock)
         self._client = self._server = None
         self._over = True
-        if self._order is not None:
-            self._order.close()
-            self._order = None
+        if self._departure is not None:
+            self._departure.close()
+            self._departure = None
 
 
 async def _first_to_speak(reactor: Reactor, client: Socket, server: Socket, tls: Tls, pace: Pace) -> Direction:

@@ -113,10 +113,11 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True)
 class ClientLost:
-    """The client's control connection is gone. `upload_whole`: its data connection had ended properly before."""
+    """The client's control connection is gone. `data_left`: it had opened an upload's data connection, whose end tells
+    whether the client was done; DataEnded will say so."""
 
     why: str
-    upload_whole: bool = False
+    data_left: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -395,7 +395,7 @@ class Protocol:
 
     def _client_lost(self, event: ClientLost) -> list[Order]:
         exchange = self._exchange
-        if event.upload_whole and exchange is not None and self.upload_under_way:
+        if event.data_left and exchange is not None and self.upload_under_way:
             exchange.client_gone = self._client_gone = True  # cameras and meters leave once their data is sent
             self._held = None
             return []

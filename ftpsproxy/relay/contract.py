@@ -22,12 +22,9 @@ class RelayError(Exception):
         self.why = why
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Pace:
-    """How long each side may let the other wait, in seconds, and what to make of a missing close_notify.
-
-    Looked at anew for each wait, so it can be shortened under way.
-    """
+    """How long each side may let the other wait, in seconds, and what to make of a missing close_notify."""
 
     client_stall: float
     server_stall: float

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from ftpsproxy import net, reactor
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
+from ftpsproxy.relay.departure import Departure
 from ftpsproxy.relay.waiting import Look, Source, readable, writable
 from ftpsproxy.tls import Buffer, Tls, TlsError
 
@@ -171,11 +172,12 @@ def _answer_close_notify(server: Socket, tls: Tls) -> None:
         pass  # it has closed already; its data was whole
 
 
-async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pace) -> int:
+async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pace, departure: Departure) -> int:
     """Client to server, until the client's end; then close_notify and FIN → bytes sent to the server in all.
 
-    Raises RelayError. What the server sends meanwhile is read: tickets left unread would turn close into a reset, and a
-    TLS 1.2 renegotiation waits for an answer.
+    Raises RelayError, also where `departure` finds that a client that is gone was not done. What the server sends
+    meanwhile is read: tickets left unread would turn close into a reset, and a TLS 1.2 renegotiation waits for an
+    answer.
     """
     sealed, clear = _take(), _take()
     source = Source(client)
@@ -184,15 +186,19 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
     def hear_server() -> None:
         _hear(server, tls)
 
+    def look_at_both() -> None:
+        _hear(server, tls)
+        departure.look(flow.bytes)
+
     try:
         while True:
             try:
                 got = client.recv_into(clear.view)
             except BlockingIOError:
                 turn = 0
-                hear_server()
+                look_at_both()
                 why = f"the client sent no data for {pace.client_stall:g} seconds"
-                await source.wait(pace.client_stall, why, hear_server)
+                await source.wait(pace.client_stall, why, look_at_both)
                 continue
             except OSError as error:
                 raise RelayError(426, f"the client broke the data connection: {_words(error)}") from None
@@ -216,6 +222,7 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
             if turn >= _TURN:
                 turn = 0
                 await reactor.turn()
+        departure.end(flow.bytes)
         end = tls.close_notify()
         sent += len(end)
         await _send(server, end, pace.server_stall, "server", hear_server, net.MSG_MORE)

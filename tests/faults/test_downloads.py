@@ -270,6 +270,21 @@ def test_a_client_that_breaks_off_while_our_buffers_drain(stage: Stage, how: str
     assert stage.event("transfer.finished")["outcome"] == "torn"
 
 
+@pytest.mark.parametrize("verb", ["RETR", "XRETR"])
+@pytest.mark.parametrize("how", ["fin", "reset"])
+def test_a_lost_control_connection_tears_the_download(stage: Stage, verb: str, how: str) -> None:
+    """Also that of a verb nobody knows, which might have been an upload."""
+    big = FILE * 40
+    stage.play(Quirks(extra_data_verbs={"XRETR": big}), {b"file": big})
+    with stage.logged_in(receive_buffer=4096) as client:
+        data = client.passive()
+        assert client.command(f"{verb} file").code == 150
+        assert data.read(1000) == big[:1000]
+        client.close() if how == "fin" else client.reset()
+        assert data.read_to_end().ended == "reset"
+    assert stage.event("transfer.finished")["outcome"] == "torn"
+
+
 def test_the_digest_of_a_download_stands_in_the_log(stages: Stages) -> None:
     stage = stages("digest")
     with stage.logged_in() as client:

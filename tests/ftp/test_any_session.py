@@ -233,7 +233,7 @@ class AnySession(RuleBasedStateMachine):
     def client_leaves(self, whole: bool, often: int) -> None:
         """Seldom: it ends the walk."""
         if not often:
-            self.feed(messages.ClientLost("", upload_whole=whole))
+            self.feed(messages.ClientLost("", data_left=whole))
             self.asked = -1
 
     @rule(often=st.integers(0, 8))

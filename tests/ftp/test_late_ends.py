@@ -166,7 +166,7 @@ def test_a_client_that_leaves_behind_its_upload_before_the_command_has_gone() ->
     play = _pret()
     play.client("STOR a")
     assert play.protocol.upload_under_way
-    assert play.happens(messages.ClientLost("", upload_whole=True)) == []
+    assert play.happens(messages.ClientLost("", data_left=True)) == []
     play.server("200 planned")
     play.server("229 (|||2000|)")
     assert play.happens(READY) == ["S STOR a"]

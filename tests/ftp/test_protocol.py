@@ -396,7 +396,7 @@ def test_the_client_leaves_in_mid_upload() -> None:
 
 def test_the_client_leaves_behind_its_upload() -> None:
     play = Play().logged_in().transfer("STOR a")
-    assert play.happens(messages.ClientLost("", upload_whole=True)) == []
+    assert play.happens(messages.ClientLost("", data_left=True)) == []
     assert play.ended(1) == []
     assert play.server("226 done") == ["end 1 whole complete", "C 226 done", "S QUIT", "hang up"]
 
@@ -404,14 +404,14 @@ def test_the_client_leaves_behind_its_upload() -> None:
 def test_the_client_leaves_behind_its_upload_before_150() -> None:
     play = Play().logged_in().passive()
     play.client("STOR a")
-    assert play.happens(messages.ClientLost("", upload_whole=True)) == []
+    assert play.happens(messages.ClientLost("", data_left=True)) == []
     assert play.server("150 here")[0] == "begin 1 upload"
 
 
 def test_a_client_gone_before_a_refusal_is_not_waited_for() -> None:
     play = Play().logged_in().passive()
     play.client("STOR a")
-    play.happens(messages.ClientLost("", upload_whole=True))
+    play.happens(messages.ClientLost("", data_left=True))
     assert play.server("550 no")[-1] == "hang up"
 
 

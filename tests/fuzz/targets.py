@@ -185,7 +185,7 @@ def protocol(data: bytes) -> None:
 
 _RARE: tuple[Event, ...] = (
     messages.TimedOut(),
-    messages.ClientLost("", upload_whole=True),
+    messages.ClientLost("", data_left=True),
     messages.ClientLost("reset"),
     messages.ServerLost("reset"),
     messages.DataFailed("refused"),

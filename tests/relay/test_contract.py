@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from ftpsproxy.reactor import NEVER, now, pause
 from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
+from ftpsproxy.relay.departure import Departure
 from ftpsproxy.relay.handshake import shake_hands
 from ftpsproxy.relay.waiting import Source
 from ftpsproxy.tls import Context, Tls
@@ -74,6 +75,8 @@ class Stage:
     outcome: list[object]
     done: trio.Event
     call: Call
+    far_control: socket.socket
+    departure: Departure
 
 
 @contextlib.asynccontextmanager
@@ -84,6 +87,8 @@ async def stage(certificates: Certificates, behaviour: Behaviour, version: ssl.T
     context.load_cert_chain(certificates.server.certificate_file, certificates.server.key_file)
     client, far_client = pair()
     server, far_server = pair()
+    control, far_control = pair()
+    departure = Departure(client, control)
     outcome: list[object] = []
     done = trio.Event()
 
@@ -100,12 +105,12 @@ async def stage(certificates: Certificates, behaviour: Behaviour, version: ssl.T
 
     tls = connect(certificates)
     with contextlib.ExitStack() as stack:
-        for sock in (client, far_client, server, far_server):
-            stack.callback(sock.close)
+        for each in (client, far_client, server, far_server, control, far_control, departure):
+            stack.callback(each.close)
         async with reacting() as reactor, trio.open_nursery() as nursery:
             nursery.start_soon(run)
             await reactor.call(shake_hands(server, tls, now() + 20))
-            yield Stage(client, far_client, server, tls, outcome, done, reactor.call)
+            yield Stage(client, far_client, server, tls, outcome, done, reactor.call, far_control, departure)
             server.close()
             client.close()
 
@@ -375,7 +380,7 @@ async def test_upload_to_a_slow_reader_with_a_small_window(certificates: Certifi
 
             nursery.start_soon(trio.to_thread.run_sync, send)
             flow = Flow()
-            sent = await on.call(engine.upload(on.client, on.server, on.tls, flow, PACE))
+            sent = await on.call(engine.upload(on.client, on.server, on.tls, flow, PACE, on.departure))
             assert flow.bytes == len(data)
             await on.call(engine.drain(on.server, on.tls, sent, flow, never))
         await on.done.wait()
@@ -398,7 +403,7 @@ async def test_a_server_that_is_slow_but_moves_has_not_stalled(certificates: Cer
         on.far_client.sendall(b"x" * 350_000)
         on.far_client.close()
         flow = Flow()
-        sent = await on.call(engine.upload(on.client, on.server, on.tls, flow, Pace(20, 0.8, 20, 20, 20)))
+        sent = await on.call(engine.upload(on.client, on.server, on.tls, flow, Pace(20, 0.8, 20, 20, 20), on.departure))
         await on.call(engine.drain(on.server, on.tls, sent, flow, never))
         await on.done.wait()
         assert on.outcome == [350_000]
@@ -407,10 +412,91 @@ async def test_a_server_that_is_slow_but_moves_has_not_stalled(certificates: Cer
 async def test_an_empty_upload_ends_properly(certificates: Certificates) -> None:
     async with stage(certificates, read_all) as on:
         on.far_client.close()
-        sent = await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE))
+        sent = await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
         await on.call(engine.drain(on.server, on.tls, sent, Flow(), never))
         await on.done.wait()
         assert on.outcome == [b""]
+
+
+def receive_all_of(size: int, reached: threading.Event) -> Behaviour:
+    """Read to the end, and tell when `size` bytes have come."""
+
+    def behave(secured: ssl.SSLSocket) -> bytes:
+        parts, total = [], 0
+        while data := secured.recv(65536):
+            parts.append(data)
+            total += len(data)
+            if total == size:
+                reached.set()
+        return b"".join(parts)
+
+    return behave
+
+
+@pytest.mark.parametrize("how", ["fin", "reset"])
+async def test_a_client_that_ends_control_first_with_bytes_on_their_way_is_done(
+    certificates: Certificates, how: str
+) -> None:
+    """A camera behind a slow line: its control connection's end overtakes the last bytes and the end of its data."""
+    reached = threading.Event()
+
+    async with stage(certificates, receive_all_of(1000, reached)) as on:
+
+        def leave() -> None:
+            on.far_client.sendall(b"x" * 1000)
+            assert reached.wait(20)
+            time.sleep(0.1)  # the relay waits for the client
+            on.far_control.close() if how == "fin" else reset(on.far_control)
+            for _ in range(4):
+                time.sleep(0.3)
+                on.far_client.sendall(b"y" * 1000)
+            on.far_client.close()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, leave)
+            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
+        await on.done.wait()
+        assert on.outcome == [b"x" * 1000 + b"y" * 4000]
+
+
+@pytest.mark.parametrize("end", [True, False])
+@pytest.mark.parametrize("sent", [0, 1000])
+async def test_a_client_that_ends_control_first_with_nothing_on_its_way_breaks_off(
+    certificates: Certificates, sent: int, end: bool
+) -> None:
+    """Whether it then ends its data properly, as its kernel does when it is killed, or leaves it open."""
+    reached = threading.Event()
+
+    async with stage(certificates, receive_all_of(1000, reached)) as on:
+
+        def leave() -> None:
+            if sent:
+                on.far_client.sendall(b"x" * 1000)
+                assert reached.wait(20)
+            time.sleep(0.1)
+            on.far_control.close()
+            if end:
+                time.sleep(0.01)
+                on.far_client.close()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, leave)
+            with pytest.raises(RelayError, match="control connection"):
+                await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
+        reset(on.server)
+        await on.done.wait()
+        assert isinstance(on.outcome[0], OSError)
+
+
+async def test_a_client_is_done_whose_last_bytes_and_ends_come_at_once(certificates: Certificates) -> None:
+    """The relay reads bytes and end in one go before it can know that control ended a moment before the data."""
+    async with stage(certificates, read_all) as on:
+        on.far_client.sendall(b"x" * 100_000)
+        on.far_control.close()
+        on.far_client.close()
+        await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
+        await on.done.wait()
+        assert on.outcome == [b"x" * 100_000]
 
 
 async def test_an_upload_whose_client_resets_never_ends_properly(certificates: Certificates) -> None:
@@ -418,7 +504,7 @@ async def test_an_upload_whose_client_resets_never_ends_properly(certificates: C
         on.far_client.sendall(b"x" * 100_000)
         reset(on.far_client)
         with pytest.raises(RelayError, match="client broke"):
-            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE))
+            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
         reset(on.server)
         await on.done.wait()
         assert isinstance(on.outcome[0], OSError)
@@ -439,13 +525,13 @@ async def test_a_server_that_ends_the_upload_early(certificates: Certificates, h
     async with stage(certificates, behave) as on:
         on.far_client.sendall(b"x" * 100)
         with pytest.raises(RelayError, match="server"):
-            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE))
+            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
 
 
 async def test_a_silent_client_stalls_the_upload(certificates: Certificates) -> None:
     async with stage(certificates, read_all) as on:
         with pytest.raises(RelayError, match="client sent no data"):
-            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), Pace(0.3, 20, 20, 20, 20)))
+            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), Pace(0.3, 20, 20, 20, 20), on.departure))
         reset(on.server)
 
 
@@ -465,7 +551,7 @@ async def test_a_reset_that_loses_the_uploads_tail_is_torn(certificates: Certifi
         flow = Flow()
 
         async def upload_and_drain() -> None:
-            sent = await engine.upload(on.client, on.server, on.tls, flow, PACE)
+            sent = await engine.upload(on.client, on.server, on.tls, flow, PACE, on.departure)
             await engine.drain(on.server, on.tls, sent, flow, never)
 
         with pytest.raises(RelayError, match="server broke"):
@@ -486,7 +572,7 @@ async def test_what_a_server_says_behind_broken_tls_is_not_kept(certificates: Ce
 
     async with stage(certificates, behave) as on:
         on.far_client.close()
-        sent = await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE))
+        sent = await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
         await on.call(engine.drain(on.server, on.tls, sent, Flow(), never))
         await on.done.wait()
         assert on.outcome == [None]

@@ -1,0 +1,49 @@
+"""Whether a client that leaves in mid-upload was done: the one thing that FTP leaves to be guessed.
+
+A camera that is done ends its data, then its control connection, and never waits for 226. A program that breaks off may
+end both as well, so what counts is the order: what ends behind the control connection was cut (RFC 959 section 4.1.1,
+QUIT). But an end waits behind bytes that are still on their way, and the other connection's end overtakes it: so an
+upload is whole, too, if bytes came behind the moment when control was last seen to stand and no more were there, and
+its end follows them without a pause.
+"""
+
+from ftpsproxy import net
+from ftpsproxy.net import Socket
+from ftpsproxy.reactor import now
+from ftpsproxy.relay.contract import RelayError
+
+# What a client that is gone had sent already comes without a pause longer than this.
+_PAUSE_SECONDS = 1.0
+
+
+class Departure:
+    """What is known of it; `data` and `control` are the client's. Asked by the engine of an upload."""
+
+    __slots__ = ("_control", "_order", "_seen", "_settled", "_since")
+
+    def __init__(self, data: Socket, control: Socket) -> None:
+        self._order = net.EndOrder(data, control)
+        self._control = control.fileno()
+        self._settled = 0
+        self._seen = -1
+        self._since = 0.0
+
+    def look(self, count: int) -> None:
+        """Nothing more is there behind `count` bytes. Raises RelayError when the client is gone, and this lasts."""
+        first = self._order.first()
+        if first is None:
+            self._settled = count
+        elif first == self._control:
+            if count != self._seen:
+                self._seen, self._since = count, now()
+            elif now() - self._since >= _PAUSE_SECONDS:
+                raise RelayError(426, "the client's control connection was lost")
+
+    def end(self, count: int) -> None:
+        """The data has ended behind `count` bytes. Raises RelayError when that was a cut."""
+        if self._order.first() == self._control and count <= self._settled:
+            raise RelayError(426, "the client's control connection ended before its data")
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._order.close()
