@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import re
 import socket
@@ -118,8 +119,13 @@ class DataConnection:
         return Downloaded(bytes(data), ended)
 
     def fin(self) -> None:
-        """Say the end of the file and keep the socket."""
-        self.sock.shutdown(socket.SHUT_WR)
+        """Say the end of the file and keep the socket. Raises ConnectionResetError where the gateway has reset it."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:  # what a reset is to shutdown(2) once a send has not heard of it
+                raise
+            raise ConnectionResetError from error
 
     def reset(self) -> None:
         """Close with a RST once the gateway's kernel has taken what was sent."""
