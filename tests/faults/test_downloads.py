@@ -296,7 +296,7 @@ def test_the_digest_of_a_download_stands_in_the_log(stages: Stages) -> None:
 
 def test_a_client_that_resets_its_download_leaves_no_trace(stage: Stage) -> None:
     """The server is told, by a reset too, and the session goes on."""
-    body = bytes(8 << 20)
+    body = bytes(64 << 20)  # more than all the kernels on the way keep
     stage.play(Quirks(), {b"file": body})
     with stage.logged_in() as client:
         data = client.passive()
