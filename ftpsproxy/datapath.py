@@ -17,6 +17,7 @@ from ftpsproxy.ftp.messages import (
     ConnectToServer,
     DataClosed,
     DataFailed,
+    DropServerEnd,
     EndData,
     EndInBand,
     Event,
@@ -101,11 +102,11 @@ class DataPath:
         self._stop_connecting()
         self._ends.drop()
 
-    def drop_server_end(self) -> None:
-        """Forget the server's end; the client may use its own once more."""
+    def drop_server_end(self, order: DropServerEnd) -> None:
+        """Forget the server's end; behind a refusal the client may use its own once more."""
         self._stop_connecting()
         self._ends.drop_server()
-        if isinstance(self._ends.client, Expectation):
+        if order.refused and isinstance(self._ends.client, Expectation):
             self._ends.client.renew()
 
     def _stop_connecting(self) -> None:

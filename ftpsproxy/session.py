@@ -387,7 +387,7 @@ _DO: dict[type[messages.Order], Callable[[Session, Any], None]] = {
     messages.ConnectToServer: lambda session, order: session._path.connect_to_server(order),
     messages.ListenForServer: lambda session, order: session._path.listen_for_server(order),
     messages.DropData: lambda session, order: session._path.drop(),
-    messages.DropServerEnd: lambda session, order: session._path.drop_server_end(),
+    messages.DropServerEnd: lambda session, order: session._path.drop_server_end(order),
     messages.BeginData: lambda session, order: session._path.begin(order),
     messages.EndData: lambda session, order: session._path.end(order),
     messages.EndInBand: lambda session, order: session._path.end_in_band(order),

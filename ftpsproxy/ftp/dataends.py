@@ -227,4 +227,4 @@ class DataEnds:
         if not self.ready:
             return []
         self._put_off = True
-        return [DropServerEnd()]
+        return [DropServerEnd(refused=True)]

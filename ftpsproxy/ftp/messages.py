@@ -226,7 +226,10 @@ class DropData:
 
 @dataclass(frozen=True, slots=True)
 class DropServerEnd:
-    """Forget the server's end only: the client may use its own once more, by the same connection or a new one."""
+    """Forget the server's end only. `refused`: so was what the client's was for; it may use that once more for the next
+    transfer, by the same connection or a new one."""
+
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ def show(order: Order) -> str:
             return f"begin {transfer.number} {transfer.direction.value}"
         case messages.EndData(number, whole, _, outcome, _):
             return f"end {number} {'whole' if whole else 'torn'} {outcome}"
+        case messages.DropServerEnd(refused):
+            return "drop server's end" + (", refused" if refused else "")
         case messages.EndInBand(number):
             return f"in band {number}"
         case messages.HangUp():

@@ -51,11 +51,11 @@ def test_pret_is_learned_and_said(mode: str, refusal: str) -> None:
 
 
 def test_epsv_may_still_fall_back_behind_pret() -> None:
-    """Without a touch to the client's end, which stands by then."""
+    """Without a touch to the client's end, which stands by then and may have brought bytes."""
     play = _pret()
     play.client("LIST")
     play.server("200 planned")
-    assert play.server("500 EPSV?") == ["DropServerEnd", "S PASV"]
+    assert play.server("500 EPSV?") == ["drop server's end", "S PASV"]
     assert play.server("227 (192,0,2,1,8,0)") == ["connect pasv 2048"]
     assert play.happens(READY) == ["S LIST"]
 
@@ -63,7 +63,7 @@ def test_epsv_may_still_fall_back_behind_pret() -> None:
 def test_pret_refused_is_the_answer_to_the_command() -> None:
     play = _pret()
     play.client("RETR nothing")
-    assert play.server("550 no such file") == ["DropServerEnd", "C 550 no such file"]
+    assert play.server("550 no such file") == ["drop server's end, refused", "C 550 no such file"]
     assert play.protocol.idle
     assert play.client("RETR a") == ["S PRET RETR a"]
 
@@ -83,7 +83,7 @@ def test_no_server_end_is_a_425(refusal: str) -> None:
     play.client("RETR a")
     play.server("200 planned")
     orders = play.server(refusal)
-    assert orders[0] == "DropServerEnd"
+    assert orders[0] == "drop server's end, refused"
     assert orders[1].startswith("C 425 ")
     assert play.protocol.idle
 
@@ -94,7 +94,7 @@ def test_a_dead_port_is_a_425() -> None:
     play.server("200 planned")
     play.server("229 (|||2000|)")
     assert play.happens(messages.DataFailed("refused")) == [
-        "DropServerEnd",
+        "drop server's end, refused",
         "C 425 No data connection to the server: refused.",
     ]
 
@@ -179,7 +179,7 @@ def test_a_port_used_again_of_an_active_client() -> None:
     play.server("229 (|||2000|)")
     play.happens(READY)
     play.client("RETR a")
-    assert play.server("550 no") == ["DropServerEnd", "C 550 no"]
+    assert play.server("550 no") == ["drop server's end, refused", "C 550 no"]
     assert play.client("RETR b") == ["S EPSV"]
     play.server("229 (|||2001|)")
     assert play.happens(READY) == ["S RETR b"]

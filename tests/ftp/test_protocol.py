@@ -211,7 +211,7 @@ def test_a_refusal_ends_the_data_at_once() -> None:
 def test_a_refusal_instead_of_150() -> None:
     play = Play().logged_in().passive()
     play.client("RETR a")
-    assert play.server("550 no such file") == ["DropServerEnd", "C 550 no such file"]
+    assert play.server("550 no such file") == ["drop server's end, refused", "C 550 no such file"]
     # A second try over the same port (Netscape 4 does it); the server has closed its own by now.
     assert play.client("RETR b") == ["S EPSV"]
     assert play.server("229 ok (|||2001|)") == ["connect epsv 2001"]
