@@ -12,8 +12,9 @@ from ftpsproxy.net import Socket
 from ftpsproxy.reactor import now
 from ftpsproxy.relay.contract import RelayError
 
-# What a client that is gone had sent already comes without a pause longer than this.
-_PAUSE_SECONDS = 1.0
+# What a client that is gone had sent already comes without a pause longer than this, which a packet that is lost again
+# and again may take.
+_PAUSE_SECONDS = 3.0
 
 
 class Departure:

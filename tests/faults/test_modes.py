@@ -47,7 +47,7 @@ def test_a_download_whose_connection_stays_open(stages: Stages, mode: str, size:
             downloaded, replies = client.download()
             assert (downloaded.data, downloaded.ended, replies[-1].code) == (body, "fin", 250)
         if mode == "MODE B":
-            assert time.monotonic() - started < 1.0  # the end was seen, and nothing waited for
+            assert time.monotonic() - started < 2.0  # the end was seen, and nothing waited for
     finished = stage.event("transfer.finished", 2)
     assert (finished["outcome"], finished["reason"], finished["bytes"]) == ("complete", "ended_in_band", len(body))
 
