@@ -298,10 +298,13 @@ def _queued(sock: Socket, which: int) -> int:
     return count[0]
 
 
-def finish(sock: Socket) -> None:
-    """Send the end behind what was sent."""
-    with contextlib.suppress(OSError):
+def finish(sock: Socket) -> bool:
+    """Send the end behind what was sent → False when the connection was reset by the far side."""
+    try:
         sock.shutdown(SHUT_WR)
+    except OSError:
+        return False
+    return True
 
 
 def error_of(sock: Socket) -> int:

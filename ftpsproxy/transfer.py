@@ -138,6 +138,8 @@ class DataTransfer:
             if direction is Direction.DOWNLOAD:
                 await engine.download(client, server, tls, self.flow, self._pace)
                 self._check_close_notify()
+                server.close()  # both have said their end; to hear of the server's FIN, too, is a wake-up for nothing
+                self._server = None
                 self._resumption.learn(tls)
                 self._report(DataEnded(number, True))
                 return
@@ -278,9 +280,8 @@ class DataTransfer:
         client = self._client
         if client is None or self._direction is not Direction.DOWNLOAD:
             return True, ""
-        if net.is_broken(client):
+        if not net.finish(client):
             return True, "the client broke the data connection before its end"
-        net.finish(client)
         return net.unsent(client) <= _END, ""
 
     async def client_has_all(self) -> str:
