@@ -8,7 +8,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import select
 import socket
 import struct
 import termios
@@ -313,31 +312,6 @@ def error_of(sock: Socket) -> int:
         return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     except OSError as error:
         return error.errno or errno.EBADF
-
-
-class EndOrder:
-    """Which of two connections its far side has ended first, by FIN or RST.
-
-    An epoll set keeps what became ready in the order in which it did, whenever it is asked.
-    """
-
-    __slots__ = ("_epoll", "_first")
-
-    def __init__(self, one: Socket, other: Socket) -> None:
-        self._epoll = select.epoll(2)
-        for sock in (one, other):
-            self._epoll.register(sock.fileno(), select.EPOLLRDHUP)
-        self._first: int | None = None
-
-    def first(self) -> int | None:
-        """The descriptor of the one that ended first; None while both stand."""
-        if self._first is None and (ready := self._epoll.poll(0)):
-            self._first = ready[0][0]
-        return self._first
-
-    def close(self) -> None:
-        """Forget both."""
-        self._epoll.close()
 
 
 def acknowledged(sock: Socket) -> int | None:

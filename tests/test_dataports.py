@@ -1,8 +1,8 @@
-"""Passive ports shared by client address, and which of two connections ended first."""
+"""Passive ports shared by client address."""
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import trio
@@ -140,34 +140,6 @@ async def test_a_port_of_its_own_is_closed_though_its_task_had_no_turn_yet() -> 
         expectation.cancel()
         with pytest.raises(ConnectionRefusedError):
             call(expectation.port)
-
-
-@pytest.fixture
-def pairs() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
-    """Two connections: near end, far end."""
-    with contextlib.ExitStack() as stack, socket.create_server((LOCAL, 0)) as listener:
-        found = []
-        for _ in range(2):
-            far = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=20))
-            near = stack.enter_context(listener.accept()[0])
-            found.append((near, far))
-        yield found
-
-
-@pytest.mark.parametrize("first", [0, 1])
-@pytest.mark.parametrize("reset", [False, True])
-def test_who_ended_first(pairs: list[tuple[socket.socket, socket.socket]], first: int, reset: bool) -> None:
-    order = net.EndOrder(pairs[0][0], pairs[1][0])
-    with contextlib.closing(order):
-        pairs[0][1].sendall(b"data does not count")
-        pairs[1][1].sendall(b"data does not count")
-        assert order.first() is None
-        for index in (first, 1 - first):
-            if reset:
-                net.reset(pairs[index][1])
-            else:
-                pairs[index][1].shutdown(socket.SHUT_WR)
-        assert order.first() == pairs[first][0].fileno()
 
 
 async def _come(expectation: Expectation) -> None:

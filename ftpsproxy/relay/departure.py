@@ -7,7 +7,8 @@ upload is whole, too, if bytes came behind the moment when control was last seen
 its end follows them without a pause.
 """
 
-from ftpsproxy import net
+import select
+
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import now
 from ftpsproxy.relay.contract import RelayError
@@ -18,20 +19,27 @@ _PAUSE_SECONDS = 3.0
 
 
 class Departure:
-    """What is known of it; `data` and `control` are the client's. Asked by the engine of an upload."""
+    """What is known of it; `data` and `control` are the client's. Asked by the engine of an upload.
 
-    __slots__ = ("_control", "_order", "_seen", "_settled", "_since")
+    An epoll set keeps what became ready in the order in which it did, whenever it is asked: so it knows which of the
+    two was ended first, by FIN or RST.
+    """
+
+    __slots__ = ("_control", "_ends", "_first", "_seen", "_settled", "_since")
 
     def __init__(self, data: Socket, control: Socket) -> None:
-        self._order = net.EndOrder(data, control)
+        self._ends = select.epoll(2)
+        for sock in (data, control):
+            self._ends.register(sock.fileno(), select.EPOLLRDHUP)
         self._control = control.fileno()
+        self._first: int | None = None
         self._settled = 0
         self._seen = -1
         self._since = 0.0
 
     def look(self, count: int) -> None:
         """Nothing more is there behind `count` bytes. Raises RelayError when the client is gone, and this lasts."""
-        first = self._order.first()
+        first = self._first_end()
         if first is None:
             self._settled = count
         elif first == self._control:
@@ -42,9 +50,14 @@ class Departure:
 
     def end(self, count: int) -> None:
         """The data has ended behind `count` bytes. Raises RelayError when that was a cut."""
-        if self._order.first() == self._control and count <= self._settled:
+        if self._first_end() == self._control and count <= self._settled:
             raise RelayError(426, "the client's control connection ended before its data")
+
+    def _first_end(self) -> int | None:
+        if self._first is None and (ended := self._ends.poll(0)):
+            self._first = ended[0][0]
+        return self._first
 
     def close(self) -> None:
         """Ask no more."""
-        self._order.close()
+        self._ends.close()
