@@ -191,12 +191,14 @@ class DataPath:
 
     # --- moving ---------------------------------------------------------------------------------------------------
 
-    def greet(self) -> None:
+    def greet(self, direction: Direction) -> None:
         """The server has been asked for a transfer: begin TLS on its data connection, if that is up already.
 
         Its answer then comes with the 150 and not a round trip behind it. Not earlier: ProFTPD, Pure-FTPd and Azure
         wait for the command first.
         """
+        if direction is Direction.UPLOAD:
+            self._ends.watch_client(self._control)
         server = self._ends.server
         if isinstance(server, Socket):
             with contextlib.suppress(TlsError, OSError):  # the transfer will find out
@@ -231,10 +233,11 @@ class DataPath:
         often = self._service.learned.reuse_refused >= _REFUSALS
         return _HINT if often and self._resumption.version == "TLSv1.3" else None
 
-    @property
-    def outlives_control(self) -> bool:
-        """Whether the upload under way, or about to begin, may go on without the client's control connection."""
-        return self._transfer.outlives_control if self._transfer is not None else self._ends.client_is_there
+    def control_lost(self) -> bool:
+        """The client's control connection is gone → whether the upload under way, or about to begin, may go on."""
+        if self._transfer is not None:
+            return self._transfer.control_lost()
+        return self._ends.control_lost(self._control)
 
     @property
     def moved(self) -> int:

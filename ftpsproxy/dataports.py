@@ -29,7 +29,7 @@ class TooManyPending(NoPort):
 class Expectation:
     """One expected connection: of one address, at one port. The first that comes is held until `wait` takes it."""
 
-    __slots__ = ("_arrived", "_door", "_over", "_renewed", "host", "port", "sock")
+    __slots__ = ("_arrived", "_door", "_over", "_renewed", "_tell", "host", "port", "sock")
 
     def __init__(self, host: str, door: "_Door", over: Callable[[], None]) -> None:
         self.host = host
@@ -39,13 +39,22 @@ class Expectation:
         self._renewed = False
         self._door = door
         self._over: Callable[[], None] | None = over
+        self._tell: Callable[[Socket], None] | None = None
 
     def deliver(self, sock: Socket) -> None:
         """The connection has come."""
         if self.sock is not None:
             net.reset(self.sock)  # a new one in place of the one left over
         self.sock = sock
+        if self._tell is not None:
+            self._tell(sock)
         self._arrived.set()
+
+    def tell(self, arrived: Callable[[Socket], None]) -> None:
+        """Call `arrived` with the connection at once when it is there; with a new one again."""
+        self._tell = arrived
+        if self.sock is not None:
+            arrived(self.sock)
 
     def give_up(self) -> None:
         """Nothing will come any more."""

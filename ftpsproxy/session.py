@@ -262,8 +262,7 @@ class Session:
                 why = "foreign protocol"
             except Lost as error:
                 why = str(error)
-            data_left = self._data is not None and protocol.upload_under_way and self._data.outlives_control
-            self.feed(messages.ClientLost(why, data_left=data_left))
+            self.feed(messages.ClientLost(why, data_left=self._upload_goes_on()))
             return
 
     async def _client_waits(self) -> bool:
@@ -281,8 +280,12 @@ class Session:
                 until = min(until, now() + _HEARD_OUT_SECONDS)
                 ended = now() >= until
             if ended or net.is_broken(sock):
-                return protocol.upload_under_way
+                return self._upload_goes_on()
         return True
+
+    def _upload_goes_on(self) -> bool:
+        """The client's control connection is gone: whether its data connection is to tell if an upload was whole."""
+        return self._data is not None and self._protocol.upload_under_way and self._data.control_lost()
 
     def _client_left(self) -> None:
         """It has gone while it was not heard."""
@@ -353,8 +356,8 @@ class Session:
     def _tell_server(self, order: messages.TellServer) -> None:
         if self._server is not None:
             self._server.send(order.data)
-            if order.opens_data:
-                self._path.greet()
+            if order.transfers is not None:
+                self._path.greet(order.transfers)
 
     def _tell_status(self, order: messages.TellStatus) -> None:
         moved = self._data.moved if self._data is not None else 0

@@ -25,6 +25,8 @@ from ftpsproxy.tls import Refused, Resumption, Tls, TlsError, check_pins, explai
 
 # How often a transfer whose connection may stay open is looked at.
 _LOOK_SECONDS = 0.05
+# While nobody speaks, whether the client is still there is looked at this often.
+_GONE_SECONDS = 1.0
 # An end counts as one byte; its acknowledgement, which clients delay, need not be waited for.
 _END = 1
 
@@ -34,7 +36,7 @@ class Ends:
     """The prepared ends of a transfer, and by which command each side came to it (for the log). `tls` once the server
     has been sent a ClientHello.
 
-    A connection to the client comes from `client_source`, the address the client knows.
+    A connection to the client comes from `client_source`, the address the client knows. `departure` of an upload.
     """
 
     client: Expectation | Endpoint | None = None
@@ -43,17 +45,31 @@ class Ends:
     client_source: str | None = None
     client_mode: str = ""
     server_mode: str = ""
+    departure: Departure | None = None
 
-    @property
-    def client_is_there(self) -> bool:
-        """Whether the client's data connection has come."""
-        return isinstance(self.client, Expectation) and self.client.sock is not None
+    def watch_client(self, control: Socket) -> Departure:
+        """From now on, which of the client's two connections ends first."""
+        if self.departure is None:
+            self.departure = Departure(control)
+            if isinstance(self.client, Expectation):
+                self.client.tell(self.departure.watch)
+        return self.departure
+
+    def control_lost(self, control: Socket) -> bool:
+        """The client's control connection is gone → whether its data connection is there, to tell what it was about."""
+        if not isinstance(self.client, Expectation) or self.client.sock is None:
+            return False
+        self.watch_client(control).control_lost(0)
+        return True
 
     def drop(self) -> None:
         """Forget both; what is open is reset."""
         if isinstance(self.client, Expectation):
             self.client.cancel()
         self.client = None
+        if self.departure is not None:
+            self.departure.close()
+            self.departure = None
         self.drop_server()
 
     def drop_server(self) -> None:
@@ -95,7 +111,6 @@ class DataTransfer:
         self._pace = pace
         self._report = report
         self._control = control
-        self._departure: Departure | None = None
         self._client: Socket | None = None
         self._server: Socket | None = None
         self._drained = False
@@ -129,10 +144,8 @@ class DataTransfer:
             direction = self._direction
             if direction is Direction.UNKNOWN:
                 direction = self._direction = await _first_to_speak(
-                    self._service.reactor, client, server, tls, self._pace
+                    self._service.reactor, client, server, tls, self._pace, self._watch_client()
                 )
-                if direction is Direction.DOWNLOAD and self._departure is not None:
-                    self._departure.end(0)
             listener, upstream = self._service.listener.name, self._service.upstream.name
             self.flow.meter = metrics.TRANSFER_BYTES.meter(listener, upstream, direction.value)
             if direction is Direction.DOWNLOAD:
@@ -143,8 +156,7 @@ class DataTransfer:
                 self._resumption.learn(tls)
                 self._report(DataEnded(number, True))
                 return
-            assert self._departure is not None  # noqa: S101 - made with the client's end
-            sent = await engine.upload(client, server, tls, self.flow, self._pace, self._departure)
+            sent = await engine.upload(client, server, tls, self.flow, self._pace, self._watch_client())
             self.upload_read = True
             self._report(DataEnded(number, True))
             await engine.drain(server, tls, sent, self.flow, lambda: self._linger_until)
@@ -203,6 +215,8 @@ class DataTransfer:
                 client = net.start_connecting(family, sockaddr, self.ends.client_source)
                 self._take_client(client)
                 await net.finish_connecting(client, until)
+                if self.ends.departure is not None:
+                    self.ends.departure.look(0)  # being connected put it first in the order
         except TimeoutError:
             self._client = None
             raise RelayError(425, "the client opened no data connection in time") from None
@@ -217,7 +231,10 @@ class DataTransfer:
     def _take_client(self, client: Socket) -> None:
         self._client = client
         if self._direction is not Direction.DOWNLOAD:
-            self._departure = Departure(client, self._control)
+            self._watch_client().watch(client)
+
+    def _watch_client(self) -> Departure:
+        return self.ends.watch_client(self._control)
 
     async def _secure(self, server: Socket) -> Tls:
         upstream = self._service.upstream
@@ -243,10 +260,14 @@ class DataTransfer:
         """Which way it goes; found out on the way for verbs nobody knows."""
         return self._direction
 
-    @property
-    def outlives_control(self) -> bool:
-        """Whether it may go on without the client's control connection: as an upload, judged by its `departure`."""
-        return self._direction is not Direction.DOWNLOAD and (self._client is not None or self.ends.client_is_there)
+    def control_lost(self) -> bool:
+        """The client's control connection is gone → whether this may go on, as an upload: its `departure` judges."""
+        if self._direction is Direction.DOWNLOAD:
+            return False
+        if self._client is None:
+            return self.ends.control_lost(self._control)
+        self._watch_client().control_lost(self.flow.bytes)
+        return True
 
     async def end_in_band(self) -> None:
         """The server has said 2xx, and neither side need close its connection (MODE B, C): find the end without it.
@@ -338,13 +359,15 @@ class DataTransfer:
                     net.reset(sock)
         self._client = self._server = None
         self._over = True
-        if self._departure is not None:
-            self._departure.close()
-            self._departure = None
 
 
-async def _first_to_speak(reactor: Reactor, client: Socket, server: Socket, tls: Tls, pace: Pace) -> Direction:
-    """For a verb nobody knows: a client that sends or ends first uploads, a server that does sends."""
+async def _first_to_speak(
+    reactor: Reactor, client: Socket, server: Socket, tls: Tls, pace: Pace, departure: Departure
+) -> Direction:
+    """For a verb nobody knows: a client that sends or ends first uploads, a server that does sends.
+
+    Raises RelayError when neither does, and when the client is gone.
+    """
     if tls.unread:
         return Direction.DOWNLOAD
     spoken = Flag()
@@ -364,8 +387,11 @@ async def _first_to_speak(reactor: Reactor, client: Socket, server: Socket, tls:
         reactor.start(watch(client, Direction.UPLOAD), broken),
     ]
     try:
-        if not await spoken.wait(now() + min(pace.client_stall, pace.server_stall)):
-            raise RelayError(426, "neither side sent any data")
+        until = now() + min(pace.client_stall, pace.server_stall)
+        while not await spoken.wait(min(until, now() + _GONE_SECONDS)):
+            if now() >= until:
+                raise RelayError(426, "neither side sent any data")
+            departure.look(0)
     finally:
         for watcher in watchers:
             watcher.cancel()
@@ -373,4 +399,5 @@ async def _first_to_speak(reactor: Reactor, client: Socket, server: Socket, tls:
         # TLS 1.3 tickets are bytes, too, but no data: a client that speaks as well is the one that means it.
         if net.has_data(client):
             return Direction.UPLOAD
+    departure.end(0)
     return found[0] if found else Direction.DOWNLOAD

@@ -180,11 +180,11 @@ class TellStatus:
 
 @dataclass(frozen=True, slots=True)
 class TellServer:
-    """Send these bytes, one whole command, to the server. `opens_data`: it asks for a transfer over prepared ends, so
+    """Send these bytes, one whole command, to the server. `transfers`: it asks for a transfer over prepared ends, so
     that the server's may be greeted by TLS at once."""
 
     data: bytes
-    opens_data: bool = False
+    transfers: Direction | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,8 +247,8 @@ class Protocol:
         return [self._tell(exchange)]
 
     def _tell(self, exchange: Exchange) -> Order:
-        opens_data = self._ends.ready and exchange.command.verb in commands.DATA_VERBS
-        return TellServer(exchange.sent.encode(), opens_data)
+        transfers = commands.DATA_VERBS.get(exchange.command.verb) if self._ends.ready else None
+        return TellServer(exchange.sent.encode(), transfers)
 
     def _go_on(self, exchange: Exchange, late: Late, orders: list[Order]) -> list[Order]:
         """With what goes before a transfer command whose server end was put off."""

@@ -54,6 +54,11 @@ class Flow:
         if self.blocks is not None:
             self.blocks.feed(data)
 
+    @property
+    def at_end(self) -> bool:
+        """Whether the data itself has said that it is whole: MODE B ends a file by a block."""
+        return self.blocks is not None and self.blocks.ended
+
     def start_digest(self) -> None:
         """Keep a SHA-256 of what passes."""
         self.digest = hashlib.sha256()

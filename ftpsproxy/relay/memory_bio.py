@@ -19,6 +19,9 @@ BUFFER = 256 * 1024
 _TURN = 512 * 1024
 _KEPT = 16
 _HEADER = 5
+# What a client has said before the end of its data, ABOR perhaps, is heard by its session in the next look at all
+# sockets.
+_TURNS_TO_BE_HEARD = 2
 # Of what servers say during an upload, tickets and alerts, at a time.
 _HEARD = 65536
 
@@ -188,7 +191,8 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
 
     def look_at_both() -> None:
         _hear(server, tls)
-        departure.look(flow.bytes)
+        if not flow.at_end:
+            departure.look(flow.bytes)
 
     try:
         while True:
@@ -222,7 +226,10 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
             if turn >= _TURN:
                 turn = 0
                 await reactor.turn()
-        departure.end(flow.bytes)
+        for _ in range(_TURNS_TO_BE_HEARD if departure.unheard else 0):
+            await reactor.turn()
+        if not flow.at_end:
+            departure.end(flow.bytes)
         end = tls.close_notify()
         sent += len(end)
         await _send(server, end, pace.server_stall, "server", hear_server, net.MSG_MORE)

@@ -227,6 +227,27 @@ def test_a_client_lost_while_the_server_is_silent(stage: Stage, held: bytes, how
     stage.server.wait(lambda: stage.server.last.over)
 
 
+def _break_off(stage: Stage, client: BadClient, number: int) -> None:
+    """As clients do: the last bytes, ABOR and the data's end come at once."""
+    data = client.passive()
+    assert client.command("STOR up").code == 150
+    data.send(FILE[:1000])
+    stage.server.wait(lambda: stage.server.last.data[number].received == 1000)
+    data.send(FILE[1000:2000])
+    client.send(b"ABOR\r\n")
+    data.close()
+    assert [client.reply().code for _ in range(2)] == [426, 226]
+    stage.server.wait(lambda: stage.server.last.data[number].over)
+    assert stage.server.last.data[number].ended == "reset"
+
+
+def test_abor_right_before_the_end_of_the_data_is_heard_before_it(stage: Stage) -> None:
+    with stage.logged_in() as client:
+        for number in range(10):
+            _break_off(stage, client, number)
+    assert {event["outcome"] for event in stage.events("transfer.finished")} == {"aborted"}
+
+
 def test_commands_sent_during_a_transfer_keep_their_order(stage: Stage) -> None:
     """3proxy#638: the next command does not overtake the upload's end."""
     stage.play(Quirks(final_when=Final.LATE, final_delay=0.5))

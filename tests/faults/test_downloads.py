@@ -271,7 +271,7 @@ def test_a_client_that_breaks_off_while_our_buffers_drain(stage: Stage, how: str
 
 
 @pytest.mark.parametrize("verb", ["RETR", "XRETR"])
-@pytest.mark.parametrize("how", ["fin", "reset"])
+@pytest.mark.parametrize("how", ["fin", "reset", "reset with a command held"])
 def test_a_lost_control_connection_tears_the_download(stage: Stage, verb: str, how: str) -> None:
     """Also that of a verb nobody knows, which might have been an upload."""
     big = FILE * 40
@@ -280,7 +280,11 @@ def test_a_lost_control_connection_tears_the_download(stage: Stage, verb: str, h
         data = client.passive()
         assert client.command(f"{verb} file").code == 150
         assert data.read(1000) == big[:1000]
+        if "held" in how:
+            client.send(b"CWD x\r\n")
+            time.sleep(0.1)
         client.close() if how == "fin" else client.reset()
+        time.sleep(1.5 if "held" in how else 0)  # as long as until the next look at a client that is not heard
         assert data.read_to_end().ended == "reset"
     assert stage.event("transfer.finished")["outcome"] == "torn"
 

@@ -167,6 +167,28 @@ def test_a_broken_upload_is_torn(stage: Stage, how: str) -> None:
     assert stage.event("transfer.finished")["outcome"] == "torn"
 
 
+@pytest.mark.parametrize("leaves", ["data first", "control first", "data open"])
+def test_a_client_that_leaves_behind_its_block_of_the_end_has_delivered(stage: Stage, leaves: str) -> None:
+    """What ended the file stands in it, whatever ends first now, and whenever the server's reply comes."""
+    body = _encoded("MODE B", FILE)
+    stage.play(Quirks(end_mark=END_OF_FILE["MODE B"], final_when=Final.HELD))
+    with _in_mode(stage, "MODE B") as client:
+        data = client.passive()
+        assert client.command("STOR up").code == 150
+        data.send(body)
+        stage.server.wait(lambda: stage.server.last.data[0].received == len(body))
+        if leaves == "data first":
+            data.fin()
+        client.close()
+        if leaves == "control first":
+            data.fin()
+        time.sleep(0.1)  # the gateway hears of it before the server's reply
+        stage.server.release()
+        finished = stage.event("transfer.finished")
+        assert (finished["outcome"], finished["bytes"]) == ("complete", len(body))
+        assert stage.server.files[b"up"] == body
+
+
 def test_close_notify_may_still_be_required(stages: Stages) -> None:
     """close_notify = "require" takes no file without one, in band or not."""
     stage = stages("close_notify_required")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 
 import pytest
 
@@ -75,6 +76,22 @@ def test_a_client_that_leaves_after_its_last_byte_has_delivered(stage: Stage, si
     assert stage.server.files[b"up"] == BIG[:size]
     assert stage.server.last.data[0].ended == "close_notify"
     stage.server.wait(lambda: stage.server.last.over)
+
+
+@pytest.mark.parametrize("size", [0, 5000])
+@pytest.mark.parametrize("pause", [0.001, 0.3])
+def test_a_client_that_breaks_off_before_150_has_not_delivered(stage: Stage, size: int, pause: float) -> None:
+    """Its control connection ends, then its data, before the server takes any of it: not a byte came between."""
+    stage.play(Quirks(slow={"STOR": 1.0}))
+    with stage.logged_in() as client:
+        data = client.passive()
+        data.send(BIG[:size])
+        client.send(b"STOR up\r\n")
+        stage.server.wait(lambda: "STOR" in stage.server.last.verbs())
+        client.close()
+        time.sleep(pause)  # the gateway hears of it
+        data.fin()
+        _assert_server_saw_it_torn(stage)
 
 
 @pytest.mark.parametrize("tls_max", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])

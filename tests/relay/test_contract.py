@@ -88,7 +88,8 @@ async def stage(certificates: Certificates, behaviour: Behaviour, version: ssl.T
     client, far_client = pair()
     server, far_server = pair()
     control, far_control = pair()
-    departure = Departure(client, control)
+    departure = Departure(control)
+    departure.watch(client)
     outcome: list[object] = []
     done = trio.Event()
 

@@ -1,6 +1,9 @@
 """Which of a client's two connections ended first, and what that makes of its upload."""
 
 import contextlib
+import errno
+import os
+import select
 import socket
 from collections.abc import Iterator
 
@@ -10,38 +13,90 @@ from ftpsproxy import net
 from ftpsproxy.relay.contract import RelayError
 from ftpsproxy.relay.departure import Departure
 
+Pairs = list[tuple[socket.socket, socket.socket]]
+
 
 @pytest.fixture
-def far() -> Iterator[tuple[Departure, socket.socket, socket.socket]]:
-    """What is known, and the client's own ends of data and control."""
+def pairs() -> Iterator[Pairs]:
+    """Data and control: near end, far end."""
     with contextlib.ExitStack() as stack, socket.create_server(("127.0.0.1", 0)) as listener:
-        near, ends = [], []
+        found = []
         for _ in range(2):
-            ends.append(stack.enter_context(socket.create_connection(listener.getsockname(), timeout=20)))
-            near.append(stack.enter_context(listener.accept()[0]))
-        yield stack.enter_context(contextlib.closing(Departure(*near))), ends[0], ends[1]
+            far = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=20))
+            found.append((stack.enter_context(listener.accept()[0]), far))
+        yield found
+
+
+def _crowded(_count: int) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_what_cannot_be_watched_is_not_believed(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    departure = Departure(pairs[1][0])
+    monkeypatch.setattr(select, "epoll", _crowded)
+    departure.watch(pairs[0][0])
+    for ask in (departure.look, departure.end):
+        with pytest.raises(RelayError, match="too many open files"):
+            ask(0)
+
+
+async def test_what_is_there_when_control_is_lost_does_not_count(pairs: Pairs) -> None:
+    """Before the engine has begun nobody looks: what came is in the kernel, and what ended it has not come."""
+    departure = Departure(pairs[1][0])
+    departure.watch(pairs[0][0])
+    with contextlib.closing(departure):
+        pairs[0][1].sendall(b"x" * 1000)
+        pairs[1][1].close()
+        departure.control_lost(500)
+        departure.control_lost(5000)  # said once
+        with pytest.raises(RelayError):
+            departure.end(1500)
+        departure.end(1501)
+
+
+async def test_what_was_there_before_the_command_does_not_count(pairs: Pairs) -> None:
+    departure = Departure(pairs[1][0])
+    pairs[0][1].sendall(b"x" * 1000)
+    departure.watch(pairs[0][0])
+    with contextlib.closing(departure):
+        for _, far in reversed(pairs):
+            far.close()
+        with pytest.raises(RelayError):
+            departure.end(1000)
+        departure.end(1001)
+
+
+async def test_control_lost_behind_the_datas_end_changes_nothing(pairs: Pairs) -> None:
+    departure = Departure(pairs[1][0])
+    departure.watch(pairs[0][0])
+    with contextlib.closing(departure):
+        for _, far in pairs:
+            far.close()
+        departure.control_lost(0)
+        departure.end(0)
 
 
 @pytest.mark.parametrize("first", ["data", "control"])
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("asked_between", [False, True])
-async def test_who_ended_first(
-    far: tuple[Departure, socket.socket, socket.socket], first: str, reset: bool, asked_between: bool
-) -> None:
-    departure, data, control = far
-    for sock in (data, control):
-        sock.sendall(b"bytes do not count")
-    departure.look(18)
-    for sock in (data, control) if first == "data" else (control, data):
-        if reset:
-            net.reset(sock)
-        else:
-            sock.shutdown(socket.SHUT_WR)
-        if asked_between:
-            departure.look(18)
-    if first == "data":
-        departure.end(18)
-    else:
-        with pytest.raises(RelayError, match="before its data"):
+async def test_who_ended_first(pairs: Pairs, first: str, reset: bool, asked_between: bool) -> None:
+    (near, data), (near_control, control) = pairs
+    departure = Departure(near_control)
+    departure.watch(near)
+    with contextlib.closing(departure):
+        for sock in (data, control):
+            sock.sendall(b"bytes do not count")
+        departure.look(18)
+        for sock in (data, control) if first == "data" else (control, data):
+            if reset:
+                net.reset(sock)
+            else:
+                sock.shutdown(socket.SHUT_WR)
+            if asked_between:
+                departure.look(18)
+        if first == "data":
             departure.end(18)
-        departure.end(19)  # which came behind the last look at which control stood
+        else:
+            with pytest.raises(RelayError, match="before its data"):
+                departure.end(18)
+            departure.end(19)  # which came behind the last look at which control stood
