@@ -15,18 +15,17 @@ from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.messages import DataEnded, Transfer
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import NEVER, Flag, Reactor, Task, now, pause, readable
+from ftpsproxy.reactor import NEVER, Task, now, pause, readable
 from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.departure import Departure
+from ftpsproxy.relay.direction import first_to_speak
 from ftpsproxy.relay.handshake import shake_hands
 from ftpsproxy.service import Service
 from ftpsproxy.tls import Refused, Resumption, Tls, TlsError, check_pins, explain
 
 # How often a transfer whose connection may stay open is looked at.
 _LOOK_SECONDS = 0.05
-# While nobody speaks, whether the client is still there is looked at this often.
-_GONE_SECONDS = 1.0
 # An end counts as one byte; its acknowledgement, which clients delay, need not be waited for.
 _END = 1
 
@@ -143,7 +142,7 @@ class DataTransfer:
             client = await self._client_end()
             direction = self._direction
             if direction is Direction.UNKNOWN:
-                direction = self._direction = await _first_to_speak(
+                direction = self._direction = await first_to_speak(
                     self._service.reactor, client, server, tls, self._pace, self._watch_client()
                 )
             listener, upstream = self._service.listener.name, self._service.upstream.name
@@ -359,45 +358,3 @@ class DataTransfer:
                     net.reset(sock)
         self._client = self._server = None
         self._over = True
-
-
-async def _first_to_speak(
-    reactor: Reactor, client: Socket, server: Socket, tls: Tls, pace: Pace, departure: Departure
-) -> Direction:
-    """For a verb nobody knows: a client that sends or ends first uploads, a server that does sends.
-
-    Raises RelayError when neither does, and when the client is gone.
-    """
-    if tls.unread:
-        return Direction.DOWNLOAD
-    spoken = Flag()
-    found: list[Direction] = []
-
-    async def watch(sock: Socket, direction: Direction) -> None:
-        while not net.has_data(sock):
-            await readable(sock)
-        found.append(direction)
-        spoken.set()
-
-    def broken(_error: BaseException) -> None:
-        spoken.set()  # the engine will find out how
-
-    watchers = [
-        reactor.start(watch(server, Direction.DOWNLOAD), broken),
-        reactor.start(watch(client, Direction.UPLOAD), broken),
-    ]
-    try:
-        until = now() + min(pace.client_stall, pace.server_stall)
-        while not await spoken.wait(min(until, now() + _GONE_SECONDS)):
-            if now() >= until:
-                raise RelayError(426, "neither side sent any data")
-            departure.look(0)
-    finally:
-        for watcher in watchers:
-            watcher.cancel()
-    with contextlib.suppress(OSError):
-        # TLS 1.3 tickets are bytes, too, but no data: a client that speaks as well is the one that means it.
-        if net.has_data(client):
-            return Direction.UPLOAD
-    departure.end(0)
-    return found[0] if found else Direction.DOWNLOAD
