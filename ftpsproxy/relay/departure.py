@@ -40,11 +40,12 @@ class Departure:
         self._since = 0.0
 
     def watch(self, data: Socket) -> None:
-        """The client's data connection is there, or on its way."""
+        """The client's data connection is there, or on its way; a new one is begun with anew."""
         if data is self._data:
             return
         self.close()
         self._data = data
+        self._first, self._settled = None, 0
         try:
             self._ends = select.epoll(2)
             for sock in (data, self._control):
@@ -60,9 +61,9 @@ class Departure:
 
         Where the data has not ended as well, more must come before it does: its end would have come with the rest.
         """
-        if not self._lost and (self._data is None or not net.has_ended(self._data)):
+        if not self._lost and self._data is not None and not net.has_ended(self._data):
             self._first = self._control.fileno()
-            self._settled = read + (net.unread(self._data) if self._data is not None else 0)
+            self._settled = read + net.unread(self._data)
             self._seen, self._since = self._settled, now()
         self._lost = True
 

@@ -282,7 +282,7 @@ def test_a_lost_control_connection_tears_the_download(stage: Stage, verb: str, h
         assert data.read(1000) == big[:1000]
         if "held" in how:
             client.send(b"CWD x\r\n")
-            time.sleep(0.1)
+            time.sleep(0.1)  # the gateway holds it
         client.close() if how == "fin" else client.reset()
         time.sleep(1.5 if "held" in how else 0)  # as long as until the next look at a client that is not heard
         assert data.read_to_end().ended == "reset"

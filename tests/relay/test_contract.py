@@ -449,7 +449,7 @@ async def test_a_client_that_ends_control_first_with_bytes_on_their_way_is_done(
             time.sleep(0.1)  # the relay waits for the client
             on.far_control.close() if how == "fin" else reset(on.far_control)
             for _ in range(4):
-                time.sleep(0.3)
+                time.sleep(0.3)  # a slow line, but without a pause that counts
                 on.far_client.sendall(b"y" * 1000)
             on.far_client.close()
 
@@ -474,10 +474,10 @@ async def test_a_client_that_ends_control_first_with_nothing_on_its_way_breaks_o
             if sent:
                 on.far_client.sendall(b"x" * 1000)
                 assert reached.wait(20)
-            time.sleep(0.1)
+            time.sleep(0.1)  # the relay waits for the client
             on.far_control.close()
             if end:
-                time.sleep(0.01)
+                time.sleep(0.01)  # a kernel that ends one after the other
                 on.far_client.close()
 
         async with trio.open_nursery() as nursery:

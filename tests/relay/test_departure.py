@@ -18,10 +18,10 @@ Pairs = list[tuple[socket.socket, socket.socket]]
 
 @pytest.fixture
 def pairs() -> Iterator[Pairs]:
-    """Data and control: near end, far end."""
+    """Connections to choose data and control from: near end, far end."""
     with contextlib.ExitStack() as stack, socket.create_server(("127.0.0.1", 0)) as listener:
         found = []
-        for _ in range(2):
+        for _ in range(3):
             far = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=20))
             found.append((stack.enter_context(listener.accept()[0]), far))
         yield found
@@ -59,18 +59,33 @@ async def test_what_was_there_before_the_command_does_not_count(pairs: Pairs) ->
     pairs[0][1].sendall(b"x" * 1000)
     departure.watch(pairs[0][0])
     with contextlib.closing(departure):
-        for _, far in reversed(pairs):
+        for far in (pairs[1][1], pairs[0][1]):
             far.close()
         with pytest.raises(RelayError):
             departure.end(1000)
         departure.end(1001)
 
 
+async def test_a_new_data_connection_is_begun_with_anew(pairs: Pairs) -> None:
+    """Behind a refusal a client may come again by the same port: what it ended then says nothing of this file."""
+    (refused, its_far), (again, far), (near_control, control) = pairs
+    departure = Departure(near_control)
+    its_far.sendall(b"x" * 1000)
+    its_far.close()
+    departure.watch(refused)
+    departure.watch(again)
+    with contextlib.closing(departure):
+        for sock in (control, far):
+            sock.close()
+        with pytest.raises(RelayError):
+            departure.end(0)
+
+
 async def test_control_lost_behind_the_datas_end_changes_nothing(pairs: Pairs) -> None:
     departure = Departure(pairs[1][0])
     departure.watch(pairs[0][0])
     with contextlib.closing(departure):
-        for _, far in pairs:
+        for far in (pairs[0][1], pairs[1][1]):
             far.close()
         departure.control_lost(0)
         departure.end(0)
@@ -80,7 +95,7 @@ async def test_control_lost_behind_the_datas_end_changes_nothing(pairs: Pairs) -
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("asked_between", [False, True])
 async def test_who_ended_first(pairs: Pairs, first: str, reset: bool, asked_between: bool) -> None:
-    (near, data), (near_control, control) = pairs
+    (near, data), (near_control, control), _ = pairs
     departure = Departure(near_control)
     departure.watch(near)
     with contextlib.closing(departure):
