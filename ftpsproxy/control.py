@@ -167,7 +167,7 @@ class ServerControl:
     Raises OSError where it is broken already.
     """
 
-    __slots__ = ("_reader", "_sock", "_unsealed", "_writer", "local", "peer", "replies", "tls")
+    __slots__ = ("_failed", "_reader", "_sock", "_unsealed", "_writer", "local", "peer", "replies", "tls")
 
     def __init__(self, sock: Socket, start: Start, *, line_bytes: int, reply_bytes: int, reply_lines: int) -> None:
         self._sock = sock
@@ -176,6 +176,7 @@ class ServerControl:
         self._reader = _Reader(sock)
         self._writer = _Writer(sock, start)
         self._unsealed: deque[bytes] = deque()
+        self._failed: TlsError | None = None
         self.tls: Tls | None = None
         self.replies = ReplyReader(max_line=line_bytes, max_bytes=reply_bytes, max_lines=reply_lines)
 
@@ -196,6 +197,8 @@ class ServerControl:
         True may mean bytes of TLS alone: `until` may have been moved meanwhile, so the next wait is the caller's.
         """
         tls = self.tls
+        if self._failed is not None:
+            raise self._failed
         if tls is not None and tls.ended:
             return False
         if tls is None or not tls.unread:  # else a greeting came in one piece with the end of the handshake
@@ -205,11 +208,16 @@ class ServerControl:
                 return bool(data)
             tls.feed(data)
         said = False
-        while clear := tls.read_some():
-            said = True
-            self.replies.feed(clear)
-            if not tls.unread:
-                break
+        try:
+            while clear := tls.read_some():
+                said = True
+                self.replies.feed(clear)
+                if not tls.unread:
+                    break
+        except TlsError as error:
+            if not said:
+                raise
+            self._failed = error  # once what was said before it is heard
         self._seal(tls)  # keys are made anew
         return said or not tls.ended
 

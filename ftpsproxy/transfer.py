@@ -21,6 +21,7 @@ from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.departure import Departure
 from ftpsproxy.relay.direction import first_to_speak
 from ftpsproxy.relay.handshake import shake_hands
+from ftpsproxy.relay.records import Records
 from ftpsproxy.service import Service
 from ftpsproxy.tls import Refused, Resumption, Tls, TlsError, check_pins, explain
 
@@ -63,13 +64,17 @@ class Ends:
 
     def drop(self) -> None:
         """Forget both; what is open is reset."""
+        self.drop_client()
+        self.drop_server()
+
+    def drop_client(self) -> None:
+        """Forget the client's."""
         if isinstance(self.client, Expectation):
             self.client.cancel()
         self.client = None
         if self.departure is not None:
             self.departure.close()
             self.departure = None
-        self.drop_server()
 
     def drop_server(self) -> None:
         """Forget the server's."""
@@ -100,7 +105,6 @@ class DataTransfer:
         self.task: Task | None = None
         self.started = time.monotonic()
         self.upload_read = False
-        self.ended_in_band = False
         self._lingering = False
         self._linger_until = NEVER
         self._doomed = False
@@ -141,24 +145,25 @@ class DataTransfer:
                 return
             client = await self._client_end()
             direction = self._direction
+            records = Records.behind(tls)
             if direction is Direction.UNKNOWN:
                 direction = self._direction = await first_to_speak(
-                    self._service.reactor, client, server, tls, self._pace, self._watch_client()
+                    self._service.reactor, client, server, tls, records, self._pace, self._watch_client()
                 )
             listener, upstream = self._service.listener.name, self._service.upstream.name
             self.flow.meter = metrics.TRANSFER_BYTES.meter(listener, upstream, direction.value)
             if direction is Direction.DOWNLOAD:
-                await engine.download(client, server, tls, self.flow, self._pace)
+                await engine.download(client, server, tls, records, self.flow, self._pace)
                 self._check_close_notify()
                 server.close()  # both have said their end; to hear of the server's FIN, too, is a wake-up for nothing
                 self._server = None
                 self._resumption.learn(tls)
                 self._report(DataEnded(number, True))
                 return
-            sent = await engine.upload(client, server, tls, self.flow, self._pace, self._watch_client())
+            await engine.upload(client, server, tls, self.flow, self._pace, self._watch_client())
             self.upload_read = True
             self._report(DataEnded(number, True))
-            await engine.drain(server, tls, sent, self.flow, lambda: self._linger_until)
+            await engine.drain(server, tls, self.flow, lambda: self._linger_until)
             if tls.failed:
                 self._resumption.failed(tls)
             else:
@@ -177,6 +182,8 @@ class DataTransfer:
         A FIN between two records is all that a cut leaves to be seen, and the server's 226 says only what it sent.
         """
         owed = self._service.learned.close_notify_behind
+        if self.flow.at_end:
+            return  # the data has said its end itself, and its connection may stay open
         if self.flow.close_notify:
             owed.add(self.order.verb)
         elif self._pace.close_notify == "reply" and self.order.verb in owed:
@@ -190,7 +197,7 @@ class DataTransfer:
             try:
                 self._server = await end.wait(now() + self._pace.data_connect)
             except TimeoutError:
-                raise RelayError(425, "the server opened no data connection") from None
+                raise RelayError(425, f"the server opened no data connection in time{_stranger(end)}") from None
             finally:
                 end.cancel()
         else:
@@ -218,7 +225,8 @@ class DataTransfer:
                     self.ends.departure.look(0)  # being connected put it first in the order
         except TimeoutError:
             self._client = None
-            raise RelayError(425, "the client opened no data connection in time") from None
+            stranger = _stranger(end) if isinstance(end, Expectation) else ""
+            raise RelayError(425, f"the client opened no data connection in time{stranger}") from None
         except OSError as error:
             self._client = None
             why = (error.strerror or str(error)).lower()
@@ -248,6 +256,7 @@ class DataTransfer:
         except TimeoutError:
             raise RelayError(425, "the server did not finish the TLS handshake of the data connection") from None
         except (TlsError, OSError, Refused) as error:
+            self._resumption.failed(tls)
             self._resumption.start_again()
             raise RelayError(425, f"TLS on the data connection: {explain(error).detail}") from None
         return tls
@@ -284,7 +293,7 @@ class DataTransfer:
                 moved, since = self.flow.bytes, time_now
             blocks = self.flow.blocks
             if source is not None and (blocks.ended if blocks is not None else time_now - since >= self._pace.linger):
-                self.ended_in_band = True
+                self.flow.ended_in_band = True
                 net.stop_reading(source)
                 return
             await pause(time_now + _LOOK_SECONDS)
@@ -340,9 +349,9 @@ class DataTransfer:
                 self._client.close()
                 self._client = None
             return
-        if not answered and self.tls is None and self._server is not None:
+        if not answered and self.tls is None and not self._over:
             self._doomed = True
-            self.ends.drop()
+            self.ends.drop_client()
             return
         if self.task is not None:
             self.task.cancel()
@@ -358,3 +367,8 @@ class DataTransfer:
                     net.reset(sock)
         self._client = self._server = None
         self._over = True
+
+
+def _stranger(end: Expectation) -> str:
+    """Who came instead of the one expected, for a reply and the log."""
+    return f"; one came from {end.stranger}, and is expected from {end.host} only" if end.stranger else ""

@@ -13,7 +13,7 @@ from OpenSSL import SSL
 
 from ftpsproxy.control import ServerControl
 from ftpsproxy.reactor import now
-from ftpsproxy.tls import Context
+from ftpsproxy.tls import Context, TlsError
 from tests.support.certificates import Certificates
 from tests.support.reacting import Reacting, reacting
 
@@ -133,3 +133,42 @@ async def test_nothing_more_is_waited_for_behind_close_notify(certificates: Cert
             assert reply is not None
             assert reply.code == 226
             assert not await call(control.receive(now() + 1000))
+
+
+async def test_a_reply_in_one_piece_with_an_alert_is_heard_first(certificates: Certificates) -> None:
+    """What came whole was said, whatever broke behind it."""
+    async with secured(certificates, SSL.TLS1_2_VERSION) as (control, server, call):
+        server.tls.send(b"226 done\r\n")
+        server.tls.bio_write(b"\x17\x03\x03\x00\x20" + bytes(32))  # which it can't read: it says so by an alert
+        with contextlib.suppress(SSL.Error):
+            server.tls.recv(1)
+        server.flush()
+        assert await call(control.receive(now() + 20))
+        reply = control.pop()
+        assert reply is not None
+        assert reply.code == 226
+        with pytest.raises(TlsError):
+            await call(control.receive(now() + 20))
+
+
+async def test_close_notify_waits_for_the_end_of_a_new_handshake(certificates: Certificates) -> None:
+    """Said in its middle it would not be said at all, and FIN alone be a cut."""
+    async with secured(certificates, SSL.TLS1_2_VERSION) as (control, server, call):
+        assert control.tls is not None
+        server.tls.renegotiate()
+        with contextlib.suppress(SSL.WantReadError):
+            server.tls.do_handshake()
+        server.flush()
+        assert await call(control.receive(now() + 20))
+        assert not control.tls.end()
+
+        async def finish() -> None:
+            while control.tls is not None and not control.tls.end():
+                await control.receive(now() + 20)
+            await control.say_goodbye(now() + 20, hear_end=False)
+
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call, finish())
+                with pytest.raises(SSL.ZeroReturnError):
+                    await trio.to_thread.run_sync(server.go_on, lambda: server.tls.recv(100))

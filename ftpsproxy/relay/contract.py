@@ -36,13 +36,15 @@ class Pace:
 
 @dataclass(slots=True)
 class Flow:
-    """What has passed so far. `close_notify` is None until the server's side has ended; `blocks` are for MODE B."""
+    """What has passed so far. `close_notify` is None until the server's side has ended; `blocks` are for MODE B;
+    `ended_in_band` once the server has said 2xx to a file whose connection stays open."""
 
     bytes: int = 0
     close_notify: bool | None = None
     digest: Any = field(default=None)
     blocks: Blocks | None = None
     meter: Meter | None = None
+    ended_in_band: bool = False
 
     def count(self, data: memoryview) -> None:
         """These bytes have passed."""
@@ -56,8 +58,8 @@ class Flow:
 
     @property
     def at_end(self) -> bool:
-        """Whether the data itself has said that it is whole: MODE B ends a file by a block."""
-        return self.blocks is not None and self.blocks.ended
+        """Whether the data itself has said that it is whole: MODE B ends a file by a block, MODE C in its way."""
+        return self.ended_in_band or (self.blocks is not None and self.blocks.ended)
 
     def start_digest(self) -> None:
         """Keep a SHA-256 of what passes."""

@@ -1,43 +1,58 @@
 """Which way a transfer goes whose command nobody knows: whoever speaks first sends."""
 
-import contextlib
-
 from ftpsproxy import net
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import Flag, Reactor, now, readable
 from ftpsproxy.relay.contract import Pace, RelayError
 from ftpsproxy.relay.departure import Departure
+from ftpsproxy.relay.records import Records
 from ftpsproxy.tls import Tls
 
+_CHUNK = 16384
 # While nobody speaks, whether the client is still there is looked at this often.
 _LOOK_SECONDS = 1.0
 
 
 async def first_to_speak(
-    reactor: Reactor, client: Socket, server: Socket, tls: Tls, pace: Pace, departure: Departure
+    reactor: Reactor, client: Socket, server: Socket, tls: Tls, records: Records, pace: Pace, departure: Departure
 ) -> Direction:
     """For a verb nobody knows: a client that sends or ends first uploads, a server that does sends.
 
-    Raises RelayError when neither does, and when the client is gone.
+    What the server sends beside its data, tickets first of all, is read and is no speech. Raises RelayError when
+    neither speaks, a connection breaks, or the client is gone.
     """
-    if tls.unread:
-        return Direction.DOWNLOAD
     spoken = Flag()
     found: list[Direction] = []
+    broke: list[BaseException] = []
 
-    async def watch(sock: Socket, direction: Direction) -> None:
-        while not net.has_data(sock):
-            await readable(sock)
-        found.append(direction)
+    async def watch_client() -> None:
+        while not net.has_data(client):
+            await readable(client)
+        found.append(Direction.UPLOAD)
         spoken.set()
 
-    def broken(_error: BaseException) -> None:
-        spoken.set()  # the engine will find out how
+    async def watch_server() -> None:
+        while not tls.speaks():
+            try:
+                data = server.recv(_CHUNK)
+            except BlockingIOError:
+                await readable(server)
+                continue
+            if not data:
+                break  # the engine finds the end, too
+            records.feed(memoryview(data))
+            tls.feed(data)
+        found.append(Direction.DOWNLOAD)
+        spoken.set()
+
+    def broken(error: BaseException) -> None:
+        broke.append(error)  # the kernel tells it once, so the engine would not find out
+        spoken.set()
 
     watchers = [
-        reactor.start(watch(server, Direction.DOWNLOAD), broken),
-        reactor.start(watch(client, Direction.UPLOAD), broken),
+        reactor.start(watch_server(), broken),
+        reactor.start(watch_client(), broken),
     ]
     try:
         until = now() + min(pace.client_stall, pace.server_stall)
@@ -48,9 +63,9 @@ async def first_to_speak(
     finally:
         for watcher in watchers:
             watcher.cancel()
-    with contextlib.suppress(OSError):
-        # TLS 1.3 tickets are bytes, too, but no data: a client that speaks as well is the one that means it.
-        if net.has_data(client):
-            return Direction.UPLOAD
+    if broke:
+        raise RelayError(426, f"the data connection broke: {broke[0]}")
+    if found == [Direction.UPLOAD]:
+        return Direction.UPLOAD
     departure.end(0)
-    return found[0] if found else Direction.DOWNLOAD
+    return Direction.DOWNLOAD

@@ -14,7 +14,7 @@ async def shake_hands(sock: Socket, tls: Tls, until: float) -> None:
 
     Raises TlsError (certificate, alert), Refused (an end), OSError, TimeoutError at `until`.
     """
-    more = False
+    more: bool | None = None
     while True:
         try:
             done = tls.shake_hands()
@@ -24,10 +24,14 @@ async def shake_hands(sock: Socket, tls: Tls, until: float) -> None:
                 with contextlib.suppress(OSError):
                     sock.send(alert)
             raise
-        if data := tls.take():
-            await _send_all(sock, data, until)
+        data = tls.take()
+        await _send_all(sock, data, until)
+        if more is None:
+            more = not data  # it was said before; the answer may have come, and been noticed, already
         if done:
             return
+        if tls.ended:
+            raise Refused("closed", "the server ended TLS in the handshake")
         if not more and not await readable(sock, until):
             raise TimeoutError
         try:

@@ -4,24 +4,28 @@ At most one buffer of 256 KiB of ciphertext and one of cleartext is held per tra
 side that does not take bytes stops the reading from the other.
 """
 
-import contextlib
 from collections.abc import Callable
 
 from ftpsproxy import net, reactor
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.departure import Departure
-from ftpsproxy.relay.waiting import Look, Source, readable, writable
+from ftpsproxy.relay.records import Records
+from ftpsproxy.relay.waiting import LOOK_SECONDS, Look, Source, readable, writable
 from ftpsproxy.tls import Buffer, Tls, TlsError
 
 BUFFER = 256 * 1024
 # A side that never makes us wait would never let others run.
 _TURN = 512 * 1024
 _KEPT = 16
-_HEADER = 5
 # What a client has said before the end of its data, ABOR perhaps, is heard by its session in the next look at all
 # sockets.
 _TURNS_TO_BE_HEARD = 2
+# An end counts as one byte; one that is not acknowledged takes nothing from the data before it.
+_END = 1
+# A server that has something to negotiate in mid-upload says more before long: for so long it is looked at that often.
+_TALK_SECONDS = 5.0
+_TALK_LOOK_SECONDS = 0.05
 # Of what servers say during an upload, tickets and alerts, at a time.
 _HEARD = 65536
 
@@ -35,39 +39,6 @@ def _take() -> Buffer:
 def _give(*buffers: Buffer) -> None:
     if len(_pool) < _KEPT:
         _pool.extend(buffers)
-
-
-class _Records:
-    """Where TLS records end in a stream: OpenSSL does not tell whether it holds part of one."""
-
-    __slots__ = ("_head", "_skip")
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._skip = 0
-
-    def feed(self, data: memoryview) -> None:
-        """Take the next ciphertext."""
-        at, size = self._skip, len(data)
-        if self._head:
-            need = _HEADER - len(self._head)
-            self._head += bytes(data[:need])
-            if len(self._head) < _HEADER:
-                return
-            at = need + (self._head[3] << 8 | self._head[4])
-            self._head = b""
-        while at + _HEADER <= size:
-            at += _HEADER + (data[at + 3] << 8 | data[at + 4])
-        if at < size:
-            self._head = bytes(data[at:])
-            self._skip = 0
-        else:
-            self._skip = at - size
-
-    @property
-    def whole(self) -> bool:
-        """Whether the stream stands between two records."""
-        return not self._head and self._skip == 0
 
 
 async def _send(sock: Socket, data: memoryview | bytes, stall: float, side: str, look: Look, flags: int = 0) -> bool:
@@ -92,15 +63,14 @@ def _words(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pace) -> None:
-    """Server to client, until the server's end; the client's end of file is left to the caller.
+async def download(client: Socket, server: Socket, tls: Tls, records: Records, flow: Flow, pace: Pace) -> None:
+    """Server to client, until the server's end; the client's end of file is left to the caller. `records` has been fed
+    all that has come.
 
     Raises RelayError: for a reset, a stall, a broken record, and an end without close_notify where `pace` or the place
     of the cut forbids it. `flow.close_notify` tells how it ended.
     """
     raw, clear = _take(), _take()
-    records = _Records()
-    records.feed(memoryview(tls.peek()))  # came with the server's last words of the handshake
     source = Source(server)
     turn = 0
 
@@ -147,7 +117,7 @@ async def download(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: P
                 flow.close_notify = False
                 if not records.whole:
                     raise RelayError(426, "the server's data ended in the middle of a TLS record")
-                if pace.close_notify == "require":
+                if pace.close_notify == "require" and not flow.at_end:
                     raise RelayError(426, "the server's data ended without close_notify, so it may be cut")
                 _answer_close_notify(server, tls)  # a server that lingers in its close waits for ours
                 return
@@ -175,8 +145,12 @@ def _answer_close_notify(server: Socket, tls: Tls) -> None:
         pass  # it has closed already; its data was whole
 
 
-async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pace, departure: Departure) -> int:
-    """Client to server, until the client's end; then close_notify and FIN → bytes sent to the server in all.
+class _Done(Exception):
+    """The server has ended an upload whose data had said its end."""
+
+
+async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pace, departure: Departure) -> None:
+    """Client to server, until the client's end; then close_notify and FIN.
 
     Raises RelayError, also where `departure` finds that a client that is gone was not done. What the server sends
     meanwhile is read: tickets left unread would turn close into a reset, and a TLS 1.2 renegotiation waits for an
@@ -184,15 +158,23 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
     """
     sealed, clear = _take(), _take()
     source = Source(client)
-    turn = sent = 0
+    turn = 0
+    talk_until = 0.0
 
     def hear_server() -> None:
-        _hear(server, tls)
+        _hear(server, tls, flow)
 
-    def look_at_both() -> None:
-        _hear(server, tls)
+    def look_at_both() -> bool:
+        hear_server()
         if not flow.at_end:
             departure.look(flow.bytes)
+        return tls.outgoing > 0
+
+    async def negotiate() -> None:
+        await _flush(server, tls, pace, hear_server)
+        why = f"the server did not go on with TLS for {pace.server_stall:g} seconds"
+        await readable(server, pace.server_stall, why, hear_server)
+        hear_server()
 
     try:
         while True:
@@ -200,9 +182,12 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
                 got = client.recv_into(clear.view)
             except BlockingIOError:
                 turn = 0
-                look_at_both()
+                if look_at_both():  # the server negotiates anew (TLS 1.2), and waits for the answer
+                    await _flush(server, tls, pace, hear_server)
+                    talk_until = reactor.now() + _TALK_SECONDS
                 why = f"the client sent no data for {pace.client_stall:g} seconds"
-                await source.wait(pace.client_stall, why, look_at_both)
+                every = _TALK_LOOK_SECONDS if reactor.now() < talk_until else LOOK_SECONDS
+                await source.wait(pace.client_stall, why, look_at_both, every=every)
                 continue
             except OSError as error:
                 raise RelayError(426, f"the client broke the data connection: {_words(error)}") from None
@@ -212,13 +197,9 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
             flow.count(clear.view[:got])
             while not _write(tls, clear, got):
                 # TLS 1.2: the server negotiates anew and wants an answer before anything else.
-                sent += await _flush(server, tls, pace, hear_server)
-                why = f"the server did not go on with TLS for {pace.server_stall:g} seconds"
-                await readable(server, pace.server_stall, why, hear_server)
-                hear_server()
+                await negotiate()
                 turn = 0
             while size := tls.take_into(sealed):
-                sent += size
                 if await _send(server, sealed.view[:size], pace.server_stall, "server", hear_server):
                     turn = 0
             hear_server()
@@ -230,24 +211,23 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
             await reactor.turn()
         if not flow.at_end:
             departure.end(flow.bytes)
-        end = tls.close_notify()
-        sent += len(end)
-        await _send(server, end, pace.server_stall, "server", hear_server, net.MSG_MORE)
+        while not tls.end():
+            await negotiate()
+        await _send(server, tls.take(), pace.server_stall, "server", hear_server, net.MSG_MORE)
         try:
             server.shutdown(net.SHUT_WR)
         except OSError as error:
             raise RelayError(426, f"the server broke the data connection: {_words(error)}") from None
-        return sent
+    except _Done:
+        pass
     finally:
         _give(sealed, clear)
 
 
-async def _flush(server: Socket, tls: Tls, pace: Pace, look: Look) -> int:
-    """Send what TLS itself has to say → how many bytes."""
-    data = tls.take()
-    if data:
+async def _flush(server: Socket, tls: Tls, pace: Pace, look: Look) -> None:
+    """Send what TLS itself has to say."""
+    if data := tls.take():
         await _send(server, data, pace.server_stall, "server", look)
-    return len(data)
 
 
 def _write(tls: Tls, buffer: Buffer, size: int) -> bool:
@@ -258,8 +238,12 @@ def _write(tls: Tls, buffer: Buffer, size: int) -> bool:
         raise RelayError(426, f"TLS on the data connection failed: {error}") from None
 
 
-def _hear(server: Socket, tls: Tls) -> None:
-    """Take what the server has sent on an upload's data connection. Raises RelayError when it ends or fails."""
+def _hear(server: Socket, tls: Tls, flow: Flow) -> None:
+    """Take what the server has sent on an upload's data connection. Raises RelayError when it ends or fails, _Done when
+    it may.
+
+    In TLS 1.3 its close_notify alone ends its own side only (RFC 8446 section 6.1).
+    """
     try:
         data = server.recv(_HEARD)
     except BlockingIOError:
@@ -267,22 +251,28 @@ def _hear(server: Socket, tls: Tls) -> None:
     except OSError as error:
         raise RelayError(426, f"the server broke the data connection: {_words(error)}") from None
     if not data:
+        if flow.at_end:
+            raise _Done
         raise RelayError(426, "the server closed the data connection before the upload had ended")
+    if tls.ended:
+        return
     tls.feed(data)
     try:
         while tls.read_some():
             pass
     except TlsError as error:
         raise RelayError(426, f"TLS on the data connection failed: {error}") from None
-    if tls.ended:
+    if tls.ended and tls.version != "TLSv1.3":
+        if flow.at_end:
+            raise _Done
         raise RelayError(426, "the server ended the upload before the client had")
 
 
-async def drain(server: Socket, tls: Tls, sent: int, flow: Flow, limit: Callable[[], float]) -> None:
+async def drain(server: Socket, tls: Tls, flow: Flow, limit: Callable[[], float]) -> None:
     """Behind an upload: read until the server's end, so that no unread byte turns our close into a reset.
 
-    Raises RelayError when the server broke the connection without having taken all `sent` bytes: its 226 would be a
-    lie. Ends at `limit()`, which is looked at for each wait: the final reply sets it.
+    Raises RelayError when the server broke the connection without having taken all, or says by an alert that it could
+    not read it: its 226 would be a lie. Ends at `limit()`, which is looked at for each wait: the final reply sets it.
     """
     while True:
         try:
@@ -292,16 +282,17 @@ async def drain(server: Socket, tls: Tls, sent: int, flow: Flow, limit: Callable
                 return
             continue
         except OSError as error:
-            taken = net.acknowledged(server)
-            if taken is not None and taken < sent:
+            if net.unsent(server) > _END:  # which stays as it was when the connection broke
                 raise RelayError(426, f"the server broke the data connection before the end: {_words(error)}") from None
             return
         if not data:
             flow.close_notify = bool(flow.close_notify)
             return
-        if flow.close_notify is None and not tls.failed:  # which would read no more of what it is fed
+        if flow.close_notify is None:
             tls.feed(data)
-            with contextlib.suppress(TlsError):  # after our close_notify OpenSSL may refuse to read tickets
+            try:
                 while tls.read_some():
                     pass
-                flow.close_notify = tls.ended or None
+            except TlsError as error:
+                raise RelayError(426, f"TLS on the data connection failed behind the upload: {error}") from None
+            flow.close_notify = tls.ended or None

@@ -8,7 +8,7 @@ from ftpsproxy.reactor import now
 from ftpsproxy.relay.contract import RelayError
 
 # While one side is waited for, the other is looked at this often: a reset or an alert there ends the wait.
-_LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 # What comes within a moment at some 30 MB/s, and how much then is worth waking up for.
 _GATHER_SECONDS = 0.002
 _MUCH = 64 * 1024
@@ -16,16 +16,20 @@ _GATHER = 512 * 1024
 
 
 Look = Callable[[], object]
+"""A look at the other side; true when there is something to do for it, which ends a wait for bytes."""
 
 
 async def readable(sock: Socket, stall: float, why: str, look: Look) -> None:
-    """Until `sock` has something to read. Raises RelayError after `stall` seconds, and what `look` raises."""
+    """Until `sock` has something to read, or `look` something to do. Raises RelayError after `stall` seconds, and what
+    `look` raises."""
+    await _readable(sock, now() + stall, why, look, LOOK_SECONDS)
+
+
+async def _readable(sock: Socket, until: float, why: str, look: Look, every: float) -> None:
     time = now()
-    until = time + stall
     while time < until:
-        if await reactor.readable(sock, min(until, time + _LOOK_SECONDS)):
+        if await reactor.readable(sock, min(until, time + every)) or look():
             return
-        look()
         time = now()
     raise RelayError(426, why)
 
@@ -38,21 +42,26 @@ class Source:
     (SO_RCVLOWAT), and what has come after 2 ms is read in any case.
     """
 
-    __slots__ = ("_came", "_gathers", "_patient", "_since", "_sock")
+    __slots__ = ("_came", "_gathers", "_patient", "_silent_since", "_since", "_sock")
 
     def __init__(self, sock: Socket) -> None:
         self._sock = sock
         self._came = 0
         self._since = now()
+        self._silent_since: float | None = None
         self._gathers = self._patient = False
 
     def took(self, count: int) -> None:
         """So many bytes have been read."""
         self._came += count
+        self._silent_since = None
         self._patient = self._gathers
 
-    async def wait(self, stall: float, why: str, look: Look) -> None:
-        """As `readable`, after a read that found nothing. Where it is let gather, there may be nothing again."""
+    async def wait(self, stall: float, why: str, look: Look, *, every: float = LOOK_SECONDS) -> None:
+        """As `readable`, after a read that found nothing. Where it is let gather, there may be nothing again.
+
+        `stall` counts from the last byte; `every` so many seconds the other side is looked at.
+        """
         time = now()
         if self._patient:
             self._patient = await reactor.readable(self._sock, time + _GATHER_SECONDS)
@@ -67,7 +76,9 @@ class Source:
                 await self.wait(stall, why, look)
                 return
             self._came, self._since = 0, time
-        await readable(self._sock, stall, why, look)
+        if self._silent_since is None:
+            self._silent_since = time
+        await _readable(self._sock, self._silent_since + stall, why, look, every)
 
 
 async def writable(sock: Socket, stall: float, why: str, look: Look) -> None:
@@ -80,7 +91,7 @@ async def writable(sock: Socket, stall: float, why: str, look: Look) -> None:
     until = time + stall
     taken = net.acknowledged(sock)
     while time < until:
-        if await reactor.writable(sock, min(until, time + _LOOK_SECONDS)):
+        if await reactor.writable(sock, min(until, time + LOOK_SECONDS)):
             return
         look()
         time = now()

@@ -57,6 +57,11 @@ class TlsError(Exception):
         self.reason = reason
         self.verify_code = verify_code
 
+    @property
+    def is_alert(self) -> bool:
+        """Whether the peer said so, by an alert, whose number is counted from 1000 on."""
+        return self.reason >= _ALERTS
+
 
 def _error(fallback: str) -> TlsError:
     """What OpenSSL's queue of errors holds, first one first; the queue is empty afterwards."""
@@ -212,10 +217,7 @@ def _name(server_name: str) -> tuple[bytes, bool]:
 
 
 def _ascii(name: str) -> bytes:
-    try:
-        encoded = name.encode("ascii")
-    except UnicodeEncodeError:
-        encoded = name.encode("idna")
+    encoded = name.removesuffix(".").encode("ascii", "backslashreplace")  # RFC 6066 section 3: without a final dot
     if not 0 < len(encoded) <= _LONGEST_NAME or encoded.startswith(b".") or b"\0" in encoded:
         raise TlsError(f"not a host name: {name!a}")  # an empty name would be no check at all
     return encoded
@@ -343,10 +345,23 @@ class Connection:
         self._stopped(result)
         return False
 
+    def speaks(self) -> bool:
+        """Whether the peer has sent cleartext, or its end; tickets and keys are none. Raises TlsError."""
+        got = _lib.SSL_peek(self._ssl, _scratch, 1)
+        if got > 0:
+            return True
+        if not self.ended:
+            self._stopped(got)
+        return self.ended
+
+    def end(self) -> bool:
+        """Say that nothing more is sent (`take` has it) → False in the middle of a new handshake, whose end comes
+        first."""
+        return _lib.SSL_shutdown(self._ssl) >= 0 or _error("").reason != _SHUTDOWN_WHILE_IN_INIT
+
     def close_notify(self) -> bytes:
-        """Say that nothing more is sent → the bytes to send, with any that were due."""
-        if _lib.SSL_shutdown(self._ssl) < 0:
-            _lib.ERR_clear_error()
+        """The same, if it can be said now → the bytes to send, with any that were due."""
+        self.end()
         return self.take()
 
     def _stopped(self, result: int) -> None:
@@ -354,7 +369,7 @@ class Connection:
         why = _SSL_get_error(self._ssl, result)
         if why == _WANT_READ:
             return
-        if why == _ZERO_RETURN:
+        if why == _ZERO_RETURN or self._heard_close_notify():
             self.ended = True
             return
         self.failed = True
@@ -362,6 +377,13 @@ class Connection:
         if error.reason == _CERTIFICATE_VERIFY_FAILED:
             error.verify_code = _lib.SSL_get_verify_result(self._ssl)
         raise error
+
+    def _heard_close_notify(self) -> bool:
+        """The state tells, and no error: behind user_canceled, which Java says before each close_notify, OpenSSL calls
+        it an error of the system. A fatal alert ends the peer's side, too, but leaves an error."""
+        if self.failed or _lib.ERR_peek_error():
+            return False
+        return bool(_lib.SSL_get_shutdown(self._ssl) & _lib.SSL_RECEIVED_SHUTDOWN)
 
     # --- facts ------------------------------------------------------------------------------------------------------
 
@@ -413,6 +435,8 @@ class Connection:
             _lib.X509_free(certificate)
 
 
+_ALERTS = 1000  # SSL_AD_REASON_OFFSET
+_SHUTDOWN_WHILE_IN_INIT = 407  # SSL_R_SHUTDOWN_WHILE_IN_INIT
 _CERTIFICATE_VERIFY_FAILED = 134  # SSL_R_CERTIFICATE_VERIFY_FAILED
 _KEY_MISMATCH = 116  # X509_R_KEY_VALUES_MISMATCH
 _OTHER_KEY = "the key is not the certificate's"

@@ -30,13 +30,16 @@ _VERIFY = {
 }
 # SSL_R_... of OpenSSL's sslerr.h; an alert of the server's is 1000 and its number (RFC 8446 section 6).
 _NO_TLS = ("handshake_garbage", "the server did not answer with TLS")
-_VERSION = ("protocol_version", "the server speaks no TLS version allowed here (1.2 or newer)")
+_VERSION = ("protocol_version", "the server speaks no TLS version allowed here (see tls_min and tls_max)")
 _REASONS = {
     198: _NO_TLS,  # packet length too long
     267: _NO_TLS,  # wrong version number
     313: _NO_TLS,  # record layer failure
     258: _VERSION,  # unsupported protocol
     1070: _VERSION,
+    338: ("handshake_failed", "the server's TLS is too old to be safe (it knows no secure renegotiation, RFC 5746)"),
+    1112: ("wrong_host", "the server does not know the name it is asked for (see server_name)"),
+    1120: ("handshake_refused", "the server does not want to hear in the handshake that this is FTP (see alpn)"),
     1116: ("client_certificate_required", "the server wants a client certificate (see cert_file)"),
     1048: ("client_certificate_refused", "the server does not trust our client certificate"),
     1040: (
@@ -56,7 +59,8 @@ def explain(error: Exception) -> Refused:
             words = verify_words(error.verify_code)
             return Refused(*known or ("certificate", f"the server's certificate is refused: {words}"))
         return Refused(*_REASONS.get(error.reason) or ("handshake_failed", f"TLS failed: {error}"))
-    return Refused("closed", f"the connection failed in the TLS handshake: {str(error).lower()}")
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return Refused("closed", f"the connection failed in the TLS handshake: {words.lower()}")
 
 
 def explain_opening(error: Exception, upstream: Upstream) -> Refused:

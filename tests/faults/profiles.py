@@ -52,6 +52,7 @@ PROFILES: Mapping[str, Settings] = {
     "crl": {"upstream": {"crl_file": "{crl_file}"}},
     "client_certificate": {"upstream": {"cert_file": "{client_certificate}", "key_file": "{client_key}"}},
     "brief_abort": {"timeouts": {"abort": 1}},
+    "brief_linger_required": {"timeouts": {"linger": 1}, "upstream": {"close_notify": "require"}},
     "brief_linger": {"timeouts": {"linger": 1}},
     "one_place": {"upstream": {"sessions": 1}, "timeouts": {"queue": 20}},
     "two_places": {"upstream": {"sessions": 2}, "timeouts": {"queue": 20}},

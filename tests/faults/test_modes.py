@@ -52,6 +52,34 @@ def test_a_download_whose_connection_stays_open(stages: Stages, mode: str, size:
     assert (finished["outcome"], finished["reason"], finished["bytes"]) == ("complete", "ended_in_band", len(body))
 
 
+@pytest.mark.parametrize("mode", END_OF_FILE)
+@pytest.mark.parametrize("profile", ["brief_linger", "brief_linger_required"])
+def test_no_close_notify_is_owed_where_the_data_says_its_end(stages: Stages, profile: str, mode: str) -> None:
+    """Also not behind a download in MODE S that had one."""
+    stage = stages(profile)
+    body = _encoded(mode, FILE)
+    with stage.logged_in() as client:
+        assert client.download()[0].data == FILE
+        assert client.command(mode).code == 200
+        stage.server.files = {b"file": body}
+        stage.server.quirks = Quirks(end_mark=END_OF_FILE[mode])
+        for _ in range(2):
+            downloaded, replies = client.download()
+            assert (downloaded.data, downloaded.ended, replies[-1].code) == (body, "fin", 226)
+
+
+def test_a_server_that_ends_an_upload_whose_data_has(stage: Stage) -> None:
+    """MODE B: it closes at the block that ends the file, and takes its time with the 226."""
+    body = _encoded("MODE B", FILE)
+    stage.play(Quirks(fault=Fault.FIN, fault_at=len(body), final_when=Final.LATE, final_delay=1.5))
+    with _in_mode(stage, "MODE B") as client:
+        data = client.passive()
+        assert client.command("STOR up").code == 150
+        data.send(body)
+        assert client.reply().code == 226
+    assert stage.event("transfer.finished")["outcome"] == "complete"
+
+
 @pytest.mark.parametrize("size", [0, 5, len(FILE)])
 @pytest.mark.parametrize("mode", END_OF_FILE)
 def test_an_upload_whose_connection_stays_open(stages: Stages, mode: str, size: int) -> None:

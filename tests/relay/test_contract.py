@@ -24,6 +24,7 @@ from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.departure import Departure
 from ftpsproxy.relay.handshake import shake_hands
+from ftpsproxy.relay.records import Records
 from ftpsproxy.relay.waiting import Source
 from ftpsproxy.tls import Context, Tls
 from tests.ftp.test_lines import cut
@@ -152,7 +153,7 @@ async def test_download(certificates: Certificates, version: ssl.TLSVersion) -> 
                 got.append(await trio.to_thread.run_sync(read_all, on.far_client))
 
             nursery.start_soon(collect)
-            await on.call(engine.download(on.client, on.server, on.tls, flow, PACE))
+            await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), flow, PACE))
             assert flow.bytes == len(data)
             assert flow.close_notify is True
             assert not got, "the end of file is the caller's to give"
@@ -180,7 +181,7 @@ async def test_a_fast_sender_that_falls_slow_is_heard_at_once(certificates: Cert
 
     async with stage(certificates, behave) as on, trio.open_nursery() as nursery:
         nursery.start_soon(trio.to_thread.run_sync, take, on.far_client)
-        await on.call(engine.download(on.client, on.server, on.tls, Flow(), PACE))
+        await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), Flow(), PACE))
         await on.done.wait()
         assert on.outcome == [True]
 
@@ -225,10 +226,10 @@ async def test_download_without_close_notify(certificates: Certificates, policy:
         flow = Flow()
         pace = Pace(20, 20, 20, 20, 20, close_notify=policy)
         if taken:
-            await on.call(engine.download(on.client, on.server, on.tls, flow, pace))
+            await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), flow, pace))
         else:
             with pytest.raises(RelayError, match="close_notify"):
-                await on.call(engine.download(on.client, on.server, on.tls, flow, pace))
+                await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), flow, pace))
         assert flow.close_notify is False
         assert flow.bytes == 5000
 
@@ -265,11 +266,11 @@ async def test_data_that_comes_with_the_end_of_the_handshake(certificates: Certi
             await reactor.call(shake_hands(server, tls, now() + 20))
             assert tls.unread
             if taken:
-                await reactor.call(engine.download(client, server, tls, flow, PACE))
+                await reactor.call(engine.download(client, server, tls, Records.behind(tls), flow, PACE))
                 assert flow.bytes == 50_000
             else:
                 with pytest.raises(RelayError, match="middle of a TLS record"):
-                    await reactor.call(engine.download(client, server, tls, flow, PACE))
+                    await reactor.call(engine.download(client, server, tls, Records.behind(tls), flow, PACE))
 
 
 async def test_download_cut_inside_a_record_is_torn_whatever_the_policy(certificates: Certificates) -> None:
@@ -302,7 +303,7 @@ async def test_download_cut_inside_a_record_is_torn_whatever_the_policy(certific
             flow = Flow()
             pace = Pace(20, 20, 20, 20, 20, close_notify="ignore")
             with pytest.raises(RelayError, match="middle of a TLS record"):
-                await reactor.call(engine.download(client, server, tls, flow, pace))
+                await reactor.call(engine.download(client, server, tls, Records.behind(tls), flow, pace))
             assert flow.bytes == 10000
 
 
@@ -312,18 +313,18 @@ async def test_download_reset(certificates: Certificates, policy: str, taken: bo
         flow = Flow()
         pace = Pace(20, 20, 20, 20, 20, close_notify=policy)
         if taken:
-            await on.call(engine.download(on.client, on.server, on.tls, flow, pace))
+            await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), flow, pace))
             assert flow.close_notify is False
         else:
             with pytest.raises(RelayError, match="server broke"):
-                await on.call(engine.download(on.client, on.server, on.tls, flow, pace))
+                await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), flow, pace))
 
 
 async def test_download_to_a_client_that_resets(certificates: Certificates) -> None:
     async with stage(certificates, say_all(b"x" * 8_000_000)) as on:
         reset(on.far_client)
         with pytest.raises(RelayError, match="client broke"):
-            await on.call(engine.download(on.client, on.server, on.tls, Flow(), PACE))
+            await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), Flow(), PACE))
 
 
 async def test_download_to_a_client_that_resets_while_the_server_is_silent(certificates: Certificates) -> None:
@@ -335,14 +336,16 @@ async def test_download_to_a_client_that_resets_while_the_server_is_silent(certi
     async with stage(certificates, behave) as on:
         reset(on.far_client)
         with pytest.raises(RelayError, match="client broke"):
-            await on.call(engine.download(on.client, on.server, on.tls, Flow(), PACE))
+            await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), Flow(), PACE))
 
 
 async def test_a_client_that_takes_nothing_stalls_the_download(certificates: Certificates) -> None:
     async with stage(certificates, say_all(b"x" * 30_000_000)) as on:
         flow = Flow()
         with pytest.raises(RelayError, match="client took no bytes"):
-            await on.call(engine.download(on.client, on.server, on.tls, flow, Pace(0.3, 20, 20, 20, 20)))
+            await on.call(
+                engine.download(on.client, on.server, on.tls, Records.behind(on.tls), flow, Pace(0.3, 20, 20, 20, 20))
+            )
         assert flow.bytes < 30_000_000, "what nobody takes must not be gathered here"
         on.far_client.close()
 
@@ -355,7 +358,9 @@ async def test_a_silent_server_stalls_the_download(certificates: Certificates) -
 
     async with stage(certificates, behave) as on:
         with pytest.raises(RelayError, match="server sent no data"):
-            await on.call(engine.download(on.client, on.server, on.tls, Flow(), Pace(20, 0.3, 20, 20, 20)))
+            await on.call(
+                engine.download(on.client, on.server, on.tls, Records.behind(on.tls), Flow(), Pace(20, 0.3, 20, 20, 20))
+            )
 
 
 @VERSIONS
@@ -381,9 +386,9 @@ async def test_upload_to_a_slow_reader_with_a_small_window(certificates: Certifi
 
             nursery.start_soon(trio.to_thread.run_sync, send)
             flow = Flow()
-            sent = await on.call(engine.upload(on.client, on.server, on.tls, flow, PACE, on.departure))
+            await on.call(engine.upload(on.client, on.server, on.tls, flow, PACE, on.departure))
             assert flow.bytes == len(data)
-            await on.call(engine.drain(on.server, on.tls, sent, flow, never))
+            await on.call(engine.drain(on.server, on.tls, flow, never))
         await on.done.wait()
         assert on.outcome == [data]
 
@@ -404,8 +409,8 @@ async def test_a_server_that_is_slow_but_moves_has_not_stalled(certificates: Cer
         on.far_client.sendall(b"x" * 350_000)
         on.far_client.close()
         flow = Flow()
-        sent = await on.call(engine.upload(on.client, on.server, on.tls, flow, Pace(20, 0.8, 20, 20, 20), on.departure))
-        await on.call(engine.drain(on.server, on.tls, sent, flow, never))
+        await on.call(engine.upload(on.client, on.server, on.tls, flow, Pace(20, 0.8, 20, 20, 20), on.departure))
+        await on.call(engine.drain(on.server, on.tls, flow, never))
         await on.done.wait()
         assert on.outcome == [350_000]
 
@@ -413,8 +418,8 @@ async def test_a_server_that_is_slow_but_moves_has_not_stalled(certificates: Cer
 async def test_an_empty_upload_ends_properly(certificates: Certificates) -> None:
     async with stage(certificates, read_all) as on:
         on.far_client.close()
-        sent = await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
-        await on.call(engine.drain(on.server, on.tls, sent, Flow(), never))
+        await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
+        await on.call(engine.drain(on.server, on.tls, Flow(), never))
         await on.done.wait()
         assert on.outcome == [b""]
 
@@ -552,8 +557,8 @@ async def test_a_reset_that_loses_the_uploads_tail_is_torn(certificates: Certifi
         flow = Flow()
 
         async def upload_and_drain() -> None:
-            sent = await engine.upload(on.client, on.server, on.tls, flow, PACE, on.departure)
-            await engine.drain(on.server, on.tls, sent, flow, never)
+            await engine.upload(on.client, on.server, on.tls, flow, PACE, on.departure)
+            await engine.drain(on.server, on.tls, flow, never)
 
         with pytest.raises(RelayError, match="server broke"):
             await on.call(upload_and_drain())
@@ -573,15 +578,15 @@ async def test_what_a_server_says_behind_broken_tls_is_not_kept(certificates: Ce
 
     async with stage(certificates, behave) as on:
         on.far_client.close()
-        sent = await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
-        await on.call(engine.drain(on.server, on.tls, sent, Flow(), never))
-        await on.done.wait()
-        assert on.outcome == [None]
+        await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
+        with pytest.raises(RelayError, match="behind the upload"):
+            await on.call(engine.drain(on.server, on.tls, Flow(), never))
         assert on.tls.unread < 200_000
+        reset(on.server)
 
 
 def _records(chunks: Iterator[bytes]) -> bool:
-    records = engine._Records()
+    records = Records()
     for chunk in chunks:
         records.feed(memoryview(chunk))
     return records.whole

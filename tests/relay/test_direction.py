@@ -6,6 +6,7 @@ import pytest
 
 from ftpsproxy.relay import departure, direction
 from ftpsproxy.relay.contract import RelayError
+from ftpsproxy.relay.records import Records
 from tests.relay.test_contract import PACE, connect, pair
 from tests.support.certificates import Certificates
 from tests.support.reacting import reacting
@@ -24,5 +25,8 @@ async def test_a_client_lost_while_nobody_speaks_is_not_waited_for(
         leaves.watch(client)
         async with reacting() as on:
             far_control.close()
+            tls = connect(certificates)
             with pytest.raises(RelayError, match="control connection was lost"):
-                await on.call(direction.first_to_speak(on.reactor, client, server, connect(certificates), PACE, leaves))
+                await on.call(
+                    direction.first_to_speak(on.reactor, client, server, tls, Records.behind(tls), PACE, leaves)
+                )

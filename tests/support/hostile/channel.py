@@ -13,6 +13,10 @@ import struct
 import termios
 import threading
 import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.support.records import Scribe
 
 PATIENCE = 40.0  # seconds any single read or write may take
 _ESTABLISHED, _CLOSE_WAIT = 1, 8  # Linux tcp_states.h
@@ -30,6 +34,8 @@ class Channel:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
+        self._said = bytearray()
+        self._scribe: Scribe | None = None
         self.ended = ""  # see SeenData.ended
 
     @property
@@ -59,6 +65,15 @@ class Channel:
                 self._flush()  # the alert
                 raise
         self._flush()
+        if context.keylog_filename:
+            name = (self._tls.cipher() or ("",))[0]
+            self._scribe = Scribe(name, Path(context.keylog_filename), bytes(self._said))
+
+    def say_aside(self, asides: Iterable[tuple[int, bytes]]) -> None:
+        """Send these TLS records between those of the data. Raises OSError."""
+        with self._lock:
+            if self._scribe is not None:
+                self._sock.sendall(b"".join(self._scribe.record(*aside) for aside in asides))
 
     def peek(self, size: int) -> bytes:
         """Return the first bytes that wait, without taking them; b"" at the end."""
@@ -118,7 +133,7 @@ class Channel:
             view = memoryview(data)
             while view:
                 view = view[self.tls.write(view) :]
-            return self._outgoing.read()
+            return self._sealed()
 
     def alert(self) -> None:
         """Send a genuine fatal alert, made by giving our own TLS side a record nobody can decrypt."""
@@ -205,13 +220,21 @@ class Channel:
 
     def _flush(self) -> None:
         with self._lock:
-            raw = self._outgoing.read()
+            raw = self._sealed()
             if raw:
                 try:
                     self._sock.sendall(raw)
                 except (ConnectionResetError, BrokenPipeError):
                     self.ended = "reset"
                     raise
+
+    def _sealed(self) -> bytes:
+        """What TLS wants to send."""
+        raw = self._outgoing.read()
+        if self._scribe is not None:
+            return self._scribe.rewrite(raw)
+        self._said += raw
+        return raw
 
     def _flush_quietly(self) -> None:
         with contextlib.suppress(OSError):

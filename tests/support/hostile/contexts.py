@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import ssl
+import tempfile
 import threading
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 from tests.support.hostile.quirks import Handshake, Quirks
 from tests.support.hostile.seen import SeenData, SeenSession
 
 _warnings_lock = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _scratch() -> str:
+    """A folder that goes with this process."""
+    folder = tempfile.mkdtemp(prefix="ftpsproxy-hostile-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def build(certificate: Path, key: Path, quirks: Quirks, seen: SeenSession | SeenData) -> ssl.SSLContext:
@@ -25,6 +37,8 @@ def build(certificate: Path, key: Path, quirks: Quirks, seen: SeenSession | Seen
             context.maximum_version = ssl.TLSVersion.TLSv1_1
     else:
         context.maximum_version = quirks.tls_max
+    if quirks.asides or quirks.control_asides:
+        context.keylog_filename = str(Path(tempfile.mkdtemp(dir=_scratch())) / "secrets")
     if not quirks.tickets:
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0

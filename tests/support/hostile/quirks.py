@@ -9,6 +9,9 @@ from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 
+Aside = tuple[int, bytes]
+"""A TLS record: the kind and the content, from `tests.support.records`."""
+
 NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
@@ -74,6 +77,7 @@ class Quirks:
     auth: Mapping[str, bytes] = field(
         default_factory=lambda: {"TLS": b"234 go ahead\r\n", "TLS-C": b"234 go ahead\r\n"}
     )
+    auth_lies: bool = False  # what it says to AUTH is not followed by TLS
     after_auth: bytes = b""  # goes out in the same segment as the 234
     close_after_auth: bool = False
     handshake: Handshake = Handshake.NORMAL
@@ -82,12 +86,19 @@ class Quirks:
     client_ca: Path | None = None  # ask for a client certificate of this CA
     alpn: tuple[str, ...] = ("ftp",)
     renegotiate_at: int | None = None  # renegotiate (TLS 1.2) after this many bytes of a data connection (U10)
+    asides: tuple[Aside, ...] = ()  # TLS 1.3: said beside the data of data connections
+    asides_at: int | None = None  # after so many bytes of the file; None: at its end, before a download's close_notify
+    control_asides: Mapping[str, tuple[Aside, ...]] = field(
+        default_factory=dict
+    )  # TLS 1.3: before these verbs' replies
     strict_sni: str | None = None  # refuse the handshake unless this name is asked for (U24)
 
     # Commands. Keys are a whole line ("SITE WHO") or a verb; b"" is silence.
     clear_replies: Mapping[str, bytes] = field(default_factory=dict)  # before TLS
     replies: Mapping[str, bytes] = field(default_factory=dict)
     slow: Mapping[str, float] = field(default_factory=dict)  # seconds before these verbs are answered
+    slow_lines: Mapping[str, float] = field(default_factory=dict)  # seconds between the lines of their replies
+    alert_after: frozenset[str] = frozenset()  # a fatal alert, and the end, behind the replies to these verbs
     clear_under_tls: frozenset[str] = frozenset()  # verbs answered in clear on a connection under TLS (U30)
     close_after: frozenset[str] = frozenset()  # the connection ends after these verbs were answered
     prot_after_login: bool = False  # 503 to PBSZ and PROT before the login
@@ -120,6 +131,8 @@ class Quirks:
     control: Control = Control.OPEN
     end_mark: bytes = b""  # MODE B, C: what ends a file; the data connection stays open behind it
     extra_data_verbs: Mapping[str, bytes] = field(default_factory=dict)  # verb → what it sends, unknown to any RFC
+    extra_upload_verbs: frozenset[str] = frozenset()  # unknown to any RFC, too
+    alert_in_data_handshake: int | None = None  # the data connection of this number in a session, from 1, is refused so
 
     # ABOR: what is said in mid-transfer and otherwise; the data connection is closed first
     abor: bytes = b"426 transfer aborted\r\n226 abort successful\r\n"

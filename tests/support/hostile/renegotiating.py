@@ -28,10 +28,12 @@ def _context(certificate: Path, key: Path) -> SSL.Context:
 
 
 class Renegotiating:
-    """The server's side of one data connection; renegotiates once, after `at` bytes. Raises OSError when that fails."""
+    """The server's side of one data connection; renegotiates once, after `at` bytes, and says to `note` when that has
+    come about. Raises OSError when it fails."""
 
-    def __init__(self, sock: socket.socket, certificate: Path, key: Path, at: int) -> None:
+    def __init__(self, sock: socket.socket, certificate: Path, key: Path, at: int, note: Callable[[int], None]) -> None:
         self._sock = sock
+        self._note = note
         self._at = at
         self._tls = SSL.Connection(_context(certificate, key), None)
         self._tls.set_accept_state()
@@ -41,7 +43,9 @@ class Renegotiating:
     @property
     def renegotiations(self) -> int:
         """How many were asked for and have come about."""
-        return int(self._tls.total_renegotiations()) if self._asked else 0
+        if not self._asked or self._tls.renegotiate_pending():
+            return 0
+        return int(self._tls.total_renegotiations())
 
     def send(self, body: bytes) -> None:
         """Send all of `body`, then the end."""
@@ -92,6 +96,7 @@ class Renegotiating:
                 result = act()
             except SSL.WantReadError:
                 self._flush()
+                self._note(self.renegotiations)
                 raw = self._sock.recv(65536)
                 if not raw:
                     raise ConnectionError("the peer ended") from None

@@ -125,7 +125,7 @@ class Session:
         return self._server.released(0.05) or self._over.is_set()
 
     def transfer_over(self, transfer: Transfer, final: bytes) -> None:
-        if transfer.seen.verb in _UPLOADS:
+        if transfer.seen.verb in (*_UPLOADS, *self._quirks.extra_upload_verbs):
             before = self._server.files.get(transfer.seen.argument, b"")
             if transfer.seen.verb != "APPE":
                 before = before[: transfer.offset]
@@ -258,19 +258,25 @@ class Session:
         if not self._channel.secured:
             return self._obey_in_clear(verb, argument)
         time.sleep(quirks.slow.get(verb, 0.0))
+        self._channel.say_aside(quirks.control_asides.get(verb, ()))
         told = quirks.replies.get(line.decode("latin-1"), quirks.replies.get(verb))
         if verb in quirks.clear_under_tls:
             self._channel.write_raw(_STANDARD[verb])
         elif told is not None:
             if quirks.closes_port_on_refusal and told[:1] in b"45" and (verb in _DOWNLOADS or verb in _UPLOADS):
                 self._close_listener()
-            self.say(told)
+            for number, part in enumerate(told.splitlines(keepends=True) if verb in quirks.slow_lines else [told]):
+                time.sleep(quirks.slow_lines.get(verb, 0.0) if number else 0.0)
+                self.say(part)
         elif handler := self._handlers().get(verb):
             handler(argument)
-        elif verb in _DOWNLOADS or verb in _UPLOADS or verb in quirks.extra_data_verbs:
+        elif verb in (*_DOWNLOADS, *_UPLOADS, *quirks.extra_data_verbs, *quirks.extra_upload_verbs):
             self._begin(verb, argument)
         else:
             self.say(_STANDARD.get(verb, b"502 unknown command\r\n"))
+        if verb in quirks.alert_after:
+            self._channel.alert()
+            return False
         if verb == "QUIT":
             self._wait_for_transfer()
             with contextlib.suppress(OSError):
@@ -293,8 +299,9 @@ class Session:
             self.say(b"530 TLS first\r\n")
             return True
         reply = quirks.auth.get(argument.decode("latin-1").upper(), b"504 unknown mechanism\r\n")
-        self.say(reply + quirks.after_auth if reply.startswith((b"234", b"334")) else reply)
-        if not reply.startswith((b"234", b"334")):
+        agreed = reply[:1] in b"23" and not quirks.auth_lies
+        self.say(reply + quirks.after_auth if agreed else reply)
+        if not agreed:
             return True
         return not quirks.close_after_auth and self._secure()
 

@@ -86,6 +86,11 @@ class Transfer:
             self._wait_for_release()
             return b""
         self.seen.first_bytes = channel.peek(5)
+        if quirks.alert_in_data_handshake == len(self._session.seen.data):
+            channel.read()
+            channel.write_raw(b"\x15\x03\x03\x00\x02\x02\x28")
+            channel.fin()
+            return b"425 TLS on the data connection failed\r\n"
         context = self._session.data_context(self.seen)
         try:
             channel.start_tls(context)
@@ -108,15 +113,20 @@ class Transfer:
         with sock:
             sock.settimeout(PATIENCE)
             self._say(self._quirks.preliminary)
-            data = Renegotiating(sock, *self._session.certificate(), at)
+            data = Renegotiating(sock, *self._session.certificate(), at, self._renegotiated)
             self.seen.secured, self.seen.version = True, "TLSv1.2"
             if self._body is None:
                 self.received += data.receive()
             else:
                 data.send(self._body)
-            self.seen.renegotiations = data.renegotiations
+            self._renegotiated(data.renegotiations)
         self.seen.ended = "close_notify"
         return self._quirks.final
+
+    def _renegotiated(self, times: int) -> None:
+        if times != self.seen.renegotiations:
+            self.seen.renegotiations = times
+            self._session.news()
 
     # Downloads
 
@@ -131,11 +141,17 @@ class Transfer:
         self._spoil(channel, body[at:])
         if quirks.fault is Fault.NONE:
             rest = body[at:]
-            if rest:
+            if rest and quirks.asides_at is not None:
+                channel.write(rest[: quirks.asides_at])
+                channel.say_aside(quirks.asides)
+                channel.write(rest[quirks.asides_at :])
+            elif rest:
                 channel.write(rest)
-                self.seen.sent += len(rest)
+            self.seen.sent += len(rest)
             if quirks.end_mark:
                 return self._stay_open(channel)
+            if quirks.asides_at is None:
+                channel.say_aside(quirks.asides)
             channel.close_notify()
             channel.fin()
             self._read_to_end(channel)
@@ -189,6 +205,7 @@ class Transfer:
     def _receive(self, channel: Channel) -> bytes:
         quirks = self._quirks
         at = quirks.fault_at
+        said = False
         while True:
             if at is not None and len(self.received) >= at:
                 self._control_fault()
@@ -213,6 +230,9 @@ class Transfer:
                 break
             self.received += data
             self.seen.received = len(self.received)
+            if quirks.asides_at is not None and not said and len(self.received) >= quirks.asides_at:
+                said = True
+                channel.say_aside(quirks.asides)
             self._session.news()
             if quirks.end_mark and self.received.endswith(quirks.end_mark):
                 return self._stay_open(channel)
@@ -222,7 +242,10 @@ class Transfer:
         if quirks.fault_at is None:
             self._control_fault()
         if channel.ended == "close_notify":
-            channel.close_notify()
+            if quirks.asides_at is None and quirks.asides:
+                channel.say_aside(quirks.asides)
+            else:
+                channel.close_notify()
             channel.fin()
             self.seen.tcp_ended = channel.read_to_tcp_end()
             return self._final_reply(quirks.final)
