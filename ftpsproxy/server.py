@@ -59,7 +59,8 @@ async def secure(server: ServerControl, service: Service) -> Tls:
         days_left=certificate.days_left,
         milliseconds=round((time.monotonic() - started) * 1000, 1),
     )
-    metrics.UPSTREAM_EXPIRY.set(upstream.name, value=certificate.not_after.timestamp())
-    if certificate.days_left < _WARN_DAYS:
-        log.upstream_certificate_expiring(days_left=certificate.days_left, subject=certificate.subject)
+    if certificate.not_after is not None and (days_left := certificate.days_left) is not None:
+        metrics.UPSTREAM_EXPIRY.set(upstream.name, value=certificate.not_after.timestamp())
+        if days_left < _WARN_DAYS:
+            log.upstream_certificate_expiring(days_left=days_left, subject=certificate.subject)
     return tls

@@ -1,12 +1,16 @@
 """The settings of an upstream's TLS that can't work are found before anybody connects."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ftpsproxy.config import Upstream
-from ftpsproxy.tls import TlsConfigError, build_context
+from ftpsproxy.config import Upstream, names
+from ftpsproxy.tls import TlsConfigError, build_context, certificate
 from tests.support.certificates import Certificates
 
 
@@ -65,3 +69,80 @@ def test_roots_of_the_system_that_are_of_no_use(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("SSL_CERT_FILE", str(roots))
     with pytest.raises(TlsConfigError, match=r"roots\.pem can't be used"):
         build_context(Upstream("u", "localhost"))
+
+
+def _versions(der: bytes) -> dict[int, bytes]:
+    """The same certificate with the version numbers 1 to 5, which are counted from 0 (RFC 5280 section 4.1.2.1)."""
+    at = der.index(b"\xa0\x03\x02\x01") + 4
+    return {number + 1: der[:at] + bytes([number]) + der[at + 1 :] for number in range(5)}
+
+
+def test_the_key_is_found_in_any_certificate(certificates: Certificates) -> None:
+    for pair in (certificates.server, certificates.client):
+        parsed = x509.load_pem_x509_certificate(pair.certificate_file.read_bytes())
+        key = parsed.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        for der in _versions(parsed.public_bytes(serialization.Encoding.DER)).values():
+            assert certificate.public_key(der) == key
+
+
+@pytest.mark.parametrize("version", [2, 4, 5])
+def test_a_certificate_that_only_the_log_can_not_read_is_no_reason_to_refuse(
+    certificates: Certificates, version: int
+) -> None:
+    """It has been verified, by its chain or its pin."""
+    parsed = x509.load_pem_x509_certificate(certificates.server.certificate_file.read_bytes())
+    known = certificate._certificate(_versions(parsed.public_bytes(serialization.Encoding.DER))[version])
+    assert known.pin == certificates.server.spki_pin
+    assert len(known.fingerprint) == 64
+    assert (known.subject, known.days_left) == ("", None)
+
+
+@given(st.binary(max_size=60), st.integers(0, 1000))
+def test_a_broken_certificate_is_one_error(noise: bytes, place: int) -> None:
+    whole = b"0\x82\x01\x00" + b"0\x20" + bytes(range(64))
+    at = place % len(whole)
+    with contextlib.suppress(ValueError):
+        certificate.public_key(whole[:at] + noise)
+
+
+NAMES = [
+    ("ftp.example.com", "ftp.example.com", "ftp.example.com"),
+    ("FTP.Example.COM.", "ftp.example.com.", "ftp.example.com"),
+    ("straße.example", "xn--strae-oqa.example", "xn--strae-oqa.example"),
+    ("my_host.local", "my_host.local", "my_host.local"),
+    ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+    ("[::ffff:192.0.2.1]", "192.0.2.1", "192.0.2.1"),
+    ("[2001:DB8::0:1]", "2001:db8::1", "2001:db8::1"),
+    ("[fe80::1%25eth0]", "fe80::1%eth0", "fe80::1"),
+    ("[fe80::1%eth0]", "fe80::1%eth0", "fe80::1"),
+]
+
+
+@pytest.mark.parametrize(("written", "for_dns", "for_tls"), NAMES)
+def test_one_name_for_four_things(written: str, for_dns: str, for_tls: str) -> None:
+    assert names.host(written) == for_dns
+    assert names.server_name(written) == for_tls
+    build_context(Upstream("u", for_dns, verify="pin", pins=("sha256/x",)))
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("127.1", "four decimal numbers"),
+        ("0x7f.1", "four decimal numbers"),
+        ("2130706433", "four decimal numbers"),
+        ("010.0.0.1", "four decimal numbers"),
+        ("a..b", "no host name"),
+        ("-a.b", "no host name"),
+        ("a" * 64 + ".b", "no host name"),
+        (".", "no host name"),
+        ("☃..example", "IDNA 2008"),
+        ("[fe80::1%]", "no IPv6 address"),
+        ("[12::34::56]", "no IPv6 address"),
+    ],
+)
+def test_what_is_no_name_is_said_at_once(written: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        names.host(written)

@@ -1,15 +1,9 @@
 """TLS towards the upstream: `openssl`, connections over memory; `upstream`, what a server must prove, and the session
-that is resumed; `words`, what is wrong in plain ones."""
+that is resumed; `certificate`, what it has shown; `words`, what is wrong in plain ones."""
 
+from ftpsproxy.tls.certificate import Certificate, certificate_of, check_pins
 from ftpsproxy.tls.openssl import Buffer, Connection, Context, Session, TlsError
-from ftpsproxy.tls.upstream import (
-    Certificate,
-    Resumption,
-    TlsConfigError,
-    build_context,
-    certificate_of,
-    check_pins,
-)
+from ftpsproxy.tls.upstream import Resumption, TlsConfigError, build_context
 from ftpsproxy.tls.words import Refused, explain, explain_opening
 
 Tls = Connection

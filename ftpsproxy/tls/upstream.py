@@ -1,19 +1,10 @@
 """What an upstream must prove, from its settings; one control connection's session, for its data connections."""
 
-import base64
-import hashlib
 import ssl
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from ftpsproxy.config import Upstream
 from ftpsproxy.tls.openssl import Connection, Context, Session, TlsError, usable
-from ftpsproxy.tls.words import Refused
 
 
 class TlsConfigError(Exception):
@@ -107,48 +98,6 @@ def _words(error: Exception) -> str:
     return str(error)
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """What the log says of a server's certificate. `pin` is `sha256/` and base64 of its public key (SPKI)."""
-
-    fingerprint: str
-    subject: str
-    pin: str
-    not_after: datetime
-
-    @property
-    def days_left(self) -> int:
-        """Whole days until it expires; negative once it has."""
-        return (self.not_after - datetime.now(UTC)).days
-
-
-@lru_cache(maxsize=256)
-def _certificate(der: bytes) -> Certificate:
-    parsed = x509.load_der_x509_certificate(der)
-    key = parsed.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    pin = "sha256/" + base64.b64encode(hashlib.sha256(key).digest()).decode()
-    return Certificate(
-        hashlib.sha256(der).hexdigest(), parsed.subject.rfc4514_string(), pin, parsed.not_valid_after_utc
-    )
-
-
-def certificate_of(tls: Connection) -> Certificate:
-    """The server's certificate. Raises Refused when there is none or it can't be read."""
-    der = tls.certificate
-    if der is None:
-        raise Refused("no_certificate", "the server showed no certificate")
-    try:
-        return _certificate(der)
-    except ValueError as error:
-        raise Refused("certificate", f"the server's certificate can't be read: {error}") from None
-
-
-def check_pins(tls: Connection, pins: tuple[str, ...]) -> None:
-    """Raises Refused unless the server's key is one of `pins` (none: any)."""
-    if pins and (pin := certificate_of(tls).pin) not in pins:
-        raise Refused("wrong_pin", f"the server's key is not among the pins; it is {pin}")
-
-
 class Resumption:
     """The session that data connections of one control connection offer: its own newest, and nobody else's.
 
@@ -182,14 +131,16 @@ class Resumption:
             self._session = session
 
     def failed(self, data: Connection) -> None:
-        """A data connection broke; where TLS itself did, its session, and in TLS 1.2 that is everybody's, is spoilt.
+        """A data connection broke, perhaps in its handshake; where TLS itself did, its session, and in TLS 1.2 that is
+        everybody's, is spoilt.
 
         RFC 5246 section 7.2.2 would have no one offer it again. But that is about what the server keeps: it knows
         whether it still takes it, and one that insists on it would refuse all that follows.
         """
-        if data.failed and self._session is not None:
+        if data.failed:
             self._spoilt = True
-            self._session = usable(self._session)
+            if self._session is not None:
+                self._session = usable(self._session)
 
     def start_again(self) -> None:
         """The server did not take what was offered: back to the control connection's own."""
