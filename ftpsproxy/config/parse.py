@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ftpsproxy.config import names
 from ftpsproxy.config.values import Admin, Cores, Limits, Listener, Log, Network, PortRange, Process, Timeouts, Upstream
 
 Parser = Callable[[object], Any]
@@ -201,20 +202,20 @@ def url(value: object) -> tuple[str, int, bool]:
         )
     if not found or scheme not in ("ftpes", "ftps"):
         raise ValueError(f"must be ftpes://HOST[:PORT] or ftps://HOST[:PORT], not {_shown(written)}")
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?/?", rest)
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w-]+\]|[^\[\]/?#:%\s]+)(?::([0-9]{1,5}))?/?", rest)
     if match is None:
         more = " (no path, only a host)" if re.search(r"[/?#]", rest) else ""
         raise ValueError(f"must be {scheme}://HOST[:PORT]{more}, not {_shown(written)}")
     implicit = scheme == "ftps"
-    port = int(match[3]) if match[3] else 990 if implicit else 21
+    port = int(match[2]) if match[2] else 990 if implicit else 21
     if not 1 <= port <= 65535:
         raise ValueError(f"port {port} does not exist; use 1 to 65535")
-    if match[1] is None:
-        return match[2], port, implicit
-    try:
-        return str(ipaddress.IPv6Address(match[1])), port, implicit
-    except ValueError:
-        raise ValueError(f"[{match[1]}] is no IPv6 address") from None
+    return names.host(match[1]), port, implicit
+
+
+def server_name(value: object) -> str:
+    """A host name or address as certificates have it."""
+    return names.server_name(text(value))
 
 
 def readable(value: object) -> Path:
@@ -264,7 +265,7 @@ LISTENER: Mapping[str, Parser] = {
 UPSTREAM: Mapping[str, Parser] = {
     "url": url,  # gives host, port and implicit
     "implicit_greeting": choice("tls", "clear"),
-    "server_name": text,
+    "server_name": server_name,
     "ca_file": readable,
     "crl_file": readable,
     "cert_file": readable,

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from ftpsproxy.config import names
+
 Network = IPv4Network | IPv6Network
 PortRange = tuple[int, int]
 """Lowest and highest port, both included."""
@@ -87,7 +89,7 @@ class Upstream:
 
     def __post_init__(self) -> None:
         if not self.server_name:
-            object.__setattr__(self, "server_name", self.host)
+            object.__setattr__(self, "server_name", names.server_name(self.host))
 
     @property
     def endpoint(self) -> str:
@@ -137,7 +139,7 @@ class Timeouts:
     connect: float = 15.0
     handshake: float = 15.0
     reply: float = 60.0  # an ordinary reply of the server
-    final_reply: float = 600.0  # after the data ends: servers scan files or commit them to object storage first
+    final_reply: float = 600.0  # before and after the data: servers fetch tapes, scan files, commit them to storage
     login: float = 60.0  # from the connection to the server to a successful login; a server's slow greeting counts
     queue: float = 30.0  # for a place at an upstream that limits its sessions; clients give up waiting for a greeting
     idle: float = 900.0  # a logged-in client that says nothing
