@@ -17,6 +17,7 @@ from ftpsproxy.ftp.messages import (
     ConnectToServer,
     DataClosed,
     DataFailed,
+    DataSpoke,
     DropServerEnd,
     EndData,
     EndInBand,
@@ -27,7 +28,7 @@ from ftpsproxy.ftp.messages import (
     ServerListening,
 )
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import Task, now
+from ftpsproxy.reactor import NEVER, Task, now, readable
 from ftpsproxy.relay.contract import Pace
 from ftpsproxy.service import Service
 from ftpsproxy.tls import Resumption, TlsError
@@ -84,6 +85,7 @@ class DataPath:
         self._control = control
         self._ends = Ends()
         self._connecting: tuple[Task, Socket] | None = None
+        self._listening: Task | None = None
         self._transfer: DataTransfer | None = None
         timeouts = service.timeouts
         self._pace = Pace(
@@ -99,6 +101,7 @@ class DataPath:
 
     def drop(self) -> None:
         """Forget what was prepared."""
+        self.leave()
         self._stop_connecting()
         self._ends.drop()
 
@@ -200,7 +203,7 @@ class DataPath:
         if direction is Direction.UPLOAD:
             self._ends.watch_client(self._control)
         server = self._ends.server
-        if isinstance(server, Socket):
+        if isinstance(server, Socket) and self._ends.tls is None:
             with contextlib.suppress(TlsError, OSError):  # the transfer will find out
                 tls = self._service.context.connect(self._upstream.server_name, self._resumption.offer())
                 tls.shake_hands()
@@ -208,8 +211,34 @@ class DataPath:
                 if server.send(hello) == len(hello):
                     self._ends.tls = tls
 
+    def listen(self) -> None:
+        """Find out whether a command that nobody knows is a transfer: its server answers TLS then."""
+        self._listening = self._start(self._listen(self._ends))
+
+    def leave(self) -> None:
+        """It is none; what was prepared, a ClientHello perhaps said already, is for the next one."""
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
+
+    async def _listen(self, ends: Ends) -> None:
+        if isinstance(ends.server, Expectation):
+            expected = ends.server
+            ends.server = await expected.wait(NEVER)
+            expected.cancel()
+        if isinstance(ends.server, Socket):
+            self.greet(Direction.UNKNOWN)
+            with contextlib.suppress(OSError):
+                # An end says nothing: whether there was a transfer is then for the final reply to say.
+                while (spoken := net.peek(ends.server)) is None:
+                    await readable(ends.server)
+                if spoken:
+                    self._listening = None
+                    self._feed(DataSpoke())
+
     def begin(self, order: BeginData) -> None:
         """Begin a transfer over the prepared ends."""
+        self.leave()
         ends, self._ends = self._ends, Ends()
         self._transfer = DataTransfer(
             order.transfer, ends, self._service, self._resumption, self._pace, self._feed, self._control
@@ -265,7 +294,7 @@ class DataPath:
         metrics.TRANSFERS_OPEN.add(self._service.listener.name, self._upstream.name, by=-1)
         transfer.end(whole=order.whole and not amiss, answered=order.outcome != "aborted")
         outcome: Outcome = "torn" if amiss else order.outcome
-        ended_in_band = "ended_in_band" if transfer.ended_in_band else ""
+        ended_in_band = "ended_in_band" if transfer.flow.ended_in_band else ""
         code, why = (426, amiss) if amiss else (order.code, order.why or ended_in_band)
         if order.whole:
             self._feed(DataClosed(order.number, amiss))
@@ -298,11 +327,11 @@ class DataPath:
             sha256=flow.digest.hexdigest() if flow.digest is not None else None,
         )
 
-    def close(self) -> None:
-        """The session is over: whatever is open is reset."""
+    def close(self, why: str) -> None:
+        """The session is over, and why: whatever is open is reset."""
         self.drop()
         if self._transfer is not None:
-            self.end(EndData(self._transfer.order.number, False, 0, "torn", "the session ended"))
+            self.end(EndData(self._transfer.order.number, False, 0, "torn", f"the session ended: {why}"))
 
 
 def _not_connected(address: tuple[str, int], error: OSError) -> DataFailed:

@@ -6,16 +6,22 @@ is made and closed for a file. Whom nobody expects is reset.
 
 import contextlib
 import errno
+import itertools
 import random
 from collections import deque
 from collections.abc import Callable, Collection
 
-from ftpsproxy import net
+from ftpsproxy import log, net
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import Flag, Reactor, Task, turn
+from ftpsproxy.reactor import Flag, Reactor, Task, now, turn
 
 Ports = tuple[int, int] | None
 """Lowest and highest port, or None for any free one."""
+
+
+# Strangers at one port are said this often, with so many of those who are expected there.
+_QUIET_SECONDS = 10.0
+_MOST_NAMED = 5
 
 
 class NoPort(Exception):
@@ -29,12 +35,13 @@ class TooManyPending(NoPort):
 class Expectation:
     """One expected connection: of one address, at one port. The first that comes is held until `wait` takes it."""
 
-    __slots__ = ("_arrived", "_door", "_over", "_renewed", "_tell", "host", "port", "sock")
+    __slots__ = ("_arrived", "_door", "_over", "_renewed", "_tell", "host", "port", "sock", "stranger")
 
     def __init__(self, host: str, door: "_Door", over: Callable[[], None]) -> None:
         self.host = host
         self.port = door.port
         self.sock: Socket | None = None
+        self.stranger = ""  # the address of somebody else who came meanwhile
         self._arrived = Flag()
         self._renewed = False
         self._door = door
@@ -103,7 +110,7 @@ def _spent(sock: Socket) -> bool:
 class _Door:
     """One open port and who is expected at it; `once`: it is closed when nobody is any more."""
 
-    __slots__ = ("expected", "listener", "once", "port", "task")
+    __slots__ = ("_quiet_until", "_strangers", "expected", "listener", "once", "port", "task")
 
     def __init__(self, listener: Socket, *, once: bool) -> None:
         self.listener = listener
@@ -111,6 +118,8 @@ class _Door:
         self.once = once
         self.expected: dict[str, Expectation] = {}
         self.task: Task | None = None
+        self._strangers = 0
+        self._quiet_until = 0.0
 
     @property
     def closed(self) -> bool:
@@ -119,6 +128,7 @@ class _Door:
 
     async def serve(self) -> None:
         """Hand out connections until closed."""
+        log.unbind()  # it outlives the session that has started it
         with contextlib.closing(self.listener):
             while True:
                 try:
@@ -131,11 +141,22 @@ class _Door:
                 expectation = self.expected.pop(peer, None)
                 if expectation is None:
                     net.reset(sock)
+                    self._note_stranger(peer)
                     await turn()  # many of them must not keep the others from being heard
                     continue
                 expectation.deliver(sock)
                 if self.once and not self.expected:
                     return
+
+    def _note_stranger(self, peer: str) -> None:
+        """A load balancer or a second interface of the client's, perhaps: say so, but not for each of a thousand."""
+        for waiting in self.expected.values():
+            waiting.stranger = peer
+        self._strangers += 1
+        if now() >= self._quiet_until:
+            expected = list(itertools.islice(self.expected, _MOST_NAMED))
+            log.data_stranger(address=peer, port=self.port, expected=expected, count=self._strangers)
+            self._quiet_until, self._strangers = now() + _QUIET_SECONDS, 0
 
     def forget(self, expectation: Expectation) -> None:
         """Called when an expectation is over."""

@@ -375,10 +375,14 @@ _PASSING = frozenset(
 )
 
 
+def peek(sock: Socket) -> bytes | None:
+    """The first byte that waits, left where it is; empty at the end, None while there is nothing. Raises OSError."""
+    try:
+        return sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return None
+
+
 def has_data(sock: Socket) -> bool:
     """Whether bytes, or the end, can be read at once. Raises OSError."""
-    try:
-        sock.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    return True
+    return peek(sock) is not None

@@ -38,6 +38,7 @@ def patience(timeouts: Timeouts) -> dict[Waiting, float]:
         Waiting.LOGIN: timeouts.login,
         Waiting.CLIENT: timeouts.idle,
         Waiting.REPLY: timeouts.reply,
+        Waiting.START: timeouts.final_reply,
         Waiting.CONNECTION: NEVER,  # connecting has a limit of its own
         Waiting.DATA: NEVER,  # the transfer keeps its own time, for each side
         Waiting.VERDICT: timeouts.final_reply,

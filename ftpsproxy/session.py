@@ -18,7 +18,7 @@ from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.messages import Event, Waiting
 from ftpsproxy.ftp.protocol import Policy, Protocol
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import NEVER, Cancelled, Flag, Task, now, this_task, turn
+from ftpsproxy.reactor import NEVER, Cancelled, Flag, Task, now, pause, this_task, turn
 from ftpsproxy.server import reach, secure
 from ftpsproxy.service import Service
 from ftpsproxy.tls import Refused, Resumption, TlsError, explain
@@ -28,6 +28,8 @@ _LOOK_SECONDS = 1.0
 # A client that has ended its side of the connection, and perhaps more, waits so long for the reply to a command.
 _HEARD_OUT_SECONDS = 5.0
 _LINES_A_TURN = 32
+# After so much silence behind a line that may end a reply, it has.
+_ODD_END_SECONDS = 1.0
 _SERVER_GOODBYE_SECONDS = 1.0
 _CLIENT_GOODBYE_SECONDS = 2.0
 
@@ -71,10 +73,10 @@ class Session:
         self._tls_wanted = False
         self._wanted = Flag()
         self._main: Task | None = None
-        self._hearing = False
+        self._hearing = self._server_gone = False
+        self._read = 0
         self._tasks: list[Task] = []
-        self._due = float("inf")
-        self._login_due = float("inf")
+        self._due = self._ends_by = self._login_due = NEVER
         self._server: ServerControl | None = None
         self._data: DataPath | None = None
         self._patience = service.patience
@@ -115,7 +117,7 @@ class Session:
             task.cancel()
         try:
             if self._data is not None:
-                self._data.close()
+                self._data.close(self._why)
             if self._server is not None:
                 await self._server.say_goodbye(
                     now() + _SERVER_GOODBYE_SECONDS, hear_end=self._service.upstream.sessions > 0
@@ -201,36 +203,67 @@ class Session:
         while not self._over:
             self._hearing = True
             try:
-                if not await server.receive(self._due):
-                    self.feed(messages.ServerLost("closed by the server"))
+                if self._server_gone:
+                    await pause(self._due)  # a transfer that has its verdict is carried through
+                    raise TimeoutError
+                if not await server.receive(min(self._due, self._ends_by)):
+                    self._lose_server("closed by the server")
                 await self._hear_replies(server)
             except TimeoutError:
+                if now() >= self._ends_by:
+                    self._ends_by = NEVER
+                    self._hear_reply(server.replies.end())
                 self._look_at_clock()
             except Lost as error:
-                self.feed(messages.ServerLost(str(error)))
+                self._lose_server(str(error))
             except (TlsError, Refused) as error:
-                refused = explain(error)
-                self.feed(messages.ServerRefused(refused.reason, refused.detail))
+                alert = isinstance(error, TlsError) and error.is_alert
+                if alert and self._protocol.waiting is not Waiting.OPENING:
+                    self._lose_server(f"it ended TLS by an alert: {error}")  # vsftpd ends an idle session so
+                else:
+                    refused = explain(error)  # in TLS 1.3 the want of a certificate is said behind the handshake
+                    self._refuse_server(refused.reason, refused.detail)
             except ProtocolError as error:
-                self.feed(messages.ServerRefused("protocol_error", f"the server broke the protocol: {error}"))
+                self._refuse_server("protocol_error", f"the server broke the protocol: {error}")
+
+    def _lose_server(self, why: str) -> None:
+        self._server_gone = True
+        self.feed(messages.ServerLost(why))
+
+    def _refuse_server(self, reason: str, detail: str) -> None:
+        self._server_gone = True
+        self.feed(messages.ServerRefused(reason, detail))
 
     def _look_at_clock(self) -> None:
         """Hearing the server was interrupted: by the time, or for a reason."""
         if self._stop_reason and (self._stop_now or self._protocol.idle):
-            self.feed(messages.Stopped(self._stop_reason))
+            self.feed(messages.Stopped(self._stop_reason, self._stop_now))
         if not self._over and now() >= self._due:
             self.feed(messages.TimedOut())
 
     async def _hear_replies(self, server: ServerControl) -> None:
         """All that are there. Raises ProtocolError, Refused."""
+        self._read += 1
         while not self._over and not self._tls_wanted and (reply := server.pop()) is not None:
-            if self._service.debug:
-                log.session_reply(code=reply.code, text=reply.text)
-            self.feed(messages.ServerSaid(reply))
+            self._hear_reply(reply)
+        self._ends_by = NEVER
+        if not self._over and not self._tls_wanted:
+            if (lines := server.replies.fresh()) is not None:
+                self.feed(messages.ServerSaidLines(*lines))
+            if server.replies.may_be_over:
+                self._ends_by = now() + _ODD_END_SECONDS
+        for text in server.replies.passed_over:
+            log.upstream_reply_ignored(reply=text.decode("utf-8", "backslashreplace"), reason="it begins with no code")
+        server.replies.passed_over.clear()
         if self._tls_wanted and not self._over:
             self._tls_wanted = self._hearing = False
             await self._secure(server)  # which has a limit of its own
             self.feed(messages.Secured())
+
+    def _hear_reply(self, reply: replies.Reply) -> None:
+        if self._service.debug:
+            log.session_reply(code=reply.code, text=reply.text)
+        self.feed(messages.ServerSaid(reply, self._read))
 
     async def _hear_client(self) -> None:
         control, protocol = self._control, self._protocol
@@ -323,7 +356,7 @@ class Session:
             due = min(due, self._login_due)  # a server that says 120 again and again would never be late
         self._due = due
         if self._main is not None and self._hearing:
-            self._main.deadline(self._due)
+            self._main.deadline(min(self._due, self._ends_by))
 
     # --- events and orders ------------------------------------------------------------------------------------------
 
@@ -363,6 +396,9 @@ class Session:
         moved = self._data.moved if self._data is not None else 0
         self._control.send(replies.own(211, f"Transfer {order.number} under way, {moved} bytes so far.").encode())
 
+    def _note_reply(self, order: messages.NoteReply) -> None:
+        log.upstream_reply_ignored(reply=order.reply, reason=order.why)
+
     def _note_address(self, order: messages.NoteAddress) -> None:
         peer = net.unzoned(self._server.peer) if self._server is not None else ""
         log.upstream_address_ignored(reply_host=order.host, peer=peer)
@@ -382,6 +418,7 @@ class Session:
 
 _DO: dict[type[messages.Order], Callable[[Session, Any], None]] = {
     messages.TellClient: lambda session, order: session._control.send(order.reply.encode()),
+    messages.TellLines: lambda session, order: session._control.send(b"\r\n".join((*order.lines, b""))),
     messages.TellServer: Session._tell_server,
     messages.TellStatus: Session._tell_status,
     messages.StartTls: Session._want_tls,
@@ -389,6 +426,8 @@ _DO: dict[type[messages.Order], Callable[[Session, Any], None]] = {
     messages.ConnectToClient: lambda session, order: session._path.connect_to_client(order),
     messages.ConnectToServer: lambda session, order: session._path.connect_to_server(order),
     messages.ListenForServer: lambda session, order: session._path.listen_for_server(order),
+    messages.ListenToData: lambda session, order: session._path.listen(),
+    messages.LeaveData: lambda session, order: session._path.leave(),
     messages.DropData: lambda session, order: session._path.drop(),
     messages.DropServerEnd: lambda session, order: session._path.drop_server_end(order),
     messages.BeginData: lambda session, order: session._path.begin(order),
@@ -401,4 +440,10 @@ _DO: dict[type[messages.Order], Callable[[Session, Any], None]] = {
     messages.NoteReuse: Session._note_reuse,
     messages.NoteLimit: lambda session, order: log.session_limit(limit=order.limit, detail=order.detail),
     messages.NoteForeign: lambda session, order: log.session_foreign(protocol=order.protocol),
+    messages.NoteCommand: lambda session, order: log.command_refused(verb=order.verb, reason=order.why),
+    messages.NoteReply: Session._note_reply,
+    messages.NoteNoTransfer: lambda session, order: log.transfer_refused(
+        verb=order.command.verb.decode(), path=order.command.shown, reply=order.reply.code, text=order.reply.text
+    ),
+    messages.NoteData: lambda session, order: log.data_failed(side=order.side, mode=order.mode, reason=order.why),
 }

@@ -99,6 +99,7 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     "session.command": ("debug", lambda: log.session_command(verb="CWD", argument="/x")),
     "session.reply": ("debug", lambda: log.session_reply(code=250, text="OK")),
     "session.limit": ("warning", lambda: log.session_limit(limit="line_bytes", detail="9000 bytes")),
+    "command.refused": ("info", lambda: log.command_refused(verb="AUTH", reason="plain FTP here")),
     "session.foreign": ("warning", lambda: log.session_foreign(protocol="http")),
     "session.closed": ("info", closed),
     "session.crashed": ("error", lambda: log.session_crashed(error=RuntimeError("x"))),
@@ -124,6 +125,13 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
         "warning",
         lambda: log.upstream_session_reuse_refused(reply="522 reuse", hint="try another version"),
     ),
+    "upstream.reply_ignored": ("info", lambda: log.upstream_reply_ignored(reply="227 (1,2)", reason="an address")),
+    "data.failed": ("warning", lambda: log.data_failed(side="server", mode="epsv", reason="no answer")),
+    "data.stranger": (
+        "warning",
+        lambda: log.data_stranger(address="1.2.3.4", port=50000, expected=["10.0.0.1"], count=1),
+    ),
+    "transfer.refused": ("warning", lambda: log.transfer_refused(verb="STOR", path="a", reply=553, text="no")),
     "transfer.finished": ("info", transfer),
 }
 
@@ -144,7 +152,7 @@ def test_every_function_of_the_vocabulary_is_shown_above() -> None:
     functions = {
         name for name, value in vars(log).items() if inspect.isfunction(value) and value.__module__ == log.__name__
     }
-    public = {name for name in functions if not name.startswith("_")} - {"configure", "bind"}
+    public = {name for name in functions if not name.startswith("_")} - {"configure", "bind", "unbind"}
     assert public == {event.replace(".", "_") for event in EVENTS}
 
 

@@ -43,8 +43,8 @@ _PORT = re.compile(rb"\s*(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1
 _SIX = re.compile(
     rb"(-?\d{1,3})\s*,\s*(-?\d{1,3})\s*,\s*(-?\d{1,3})\s*,\s*(-?\d{1,3})\s*,\s*(-?\d{1,3})\s*,\s*(-?\d{1,3})"
 )
-# Any printable delimiter (IBM i and z/OS write `!!!6446!`), three times and behind.
-_EXTENDED = re.compile(rb"([!-~])\1\1(\d{1,5})\1")
+# Any printable delimiter (IBM i and z/OS write `!!!6446!`), three times and behind; some name family and address, too.
+_EXTENDED = re.compile(rb"([!-~])[12]?\1[0-9A-Fa-f.:]*\1(\d{1,5})\1")
 
 
 def _port_number(text: bytes | int) -> int:
@@ -89,6 +89,11 @@ def parse_passive(words: bytes) -> Endpoint:
         raise ProtocolError("no address in the reply to PASV")
     numbers = [int(group) & 255 for group in match.groups()]
     return Endpoint(".".join(map(str, numbers[:4])), _port_number(numbers[4] * 256 + numbers[5]))
+
+
+def has_passive(words: bytes) -> bool:
+    """Whether there are six numbers in these words, as in those of a 227 reply."""
+    return _SIX.search(words) is not None
 
 
 def parse_extended_passive(words: bytes) -> int:

@@ -1,9 +1,10 @@
 """Commands: reading a client's line, and what the gateway thinks of each verb.
 
-A verb that stands in no table passes as it is, known or not.
+A verb that stands in no table passes as it is, known or not; what its replies may bring is for protocol.py to say.
 """
 
 import enum
+import re
 from dataclasses import dataclass
 
 from ftpsproxy.ftp.errors import ProtocolError
@@ -54,6 +55,18 @@ DATA_VERBS = {
     b"APPE": Direction.UPLOAD,
 }
 
+# Verbs known to carry no data, whatever a server says on the way: some answer 150 to a DELE that takes long. All others
+# may turn out to: nobody knows all verbs there are. (RFC 959, 2228, 2389, 2640, 3659, 7151; drafts; old names.)
+NO_DATA_VERBS = frozenset(
+    b"""USER PASS ACCT CWD CDUP SMNT QUIT REIN TYPE STRU MODE ALLO REST RNFR RNTO ABOR DELE RMD MKD PWD SYST STAT HELP
+    NOOP FEAT OPTS LANG MDTM SIZE MLST HOST MFMT MFCT MFF CSID CLNT AVBL DSIZ HASH RANG MD5 MMD5 XCRC XMD5 XSHA XSHA1
+    XSHA256 XSHA512 XCUP XCWD XMKD XPWD XRMD PRET COMB""".split()
+)
+
+# Other spellings. P@SW is PASV for firewalls that forbid that; vsftpd, Pure-FTPd and FileZilla Server 0.9 know it, and
+# some old clients say it.
+ALIASES = {b"P@SW": b"PASV"}
+
 # Answered here with 502, each with its reason.
 REFUSED = {
     b"AUTH": "This gateway speaks plain FTP to you and TLS to the server.",
@@ -68,6 +81,7 @@ REFUSED = {
     b"CPSV": "Transfers between two servers are not possible here.",
     b"LPRT": "Use EPRT or PORT.",
     b"LPSV": "Use EPSV or PASV.",
+    b"SPSV": "Use EPSV or PASV.",  # Pure-FTPd's own
     # RFC 4217 section 11: REIN takes the TLS of the control connection back, so it can't go to the server.
     b"REIN": "Open a new connection instead.",
 }
@@ -81,22 +95,32 @@ HTTP_VERBS = frozenset(
 )
 
 # Features that would promise a client what it can't have here.
-_HIDDEN_FEATURES = frozenset({b"AUTH", b"PBSZ", b"PROT", b"CCC", b"SSCN", b"CPSV", b"REIN", b"LPRT", b"LPSV"})
+_HIDDEN_FEATURES = frozenset({b"AUTH", b"PBSZ", b"PROT", b"CCC", b"SSCN", b"CPSV", b"REIN", b"LPRT", b"LPSV", b"SPSV"})
+
+
+_WORD = re.compile(rb"[A-Za-z0-9]*")
+_VERB = re.compile(rb"[A-Z][A-Z0-9]*")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # UTF-8, from scripts that a Windows editor has written
 
 
 def parse(line: bytes) -> Command | None:
     """A client's line → the command in it; None for an empty line.
 
     Raises ProtocolError for NUL and CR inside: they end a line for some servers, so what follows would be a command of
-    its own.
+    its own; and for a first word that is no verb: ProFTPD ends one at any white space, so `PROT<TAB>C` would be PROT.
     """
+    line = line.strip(b"\r\0")  # of endings such as CR CR LF, LF CR, or a C string's
     if b"\0" in line or b"\r" in line:
         raise ProtocolError("NUL or CR inside a command")
-    line = line.lstrip(b" \t")
-    verb, space, argument = line.partition(b" ")
-    if not verb:
+    line = line.removeprefix(_BYTE_ORDER_MARK).lstrip(b" \t")
+    word, space, argument = line.partition(b" ")
+    if not word:
         return None
-    return Command(verb.upper(), argument if space else None)
+    verb = word.upper()
+    verb = ALIASES.get(verb, verb)
+    if _VERB.fullmatch(verb) is None and verb not in HTTP_VERBS:
+        raise ProtocolError("a command begins with a word of letters and a blank behind it")
+    return Command(verb, argument if space else None)
 
 
 def is_http(command: Command) -> bool:
@@ -114,9 +138,7 @@ def visible_features(lines: tuple[bytes, ...]) -> tuple[bytes, ...]:
     kept = []
     names = set()
     for line in lines[1:-1]:
-        name = line.strip().partition(b" ")[0].partition(b";")[0].upper()
-        if name.startswith(b"211-"):
-            name = name[4:]
+        name = _WORD.match(line.removeprefix(lines[0][:3] + b"-").lstrip())[0].upper()  # type: ignore[index] # or ""
         if name not in _HIDDEN_FEATURES:
             kept.append(line)
             names.add(name)

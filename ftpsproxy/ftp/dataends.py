@@ -17,6 +17,8 @@ from ftpsproxy.ftp.messages import (
     DropData,
     DropServerEnd,
     ListenForClient,
+    NoteCommand,
+    NoteData,
     NoteLimit,
     Order,
     ServerDataReady,
@@ -48,25 +50,29 @@ def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool) -> Clien
     if command.verb == b"EPSV":
         family = b"2" if ":" in client else b"1"
         if argument in (b"1", b"2") and argument != family:
-            return [TellClient(replies.own(522, f"Network protocol not supported, use ({family.decode()})."))]
+            return _refused(name, replies.own(522, f"Network protocol not supported, use ({family.decode()})."))
         if argument not in (b"", b"1", b"2"):
-            return [TellClient(replies.own(501, "EPSV takes 1, 2, ALL or nothing."))]
+            return _refused(name, replies.own(501, "EPSV takes 1, 2, ALL or nothing."))
         return ClientWay(b"EPSV")
     if epsv_only:
-        return [TellClient(replies.own(501, f"{name} not allowed after EPSV ALL."))]
+        return _refused(name, replies.own(501, f"{name} not allowed after EPSV ALL."))
     if command.verb == b"PASV":
         if not v4:
-            return [TellClient(replies.own(522, "PASV knows IPv4 only, use EPSV."))]
+            return _refused(name, replies.own(522, "PASV knows IPv4 only, use EPSV."))
         return ClientWay(b"PASV")
     try:
         endpoint = addresses.parse_port(argument) if command.verb == b"PORT" else addresses.parse_eprt(argument)
     except ProtocolError as error:
-        return [TellClient(replies.own(501, f"Illegal {name} command: {error}."))]
+        return _refused(name, replies.own(501, f"Illegal {name} command: {error}."))
     # RFC 2577: no bounce to third hosts, none to the ports of services.
     if endpoint.host != client or endpoint.port < LOWEST_PORT:
         refusal = f"Illegal {name} command: only your own address, ports from {LOWEST_PORT} on."
         return [NoteLimit("bounce", f"{name} to {endpoint}"), TellClient(replies.own(500, refusal))]
     return ClientWay(command.verb, endpoint)
+
+
+def _refused(name: str, reply: Reply) -> list[Order]:
+    return [NoteCommand(name, reply.text), TellClient(reply)]
 
 
 class _Preparation:
@@ -122,7 +128,8 @@ class _Preparation:
     def _client_end(self, event: ClientListening | DataFailed) -> list[Order]:
         match event:
             case DataFailed(why):
-                return self._fail(replies.own(425, f"No passive port here: {why}."))
+                note = NoteData("client", self._way.verb.decode().lower(), f"no passive port here: {why}")
+                return [note, *self._fail(replies.own(425, f"No passive port here: {why}."))]
             case ClientListening(endpoint):
                 self.done = self.ready = True
                 if self._way.verb == b"EPSV":

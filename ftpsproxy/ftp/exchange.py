@@ -7,7 +7,7 @@ have ended; 2xx only when both went well and the client's data connection stood 
 from dataclasses import dataclass
 
 from ftpsproxy.ftp import replies
-from ftpsproxy.ftp.commands import Command
+from ftpsproxy.ftp.commands import Command, Direction
 from ftpsproxy.ftp.messages import (
     DataClosed,
     DataEnded,
@@ -24,8 +24,12 @@ from ftpsproxy.ftp.messages import (
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.serverend import Late
 
-# An answer to the NOOP behind ABOR: 200 as RFC 959 has it, or from a server that does not know NOOP.
-_NOOP_ANSWERS = frozenset({200, 500, 502})
+# What a server says to ABOR when that went well (RFC 959 section 5.4); what it says to nothing but the PWD behind it.
+_ABOR_ANSWERS = frozenset({225, 226})
+_MARK = 257
+_MOST_REPLIES = 8
+# Replies that can only have been meant for something else; after them it is not known which answers which.
+_NO_VERDICT = frozenset({220, 221, 230, 257})
 _REUSE_WORDS = ("reuse", "resum")
 
 
@@ -33,11 +37,12 @@ _REUSE_WORDS = ("reuse", "resum")
 class Abort:
     """The end of an exchange by ABOR, and the replies it takes.
 
-    A transfer is ended by resetting its data connections: each server notices that and gives one final reply. ABOR
-    itself is `asked` only where there is no data connection to reset yet, or nothing came of it: servers answer it once
-    or twice without saying for what, and Pure-FTPd takes it past its own TLS in mid-transfer. A NOOP follows it once
-    the first reply is in: servers answer in order, so its answer is the last of the lot, and no late one is
-    left over to be taken for the answer to the next command.
+    A transfer is ended by resetting its data connections: each server notices that and gives one final reply. That
+    waits for the server's first reply: vsftpd and Pure-FTPd end the session over a connection reset before its
+    handshake, and Pure-FTPd takes ABOR past its own TLS. ABOR itself is `asked` only where nothing comes of it: servers
+    answer it once, twice or three times without saying for what, or not at all. A PWD follows it once the first reply
+    is in: servers answer in order, and nobody answers ABOR by 257, so no late reply is left over to be taken for the
+    answer to the next command. Where 257 never comes, quiet is the end.
 
     `silent`: the client did not say it, and hears one reply, for the transfer.
     """
@@ -47,15 +52,17 @@ class Abort:
     first: Reply | None = None
     second: Reply | None = None
     over: bool = False
+    _count: int = 0
 
     def heard(self, reply: Reply) -> None:
         """Take the next final reply."""
+        self._count += 1
         if self.first is None:
             self.first = reply
             self.over = not self.asked
-        elif reply.code in _NOOP_ANSWERS or self.second is not None:
+        elif reply.code == _MARK or self._count >= _MOST_REPLIES:
             self.over = True
-        else:
+        elif reply.code in _ABOR_ANSWERS:
             self.second = reply
 
 
@@ -63,8 +70,9 @@ class Abort:
 class Exchange:
     """A client's command that the server has been given; `over` once the client has its final reply.
 
-    `sent` is what the server is given for it, once what must go before it (`late`) is done; `client_gone` when nobody
-    waits for the reply any more; `closing` when the transfer is being closed as whole.
+    `sent` is what the server is given for it, once what must go before it (`late`) is done; `told` how many lines of
+    the reply under way the client has heard; `listens` while a verb nobody knows may turn out to be a transfer;
+    `client_gone` when nobody waits for the reply any more; `closing` when the transfer is being closed as whole.
     """
 
     command: Command
@@ -74,17 +82,29 @@ class Exchange:
     reply: Reply | None = None
     ended: DataEnded | None = None
     abort: Abort | None = None
+    told: int = 0
+    listens: bool = False
     client_gone: bool = False
     closing: bool = False
     over: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether the server has done its part of a download: it has said 2xx, and what it sent is in or on its way."""
+        transfer = self.transfer
+        if transfer is None or self.reply is None or self.abort is not None:
+            return False
+        return self.closing or transfer.direction is Direction.DOWNLOAD
 
     def verdict(self, transfer: Transfer, reply: Reply) -> list[Order]:
         """The server's final reply to the transfer."""
         ended = self.ended
         if self.closing:
             return []  # it has given its verdict
-        if not reply.good:
-            why = ended.why if ended is not None and not ended.ok else f"the server said {reply.code}"
+        if not reply.good or reply.code in _NO_VERDICT:
+            why = f"the server said {reply.code} {reply.text}"
+            if ended is not None and not ended.ok:
+                why = f"{ended.why}; {why}"
             # 3xx ends no transfer (RFC 959); only 2xx makes a file whole.
             told = reply if reply.refused else replies.own(451, f"The server answered {reply.code} {reply.text}")
             return [*reuse_note(reply), *self._conclude(told, EndData(transfer.number, False, told.code, "torn", why))]
@@ -135,9 +155,11 @@ class Exchange:
         """The client says ABOR in the middle of it."""
         orders = self.abandon(426, "aborted", "ABOR")
         self.abort = Abort()
-        self.late = None
         if self.transfer is None:
-            return [DropData(), *self.ask_to_abort(self.abort)]
+            if self.late is None and not self.listens:
+                return []
+            self.late = None
+            return self.ask_to_abort(self.abort)
         if self.reply is not None:
             orders += self.abort_heard(self.abort, self.reply)
         return orders
@@ -151,7 +173,13 @@ class Exchange:
     def ask_to_abort(self, abort: Abort) -> list[Order]:
         """Say it to the server, too."""
         abort.asked = True
-        return [TellServer(b"ABOR\r\n")]
+        said = TellServer(b"ABOR\r\n")
+        return [said] if self.transfer is not None else [DropData(), said]
+
+    def abort_begun(self, transfer: Transfer) -> list[Order]:
+        """The server begins what the client has broken off: now it can be reset."""
+        self.transfer = transfer
+        return [EndData(transfer.number, False, 426, "aborted", "ABOR")]
 
     def abort_heard(self, abort: Abort, reply: Reply) -> list[Order]:
         """A reply behind ABOR: the client hears two, 4xx or 5xx for the transfer and 2xx for ABOR."""
@@ -164,14 +192,18 @@ class Exchange:
             why = f"Transfer failed: {self.ended.why}." if abort.silent and self.ended else "Transfer aborted."
             orders.append(TellClient(reply if reply.refused else replies.own(426, why)))
         if abort.over:
-            self.over = True
-            second = abort.second
-            if not abort.silent:
-                good = second is not None and second.good
-                orders.append(TellClient(second if second and good else replies.own(226, "Abort successful.")))
-        elif begins:
-            orders.append(TellServer(b"NOOP\r\n"))
+            return [*orders, *self.abort_over(abort)]
+        if begins:
+            orders.append(TellServer(b"PWD\r\n"))
         return orders
+
+    def abort_over(self, abort: Abort) -> list[Order]:
+        """All that the server has to say to it is said."""
+        self.over = True
+        if abort.silent:
+            return []
+        second = abort.second
+        return [TellClient(second if second is not None else replies.own(226, "Abort successful."))]
 
 
 def in_band(transfer: Transfer) -> list[Order]:
@@ -182,6 +214,6 @@ def in_band(transfer: Transfer) -> list[Order]:
 def reuse_note(reply: Reply) -> list[Order]:
     """vsftpd says 522, ProFTPD and FileZilla Server 425, when a data connection did not resume."""
     text = reply.text.lower()
-    if reply.code in (425, 522) and any(word in text for word in _REUSE_WORDS):
+    if reply.refused and any(word in text for word in _REUSE_WORDS):
         return [NoteReuse(f"{reply.code} {reply.text}")]
     return []

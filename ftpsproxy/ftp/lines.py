@@ -7,7 +7,7 @@ taken from it: what a line may hold is for commands.py and replies.py to say.
 from ftpsproxy.ftp.errors import LineTooLong
 
 IAC = 0xFF
-_CR = 0x0D
+_CR, _LF = 0x0D, 0x0A
 _WILL, _DONT = 0xFB, 0xFE
 _FIRST_TELNET_COMMAND = 0xF0
 
@@ -65,46 +65,40 @@ class LineReader:
 
 
 class TelnetFilter:
-    """Takes Telnet sequences out of what a client sends (RFC 854; RFC 959 section 4.1.3 puts them before ABOR).
+    """Takes Telnet sequences out of what a client sends, where they belong: before a verb (RFC 854; RFC 959 section
+    4.1.3 puts them before ABOR, STAT and QUIT).
 
-    IAC IAC is one byte 0xFF. IAC before a byte that is no Telnet command stands for itself: file names in Windows-125x
-    hold a lone 0xFF.
+    All that follows on a line is left as it is: a file name is bytes, and in Windows-125x it holds 0xFF. A lone IAC at
+    the start of a line goes as well: it is left over from a Synch whose urgent byte was lost.
     """
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "_in_line")
 
     def __init__(self) -> None:
         self._held = b""
+        self._in_line = False
 
     def feed(self, data: bytes) -> bytes:
         """`data` without Telnet sequences; one that is not yet whole is held back (two bytes at most)."""
         if not self._held and IAC not in data:
+            if data:
+                self._in_line = data[-1] != _LF
             return data
         data = self._held + data
         self._held = b""
-        out = bytearray()
-        i, n = 0, len(data)
-        while i < n:
-            byte = data[i]
-            if byte != IAC:
-                out.append(byte)
-                i += 1
+        out = []
+        at, size = 0, len(data)
+        while at < size:
+            if self._in_line or data[at] != IAC:
+                end = data.find(b"\n", at) + 1
+                self._in_line = not end
+                end = end or size
+                out.append(data[at:end])
+                at = end
                 continue
-            if i + 1 == n:
-                self._held = data[i:]
+            length = 3 if at + 1 < size and _WILL <= data[at + 1] <= _DONT else 2
+            if at + length > size:
+                self._held = data[at:]
                 break
-            command = data[i + 1]
-            if command == IAC:
-                out.append(IAC)
-                i += 2
-            elif _WILL <= command <= _DONT:
-                if i + 2 == n:
-                    self._held = data[i:]
-                    break
-                i += 3
-            elif command >= _FIRST_TELNET_COMMAND:
-                i += 2
-            else:
-                out.append(IAC)
-                i += 1
-        return bytes(out)
+            at += length if _FIRST_TELNET_COMMAND <= data[at + 1] < IAC else 1
+        return b"".join(out)

@@ -21,6 +21,7 @@ class Login:
         "_welcome",
         "done",
         "protect",
+        "protected",
         "refusal",
     )
 
@@ -35,6 +36,7 @@ class Login:
         self._welcome: Reply | None = None
         self.done = False
         self.protect = False
+        self.protected = False
         self.refusal: Refusal | None = None
 
     @property
@@ -49,7 +51,7 @@ class Login:
 
     def keeps(self, command: Command) -> bool:
         """Whether a refused OPTS is said again after the login: Windows leaves when it is refused."""
-        if self.done or not (command.argument or b"").upper().startswith(b"UTF8"):
+        if self.done or not (command.argument or b"").upper().startswith((b"UTF8", b"UTF-8")):
             return False
         self._options = [command]
         return True
@@ -58,10 +60,10 @@ class Login:
         """The server's final reply to USER, PASS or ACCT."""
         if command.verb == b"USER":
             self._user = command.shown
-        if reply.code in (230, 232):
+        if reply.good:  # 230 and 232; old servers say 200, 202, 220
             return self._succeeded(command, reply)
-        if not reply.refused or command.verb == b"ACCT":
-            return [TellClient(reply)]
+        if not reply.refused or command.verb == b"ACCT" or (self.done and reply.code != 530):
+            return [TellClient(reply)]  # 503: logged in already
         self._failed += 1
         return [NoteLogin(self._user, False, reply.code), TellClient(reply)]
 
@@ -86,7 +88,8 @@ class Login:
             if not self._late.done:
                 return orders
             late, self._late = self._late, None
-            if late.failed and late.refused is not None:
+            self.protected = self.protected or late.refused is None
+            if late.failed and late.refused is not None and not self.protected:
                 detail = f"the server refuses to protect data: PROT P: {late.refused.code} {late.refused.text}"
                 self.refusal = Refusal("prot_refused", detail)
                 return orders

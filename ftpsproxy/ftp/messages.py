@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ftpsproxy.ftp.addresses import Endpoint
-from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.commands import Command, Direction
 from ftpsproxy.ftp.replies import Reply
 
 Outcome = Literal["complete", "torn", "aborted"]
@@ -18,6 +18,7 @@ class Waiting(enum.Enum):
     LOGIN = "login"  # for a client that has not logged in
     CLIENT = "client"  # for the next command
     REPLY = "reply"  # for the server's reply to a command
+    START = "start"  # for its first reply to one that moves data: it may have to fetch a tape
     CONNECTION = "connection"  # for a data connection to stand; whoever connects keeps the time
     DATA = "data"  # for the bytes of a transfer; the transfer keeps its own time
     VERDICT = "verdict"  # for the final reply, behind the data
@@ -57,9 +58,24 @@ class ClientErred:
 
 @dataclass(frozen=True, slots=True)
 class ServerSaid:
-    """A reply of the server's."""
+    """A reply of the server's. `read` counts the reads of its connection: what was there before a command had gone out
+    is no answer to it."""
 
     reply: Reply
+    read: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSaidLines:
+    """Lines of a reply of the server's that has several, and is not over; ServerSaid will have them all."""
+
+    code: int
+    lines: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpoke:
+    """The server has spoken on the prepared data connection: it answers TLS there, so the command is a transfer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +153,10 @@ class ServerLost:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The gateway ends this session; the client hears `why` (one line)."""
+    """The gateway ends this session; the client hears `why` (one line). `now`: whatever is still being said."""
 
     why: str
+    now: bool = False
 
 
 Event = (
@@ -148,6 +165,8 @@ Event = (
     | ClientSaid
     | ClientErred
     | ServerSaid
+    | ServerSaidLines
+    | DataSpoke
     | ClientListening
     | ServerListening
     | ServerDataReady
@@ -169,6 +188,13 @@ class TellClient:
     """Send this reply to the client."""
 
     reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class TellLines:
+    """Send these lines of a reply to the client; the rest of it follows."""
+
+    lines: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +243,16 @@ class ListenForServer:
     """Listen for the server's data connection; answered by ServerListening or DataFailed."""
 
     mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenToData:
+    """Find out whether the server speaks on the prepared data connection; answered by DataSpoke, if ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveData:
+    """Listen no more; what was prepared stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,8 +366,42 @@ class NoteForeign:
     protocol: str
 
 
+@dataclass(frozen=True, slots=True)
+class NoteCommand:
+    """For the log: a command was refused here; `verb` is empty for a line that is no command."""
+
+    verb: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteNoTransfer:
+    """For the log: the server has refused a transfer before there was any."""
+
+    command: Command
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class NoteReply:
+    """For the log: a reply of the server's that the client did not hear."""
+
+    reply: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteData:
+    """For the log: a data connection could not be prepared; `side` is client or server, `mode` the command used."""
+
+    side: str
+    mode: str
+    why: str
+
+
 Order = (
     TellClient
+    | TellLines
     | TellStatus
     | TellServer
     | StartTls
@@ -339,6 +409,8 @@ Order = (
     | ConnectToClient
     | ConnectToServer
     | ListenForServer
+    | ListenToData
+    | LeaveData
     | DropData
     | DropServerEnd
     | BeginData
@@ -351,4 +423,8 @@ Order = (
     | NoteReuse
     | NoteLimit
     | NoteForeign
+    | NoteCommand
+    | NoteNoTransfer
+    | NoteReply
+    | NoteData
 )

@@ -52,6 +52,9 @@ class Protection:
         return self.refused is not None and not self._tolerant
 
 
+_MOST_GREETINGS = 20
+
+
 class _Step(enum.Enum):
     GREETING = "greeting"
     AUTH = "AUTH"
@@ -65,6 +68,7 @@ class Opening:
     __slots__ = (
         "_auth",
         "_clear",
+        "_greetings",
         "_implicit",
         "_last_auth",
         "_step",
@@ -80,6 +84,7 @@ class Opening:
         self._clear = greeting_in_clear
         self._auth = list(auth)
         self._last_auth = ""
+        self._greetings = 0
         self._step = _Step.GREETING
         self.protection = Protection(tolerant=implicit)
         self.greeting: Reply | None = None
@@ -103,11 +108,9 @@ class Opening:
         """A reply of the server's → what to do next."""
         if reply.preliminary and not self._clear:
             return []  # 120 before 220
-        if reply.code == 421:
-            return self._refuse("greeting_refused", f"the server refuses the session: {reply.code} {reply.text}")
         match self._step:
             case _Step.GREETING:
-                if not reply.good:
+                if reply.refused or (self._clear and not reply.good):
                     return self._refuse(
                         "greeting_refused", f"the server refuses the session: {reply.code} {reply.text}"
                     )
@@ -122,7 +125,9 @@ class Opening:
                     return self.secured()
                 return self._next_auth()
             case _Step.AUTH:
-                if reply.code in (234, 334):
+                if reply.code == 220:
+                    return self._greeted_again()
+                if not reply.refused:  # 234, 334, 200: whether it means it, the handshake proves
                     self._step = _Step.TLS
                     return [StartTls()]
                 if reply.refused and self._auth:
@@ -133,15 +138,27 @@ class Opening:
             case _Step.TLS:
                 return self._refuse("bytes_after_auth", "the server spoke in clear after it had agreed to TLS")
             case _Step.PROTECT:
-                if self._clear and reply.code == 220:
-                    return self._refuse(
-                        "greeted_twice", 'the server greets behind TLS, too; implicit_greeting = "clear" is wrong here'
-                    )
+                if reply.code == 220:
+                    if self._clear:
+                        why = 'the server greets behind TLS, too; implicit_greeting = "clear" is wrong here'
+                        return self._refuse("greeted_twice", why)
+                    if not self._implicit:
+                        # Somebody between has greeted and agreed to TLS, and joined it to a server that greets
+                        # behind it: every reply would answer the command before.
+                        return self._refuse("greeted_twice", "the server greets once more behind TLS")
+                    return self._greeted_again()
                 orders = self.protection.heard(reply)
                 if self.protection.done:
                     self.done = True
                     self.protect_later = self.protection.refused is not None
                 return orders
+
+    def _greeted_again(self) -> list[Order]:
+        """A greeting of several replies; it answers nothing."""
+        self._greetings += 1
+        if self._greetings > _MOST_GREETINGS:
+            return self._refuse("protocol_error", "the server greets again and again")
+        return []
 
     def _next_auth(self) -> list[Order]:
         self._step = _Step.AUTH

@@ -5,7 +5,10 @@ it is, the client is not heard, so that pipelined lines queue in the kernel. In 
 once, NOOP and STAT are answered here, because no server says which of its replies answers which, and all else is held.
 
 The joint rule: the client hears a transfer's final reply only when the server has given it *and* the bytes have ended.
-A transfer whose bytes did not end well is never answered 2xx, one that the server refuses never ends well.
+A transfer whose bytes did not end well is never answered 2xx, one that the server refuses never ends well. What has
+been decided so is carried through, whoever leaves meanwhile (`_deferred`).
+
+A code says what its class says (RFC 959 section 4.2); whether a session is over its connections say, not a 421.
 """
 
 from collections.abc import Callable
@@ -28,11 +31,18 @@ from ftpsproxy.ftp.messages import (
     DataClosed,
     DataEnded,
     DataFailed,
+    DataSpoke,
+    DropData,
     Event,
     HangUp,
+    LeaveData,
+    ListenToData,
+    NoteCommand,
     NoteForeign,
     NoteLimit,
+    NoteNoTransfer,
     NoteRefused,
+    NoteReply,
     Order,
     Secured,
     ServerDataReady,
@@ -40,8 +50,10 @@ from ftpsproxy.ftp.messages import (
     ServerLost,
     ServerRefused,
     ServerSaid,
+    ServerSaidLines,
     Stopped,
     TellClient,
+    TellLines,
     TellServer,
     TellStatus,
     TimedOut,
@@ -54,6 +66,10 @@ from ftpsproxy.ftp.serverend import Late, Learned
 
 _GREETING = replies.own(220, "FTP service ready.")
 _QUIT = b"QUIT\r\n"
+# Passive replies: to anything but our own PASV and EPSV they would send the client past the gateway.
+_ADDRESSES = frozenset({227, 228, 229})
+# Verbs whose replies are looked at as a whole, and may be changed.
+_WHOLE = frozenset({b"USER", b"PASS", b"ACCT", b"FEAT", b"OPTS", b"QUIT", *commands.DATA_VERBS, *commands.MODERN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +103,28 @@ class Protocol:
         self._mode = b"S"
         self._closed = False
         self._client_gone = False
+        self._deferred: list[ServerLost | ServerRefused | ClientLost | Stopped] = []
+        self._farewell: Reply | None = None
+        self._farewell_told = False
+        self._read = 0
+        self._asked_at = -1
         self._bad_lines = 0
         self._number = 0
 
     def handle(self, event: Event) -> list[Order]:
         """What to do about `event`. Never raises for anything a peer can cause; after HangUp nothing is ordered."""
-        if self._closed:
+        if self._closed or self._defers(event):
             return []
+        orders = self._handle(event)
+        if any(isinstance(order, TellServer) for order in orders):
+            self._asked_at = self._read
+        return orders
+
+    def _handle(self, event: Event) -> list[Order]:
         orders = _HANDLERS[type(event)](self, event)
+        while self._deferred and self.idle and not self._closed:
+            later = self._deferred.pop(0)
+            orders += _HANDLERS[type(later)](self, later)
         while self._held is not None and self.idle and not self._closed:
             held, self._held = self._held, None
             orders += self._client_erred(held) if isinstance(held, ClientErred) else self._execute(held)
@@ -102,6 +132,21 @@ class Protocol:
             self._closed = True
             orders += [TellServer(_QUIT), HangUp("client gone")]
         return orders
+
+    def _defers(self, event: Event) -> bool:
+        """Whether this, the end of the session, has to wait for a transfer that has its verdict."""
+        exchange = self._exchange
+        if exchange is None or not exchange.settled:
+            return False
+        match event:
+            case ServerLost() | ServerRefused():
+                pass
+            case ClientLost() | Stopped(now=False) if exchange.closing:
+                pass
+            case _:
+                return False
+        self._deferred.append(event)
+        return True
 
     # --- what the session asks ------------------------------------------------------------------------------------
 
@@ -143,10 +188,12 @@ class Protocol:
             return Waiting.CLIENT if self._login.done else Waiting.LOGIN
         if exchange.abort is not None:
             return Waiting.ABORT
-        if exchange.late is not None and not exchange.late.waits_for_server:
-            return Waiting.CONNECTION
-        if exchange.transfer is None or exchange.reply is not None:
-            return Waiting.REPLY if exchange.transfer is None else Waiting.DATA
+        if exchange.late is not None:
+            return Waiting.REPLY if exchange.late.waits_for_server else Waiting.CONNECTION
+        if exchange.transfer is None:
+            return Waiting.START if exchange.command.verb in commands.DATA_VERBS else Waiting.REPLY
+        if exchange.reply is not None:
+            return Waiting.DATA
         if exchange.ended is None:
             return Waiting.DATA
         return Waiting.VERDICT if exchange.ended.ok else Waiting.TORN
@@ -172,6 +219,8 @@ class Protocol:
 
     def _open(self, opening: Opening, reply: Reply) -> list[Order]:
         orders = opening.heard(reply)
+        if reply.refused:
+            self._farewell = reply
         if opening.refusal is not None:
             return self._refuse(opening.refusal.reason, opening.refusal.detail)
         if opening.done:
@@ -203,15 +252,15 @@ class Protocol:
             return self._execute(command)
         exchange = self._exchange
         if exchange is not None and exchange.abort is None and not exchange.closing:
-            transferring = exchange.transfer is not None or exchange.command.verb in commands.DATA_VERBS
+            verb = exchange.command.verb
+            transferring = exchange.transfer is not None or exchange.listens or verb in commands.DATA_VERBS
             if command.verb == b"ABOR" and transferring:
-                self._ends.ready = False
                 return self._after(exchange, exchange.start_abort())
-            if exchange.transfer is not None:
+            if transferring:
                 if command.verb == b"NOOP":
                     return [TellClient(replies.own(200, "NOOP ok."))]
                 if command.verb == b"STAT" and not command.argument:
-                    return [TellStatus(exchange.transfer.number)]
+                    return [TellStatus(exchange.transfer.number if exchange.transfer else self._number + 1)]
         self._held = command
         return []
 
@@ -225,15 +274,18 @@ class Protocol:
                 NoteLimit("bad_lines", event.why),
                 *self._goodbye("Too many bad lines, closing.", "bad lines"),
             ]
-        return [TellClient(replies.own(500, f"Not understood: {event.why}."))]
+        return [NoteCommand("", event.why), TellClient(replies.own(500, f"Not understood: {event.why}."))]
 
     def _execute(self, command: Command) -> list[Order]:
         verb = command.verb
         if verb in DATA_END_VERBS:
             return self._ends.prepare(command)
         if (reason := commands.REFUSED.get(verb)) is not None:
-            return [TellClient(replies.own(502, reason))]
+            return [NoteCommand(verb.decode(), reason), TellClient(replies.own(502, reason))]
         if commands.is_http(command):
+            if self._login.done:
+                reason = "Not an FTP command."
+                return [NoteCommand(verb.decode(), reason), TellClient(replies.own(502, reason))]
             self._closed = True
             return [NoteForeign("http"), HangUp("foreign protocol")]
         return self._forward(command)
@@ -271,20 +323,43 @@ class Protocol:
 
     def _server_said(self, event: ServerSaid) -> list[Order]:
         reply = event.reply
+        if event.read is not None:
+            self._read = event.read
+            asking = self._exchange is not None and self._exchange.abort is not None
+            if event.read == self._asked_at and not asking:
+                return [NoteReply(_shown(reply), "it was there before anybody had asked")]
         if self._opening is not None:
             return self._open(self._opening, reply)
-        if reply.code == 421:
-            return self._server_leaves(reply)
+        orders = self._hear(reply)
+        self._farewell = reply if reply.code == 421 else None
+        self._farewell_told = any(isinstance(order, TellClient) and order.reply is reply for order in orders)
+        return orders
+
+    def _hear(self, reply: Reply) -> list[Order]:
         if self._login.busy:
             return self._login_step(self._login.heard(reply))
         if self._ends.waits_for_server:
             return self._ends.heard(reply)
         exchange = self._exchange
-        if exchange is None:
-            # Nobody asked. Passed on, it would be taken for the answer to the client's next command.
-            return []
-        if exchange.abort is not None:
-            return self._after(exchange, exchange.abort_heard(exchange.abort, reply))
+        if exchange is None or (exchange.settled and reply.code == 421):
+            # Nobody asked. Passed on, it would be taken for the answer to the client's next command; a farewell is said
+            # when the server has gone, if it does go.
+            return [NoteReply(_shown(reply), "nobody asked for it")]
+        if reply.code in _ADDRESSES and exchange.abort is None and exchange.late is None:
+            return [NoteReply(_shown(reply), "it holds an address"), *self._replied(exchange, _withheld(reply))]
+        return self._replied(exchange, reply)
+
+    def _replied(self, exchange: Exchange, reply: Reply) -> list[Order]:
+        """The server's reply to the command under way."""
+        if (abort := exchange.abort) is not None:
+            if exchange.transfer is None and not abort.asked and self._ends.ready:
+                if reply.preliminary:
+                    begun = self._begin(exchange)
+                    assert exchange.transfer is not None  # noqa: S101 - it has just begun
+                    return [*begun, *exchange.abort_begun(exchange.transfer)]
+                self._ends.ready = False
+                return [DropData(), *self._after(exchange, exchange.abort_heard(abort, reply))]
+            return self._after(exchange, exchange.abort_heard(abort, reply))
         if (late := exchange.late) is not None:
             return self._go_on(exchange, late, late.heard(reply)) if late.waits_for_server else []
         if reply.preliminary:
@@ -299,12 +374,49 @@ class Protocol:
         return self._answered(exchange, reply)
 
     def _preliminary(self, exchange: Exchange, reply: Reply) -> list[Order]:
-        if exchange.transfer is None and self._ends.ready:
-            return [*self._begin(exchange), TellClient(reply)]
-        return [TellClient(reply)]
+        told = [TellClient(self._untold(exchange, reply))]
+        verb = exchange.command.verb
+        if exchange.transfer is not None or not self._ends.ready or verb in commands.NO_DATA_VERBS:
+            return [*told]
+        if verb in commands.DATA_VERBS:
+            return [*self._begin(exchange), *told]
+        if exchange.listens:
+            return [*told]
+        exchange.listens = True
+        return [ListenToData(), *told]
+
+    def _data_spoke(self, event: DataSpoke) -> list[Order]:
+        exchange = self._exchange
+        if exchange is None or not exchange.listens or exchange.transfer is not None or exchange.abort is not None:
+            return []
+        return self._begin(exchange)
+
+    def _server_said_lines(self, event: ServerSaidLines) -> list[Order]:
+        """Some commands take long and tell how far they are; what the client is to hear as it is, it hears at once."""
+        exchange = self._exchange
+        if (
+            exchange is None
+            or exchange.transfer is not None
+            or exchange.abort is not None
+            or exchange.late is not None
+            or exchange.command.verb in _WHOLE
+            or event.code >= 400
+            or event.code in _ADDRESSES
+            or self._ends.waits_for_server
+            or self._login.busy
+        ):
+            return []
+        exchange.told += len(event.lines)
+        return [TellLines(event.lines)]
+
+    def _untold(self, exchange: Exchange, reply: Reply) -> Reply:
+        """What the client has not heard of a reply."""
+        told, exchange.told = exchange.told, 0
+        return Reply(reply.code, reply.lines[told:]) if told else reply
 
     def _begin(self, exchange: Exchange) -> list[Order]:
         self._ends.ready = False
+        self._login.done = True  # whatever the server said to the login
         self._number += 1
         verb = exchange.command.verb
         exchange.transfer = Transfer(
@@ -320,11 +432,12 @@ class Protocol:
         """The final reply to a command without a transfer."""
         self._exchange = None
         command = exchange.command
+        reply = self._untold(exchange, reply)
         match command.verb:
             case b"USER" | b"PASS" | b"ACCT":
                 return self._login_step(self._login.answered(command, reply))
-            case b"FEAT" if reply.code == 211:
-                return [TellClient(Reply(211, commands.visible_features(reply.lines)))]
+            case b"FEAT" if reply.good:
+                return [TellClient(Reply(reply.code, commands.visible_features(reply.lines)))]
             case b"QUIT":
                 self._closed = True
                 return [TellClient(reply), HangUp("quit")]
@@ -335,11 +448,17 @@ class Protocol:
             case b"OPTS" if reply.refused and self._login.keeps(command):
                 return [TellClient(replies.own(200, "UTF8 noted."))]
         modern = commands.MODERN.get(command.verb)
-        if modern is not None and exchange.sent is command and reply.code in (500, 502):
+        if modern is not None and exchange.sent is command and reply.refused and reply.code != 421:
             return self._forward(command, Command(modern, command.argument))
-        if reply.refused and command.verb in commands.DATA_VERBS:
-            return [*reuse_note(reply), *self._ends.refused(), TellClient(reply)]
-        return [TellClient(reply)]
+        if command.verb in commands.DATA_VERBS:
+            if not reply.refused:
+                # There was no data connection here, so nothing has passed, whatever it says.
+                why = f"No data connection was prepared (PASV or PORT); the server said {reply.code}"
+                reply = replies.own(425, why)
+            return [NoteNoTransfer(command, reply), *reuse_note(reply), *self._ends.refused(), TellClient(reply)]
+        if reply.code in (230, 232):
+            return self._login_step(self._login.answered(command, reply))  # SITE AUTH of Tumbleweed
+        return [LeaveData(), TellClient(reply)] if exchange.listens else [TellClient(reply)]
 
     def _login_step(self, orders: list[Order]) -> list[Order]:
         """After what the login wants done, what follows from its failure."""
@@ -373,19 +492,21 @@ class Protocol:
 
     # --- ends -----------------------------------------------------------------------------------------------------
 
-    def _server_leaves(self, reply: Reply) -> list[Order]:
-        orders = self._abandon(421, f"the server said 421 {reply.text}")
-        self._closed = True
-        return [*orders, TellClient(reply), HangUp(f"server: 421 {reply.text}")]
-
     def _server_refused(self, event: ServerRefused) -> list[Order]:
         return [*self._abandon(426, event.detail), *self._refuse(event.reason, event.detail)]
 
     def _server_lost(self, event: ServerLost) -> list[Order]:
         if self._opening is not None:
-            step = self._opening.step
-            return self._refuse("closed", f"the server closed the connection while {step} was awaited: {event.why}")
+            step, said = self._opening.step, self._farewell
+            why = event.why if said is None else f"{event.why}; it had said {said.code} {said.text}"
+            return self._refuse("closed", f"the server closed the connection while {step} was awaited: {why}")
         exchange = self._exchange
+        if (said := self._farewell) is not None:
+            orders = self._abandon(421, f"the server said 421 {said.text}")
+            self._closed = True
+            if not self._farewell_told or not self.idle:
+                orders.append(TellClient(said))
+            return [*orders, HangUp(f"server: 421 {said.text}")]
         if exchange is not None and exchange.command.verb == b"QUIT" and exchange.transfer is None:
             return self._goodbye("Goodbye.", "quit", 221)
         orders = self._abandon(426, f"control connection to the server lost: {event.why}")
@@ -399,7 +520,8 @@ class Protocol:
             exchange.client_gone = self._client_gone = True  # cameras and meters leave once their data is sent
             self._held = None
             return []
-        orders = self._abandon(0, f"the client's control connection was lost: {event.why}")
+        why = event.why or "it closed it"
+        orders = self._abandon(0, f"the client's control connection was lost: {why}")
         self._closed = True
         if self.idle:
             orders.append(TellServer(_QUIT))
@@ -428,20 +550,36 @@ class Protocol:
                 return exchange.rouse(exchange.ended.why)
             case Waiting.VERDICT:
                 why = "no final reply from the server in time"
-                orders = self._abandon(426, why)
+                orders = [NoteLimit("final_reply_timeout", why), *self._abandon(426, why)]
                 told = TellClient(replies.own(426, f"Transfer failed: {why}."))
                 return [*orders, told, *self._goodbye("The server does not answer.", "reply timeout")]
             case Waiting.DATA | Waiting.CONNECTION:
                 return []
             case Waiting.ABORT if (exchange := self._exchange) and exchange.abort and not exchange.abort.asked:
+                self._ends.ready = False
                 return exchange.ask_to_abort(exchange.abort)
+            case Waiting.ABORT if (exchange := self._exchange) and exchange.abort and exchange.abort.first:
+                return self._after(exchange, exchange.abort_over(exchange.abort))
             case _:
-                return self._goodbye("The server does not answer.", "reply timeout")
+                asked = self._exchange.sent.verb.decode() if self._exchange is not None else "what the gateway asked"
+                note = NoteLimit("reply_timeout", f"the server did not answer {asked}")
+                return [note, *self._goodbye("The server does not answer.", "reply timeout")]
+
+
+def _shown(reply: Reply) -> str:
+    return f"{reply.code} {reply.text}"
+
+
+def _withheld(reply: Reply) -> Reply:
+    """What the client hears in place of an address that nobody here asked for."""
+    return replies.own(502, f"Refused here: the server answers {reply.code}, an address. Use PASV or EPSV.")
 
 
 _HANDLERS: dict[type[Event], Callable[[Protocol, Any], list[Order]]] = {
     ClientSaid: Protocol._client_said,
     ServerSaid: Protocol._server_said,
+    ServerSaidLines: Protocol._server_said_lines,
+    DataSpoke: Protocol._data_spoke,
     DataEnded: Protocol._data_ended,
     DataClosed: Protocol._data_closed,
     ServerDataReady: Protocol._data_end,

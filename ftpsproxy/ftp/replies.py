@@ -1,5 +1,6 @@
 """Replies: reading the server's, writing our own (RFC 959 section 4.2)."""
 
+import re
 from dataclasses import dataclass
 
 from ftpsproxy.ftp.errors import ProtocolError
@@ -43,6 +44,8 @@ class Reply:
         return b"\r\n".join(self.lines) + b"\r\n"
 
 
+_MOST_TEXT_LINES = 100
+_MOST_TOLD = 5
 _PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))
 
 
@@ -52,25 +55,40 @@ def own(code: int, text: str) -> Reply:
 
 
 def _code(line: bytes) -> int | None:
-    return int(line[:3]) if len(line) >= 3 and line[:3].isdigit() and 0x31 <= line[0] <= 0x35 else None
+    """The code a line begins with; None where it begins with none, or with a longer number."""
+    if len(line) < 3 or not line[:3].isdigit() or not 0x31 <= line[0] <= 0x35 or line[3:4].isdigit():
+        return None
+    return int(line[:3])
+
+
+# What other servers say first, and TLS where there should be none: no reply follows.
+_FOREIGN = ((b"SSH-", "SSH"), (b"HTTP/", "HTTP"), (b"<", "HTTP"), (b"* OK", "IMAP"), (b"+OK", "POP3"))
+_TLS_RECORDS = (b"\x15\x03", b"\x16\x03", b"\x17\x03")
+# What stands before a code here and there: an ending written the other way round, Telnet, the mark of UTF-8 that .NET
+# writes. Not a blank: RFC 959 has a server put one before what is no code.
+_BEFORE = re.compile(rb"(?:[\r\0]|\xef\xbb\xbf|\xff[\xfb-\xfe].|\xff[\xf0-\xfa])*", re.DOTALL)
+_ADDRESSES = (b"227", b"228", b"229")
 
 
 class ReplyReader:
     """The server's bytes → replies, bounded in bytes and lines.
 
     A reply of several lines ends with a line of the same code that is followed by a space, or by nothing (z/OS);
-    lines between may hold anything, other codes too.
+    lines between may hold anything, other codes too. Lenient where nothing is at stake: text outside a reply is passed
+    over (`passed_over`; old servers print notices), and what stands behind a code need not be a blank.
     """
 
-    __slots__ = ("_bytes", "_first", "_lines", "_max_bytes", "_max_lines", "_reader")
+    __slots__ = ("_bytes", "_fresh", "_lines", "_max_bytes", "_max_lines", "_reader", "_text", "passed_over")
 
     def __init__(self, *, max_line: int, max_bytes: int, max_lines: int) -> None:
         self._reader = LineReader(max_line)
         self._max_bytes = max_bytes
         self._max_lines = max_lines
         self._lines: list[bytes] = []
+        self._fresh = 0
         self._bytes = 0
-        self._first = b""
+        self._text = 0
+        self.passed_over: list[bytes] = []
 
     def feed(self, data: bytes) -> None:
         """Take `data`; the replies in it come out of `pop`."""
@@ -84,27 +102,81 @@ class ReplyReader:
     def pop(self) -> Reply | None:
         """The next whole reply, or None. Raises ProtocolError for what is no FTP reply; the connection is then lost."""
         while (line := self._reader.pop()) is not None:
+            if not self._lines and line.startswith(_TLS_RECORDS):
+                raise ProtocolError("TLS where a reply should be")
+            if not self._lines:
+                line = line[_BEFORE.match(line).end() :]  # type: ignore[union-attr] # it matches nothing, too
             if b"\r" in line or b"\0" in line:
                 # A client that takes a lone CR for the end of a line would see a reply the server never gave.
                 line = line.replace(b"\r", b" ").replace(b"\0", b" ")
             self._bytes += len(line) + 2
             if self._bytes > self._max_bytes or len(self._lines) >= self._max_lines:
                 raise ProtocolError(f"reply of more than {self._max_bytes} bytes or {self._max_lines} lines")
-            if not self._lines:
-                if not line:
-                    self._bytes = 0
-                    continue
-                code = _code(line)
-                if code is None or line[3:4] not in (b" ", b"-", b""):
-                    raise ProtocolError("no FTP reply: " + line[:80].decode("ascii", "backslashreplace"))
-                if line[3:4] != b"-":
-                    self._bytes = 0
-                    return Reply(code, (line,))
-                self._first = line[:3]
+            if self._lines:
+                if (reply := self._go_on(line)) is not None:
+                    return reply
+            elif (code := _code(line)) is None:
+                self._pass_over(line)
+            elif line[3:4] == b"-":
+                self._text = 0
                 self._lines.append(line)
-                continue
-            self._lines.append(line)
-            if line[:3] == self._first and line[3:4] in (b" ", b""):
-                lines, self._lines, self._bytes = tuple(self._lines), [], 0
-                return Reply(int(self._first), lines)
+            else:
+                self._text = self._bytes = 0
+                if line[3:4] not in (b" ", b""):
+                    line = line[:3] + b" " + line[3:]
+                return Reply(code, (line,))
         return None
+
+    def _go_on(self, line: bytes) -> Reply | None:
+        """A further line of a reply → the reply, if it is the last."""
+        first = self._lines[0][:3]
+        if line[:3] != first and line.startswith(_ADDRESSES):
+            line = b" " + line  # RFC 959 section 4.2 has the server do so; a client must not take it for a reply
+        self._lines.append(line)
+        if line[:3] != first or line[3:4] not in (b" ", b"\t", b""):
+            return None
+        return self._over(int(first))
+
+    def _over(self, code: int) -> Reply:
+        lines, self._lines, self._bytes, self._fresh = tuple(self._lines), [], 0, 0
+        return Reply(code, lines)
+
+    def _pass_over(self, line: bytes) -> None:
+        """Text outside a reply. Raises ProtocolError where no reply will come, or too much of it."""
+        for begins, protocol in _FOREIGN:
+            if line.startswith(begins):
+                raise ProtocolError(f"{protocol}, not FTP: " + line[:80].decode("ascii", "backslashreplace"))
+        if line:
+            self._text += 1
+            if len(self.passed_over) < _MOST_TOLD:
+                self.passed_over.append(line[:80])
+            if self._text > _MOST_TEXT_LINES:
+                raise ProtocolError("no FTP reply: " + line[:80].decode("ascii", "backslashreplace"))
+        else:
+            self._bytes = 0
+
+    # --- a reply under way ------------------------------------------------------------------------------------------
+
+    def fresh(self) -> tuple[int, tuple[bytes, ...]] | None:
+        """Of a reply of several lines that is under way: its code, and the lines come since the last call; not
+        yet one that may be its last."""
+        end = len(self._lines) - (1 if self.may_be_over else 0)
+        if end <= self._fresh:
+            return None
+        lines = tuple(self._lines[self._fresh : end])
+        self._fresh = end
+        return int(self._lines[0][:3]), lines
+
+    @property
+    def may_be_over(self) -> bool:
+        """Whether a reply under way has a last line of another code, of the same class: z/OS ends some so."""
+        if len(self._lines) < 2 or self._reader.pending:
+            return False
+        first, last = self._lines[0], self._lines[-1]
+        return _code(last) is not None and last[:1] == first[:1] and last[3:4] in (b" ", b"")
+
+    def end(self) -> Reply:
+        """That reply; nothing came behind it. Its last line gets the code of the first, as clients expect it."""
+        first = self._lines[0][:3]
+        self._lines[-1] = first + self._lines[-1][3:]
+        return self._over(int(first))

@@ -19,6 +19,7 @@ from ftpsproxy.ftp.messages import (
     DropServerEnd,
     ListenForServer,
     NoteAddress,
+    NoteData,
     Order,
     ServerDataReady,
     ServerListening,
@@ -28,8 +29,6 @@ from ftpsproxy.ftp.replies import Reply
 
 LOWEST_PORT = 1024  # RFC 2577: below are services that a bounced connection could talk to
 _PRET = re.compile(rb"\bPRET\b", re.IGNORECASE)
-_FALL_BACK = frozenset({500, 501, 502, 503, 504, 522})
-
 ServerEvent = ServerDataReady | ServerListening | DataFailed
 
 
@@ -61,6 +60,7 @@ class ServerEnd:
     wants_pret: bool = False
     failed: Reply | None = None
     _mode: str = ""
+    _no_epsv: bool = False
     _step: _Step = field(default=_Step.OVER)
 
     @property
@@ -99,22 +99,25 @@ class ServerEnd:
             if self._mode in ("epsv", "pasv") and _PRET.search(reply.words):
                 self.learned.needs_pret = self.wants_pret = True
                 return self._over(reply)
-            if self._may_fall_back() and reply.code in _FALL_BACK:
-                return self._fall_back()
-            return self._over(reply)
+            if self._may_fall_back():
+                return self._fall_back(f"EPSV: {reply.code} {reply.text}", remember=reply.code >= 500)
+            asked = self._mode.upper()
+            self.learned.no_epsv = False  # of no use then
+            failed = reply if reply.refused else replies.own(425, f"The server answers {asked} by {reply.code}.")
+            return [NoteData("server", self._mode, f"{asked}: {reply.code} {reply.text}"), *self._over(failed)]
         if self._mode in ("eprt", "port"):
             return self._over()
         try:
             return self._connect(reply)
         except ProtocolError as error:
             if self._may_fall_back():
-                return self._fall_back()
-            return self._over(replies.own(425, f"The server's passive reply is of no use: {error}."))
+                return self._fall_back(str(error))
+            return self._fail(f"the server's passive reply is of no use: {error}")
 
     def _connect(self, reply: Reply) -> list[Order]:
         orders: list[Order] = []
         # Behind 464XLAT a 229 answers PASV, and some servers answer EPSV with 227: the code decides, not the question.
-        if reply.code == 229:
+        if reply.code == 229 or not addresses.has_passive(reply.words):
             port = addresses.parse_extended_passive(reply.words)
         else:
             endpoint = addresses.parse_passive(reply.words)
@@ -123,16 +126,17 @@ class ServerEnd:
             if endpoint.host not in (self.peer, "0.0.0.0"):  # noqa: S104 - AWS Transfer means "the same host" by it
                 orders.append(NoteAddress(endpoint.host))
         if port < LOWEST_PORT:
-            return self._over(replies.own(425, f"The server offers port {port} for data; below 1024 is refused."))
+            return self._fail(f"the server offers port {port} for data; below {LOWEST_PORT} is refused")
         self._step = _Step.CONNECTION
         return [*orders, ConnectToServer(port, self._mode)]
 
     def _may_fall_back(self) -> bool:
         return self.data_mode == "auto" and self._mode == "epsv" and ":" not in self.peer
 
-    def _fall_back(self) -> list[Order]:
-        self.learned.no_epsv = True
-        return [DropServerEnd() if self.late else DropData(), *self._ask("pasv")]
+    def _fall_back(self, why: str, *, remember: bool = True) -> list[Order]:
+        self._no_epsv = remember  # if PASV does better
+        note = NoteData("server", "epsv", f"{why}; PASV is tried")
+        return [note, DropServerEnd() if self.late else DropData(), *self._ask("pasv")]
 
     def on(self, event: ServerEvent) -> list[Order]:
         """News of the connection."""
@@ -148,13 +152,19 @@ class ServerEnd:
                 return [TellServer(b"EPRT %s\r\n" % addresses.render_eprt(endpoint))]
             case DataFailed(why):
                 if self._may_fall_back():
-                    return self._fall_back()
-                return self._over(replies.own(425, f"No data connection to the server: {why}."))
+                    return self._fall_back(why)
+                return self._fail(f"no data connection to the server: {why}")
+
+    def _fail(self, why: str) -> list[Order]:
+        said = why[:1].upper() + why[1:]
+        return [NoteData("server", self._mode, why), *self._over(replies.own(425, f"{said}."))]
 
     def _over(self, failed: Reply | None = None) -> list[Order]:
         self._step = _Step.OVER
         self.failed = failed
         self.stands = failed is None
+        if self.stands and self._no_epsv:
+            self.learned.no_epsv = True
         return []
 
 
@@ -196,7 +206,7 @@ class Late:
         said, self._said = self._said, ""
         if said == "REST":
             return self._finish(None if not reply.refused else _no_connection(f"REST again: {reply.code} {reply.text}"))
-        if reply.code in (500, 502):
+        if reply.code // 10 == 50:
             self._end.learned.needs_pret = False  # not known there, or not any more
         elif not reply.good:
             return self._finish(reply)

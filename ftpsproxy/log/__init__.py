@@ -48,6 +48,11 @@ def bind(session: str, client: str, listener: str, upstream: str) -> None:
     bound.set(Bound({"session": session, "client": client, "listener": listener, "upstream": upstream}))
 
 
+def unbind() -> None:
+    """The current task belongs to no session, though one has started it."""
+    bound.set(None)
+
+
 _log: Any = make(Output(None), Json(), logging.CRITICAL)
 
 
@@ -157,6 +162,11 @@ def session_reply(*, code: int, text: str) -> None:
     _log.debug("session.reply", code=code, text=_redact(text))
 
 
+def command_refused(*, verb: str, reason: str) -> None:
+    """A command that the gateway itself refuses; `verb` is empty for a line that is no command."""
+    _log.info("command.refused", verb=_redact(verb), reason=_redact(reason))
+
+
 def session_limit(*, limit: str, detail: str) -> None:
     """A limit was met; `limit` is its key in the configuration, or `login_timeout` or `bounce` (README.md)."""
     metrics.LIMITS.add(*_where(), limit)
@@ -208,7 +218,7 @@ def upstream_secured(
     resumed: bool,
     certificate_sha256: str,
     subject: str,
-    days_left: int,
+    days_left: int | None,
     milliseconds: float,
 ) -> None:
     """TLS is up and the certificate verified; `milliseconds` that took."""
@@ -241,13 +251,36 @@ def upstream_address_ignored(*, reply_host: str, peer: str) -> None:
     _log.info("upstream.address_ignored", reply_host=reply_host, peer=peer)
 
 
+def upstream_reply_ignored(*, reply: str, reason: str) -> None:
+    """The server said something that the client did not hear: nobody asked, it is no reply, it holds an address."""
+    _log.info("upstream.reply_ignored", reply=_redact(reply), reason=reason)
+
+
 def upstream_session_reuse_refused(*, reply: str, hint: str | None = None) -> None:
     """The server refused a data connection for want of a resumed TLS session; what to try if it does so always."""
     metrics.UPSTREAM_REUSE_REFUSED.add(*_where())
     _log.warning("upstream.session_reuse_refused", reply=_redact(reply), hint=hint)
 
 
+# --- data connections -------------------------------------------------------------------------------------------------
+
+
+def data_failed(*, side: str, mode: str, reason: str) -> None:
+    """A data connection could not be prepared: with the `client` or the `server`, by which command."""
+    _log.warning("data.failed", side=side, mode=mode, reason=_redact(reason))
+
+
+def data_stranger(*, address: str, port: int, expected: list[str], count: int) -> None:
+    """Somebody who is not expected at a passive port came there, and was reset; `count` since the last such line."""
+    _log.warning("data.stranger", address=address, port=port, expected=expected, count=count)
+
+
 # --- the transfer -----------------------------------------------------------------------------------------------------
+
+
+def transfer_refused(*, verb: str, path: str, reply: int, text: str) -> None:
+    """There was no transfer: the server's reply to the command, or the gateway's own."""
+    _log.warning("transfer.refused", verb=verb, path=path, reply=reply, text=_redact(text))
 
 
 def transfer_finished(

@@ -172,8 +172,6 @@ def test_tls_below_the_upstreams_minimum(stages: Stages) -> None:
         b"530 log in first\r\n",
         b"533 policy\r\n",
         b"534 policy\r\n",
-        b"200 sure, whatever\r\n",
-        b"230 you are logged in\r\n",
         b"500-no\r\n USER would be nice\r\n500 no\r\n",
     ],
     ids=lambda reply: reply[:4].decode().strip(" "),
@@ -185,6 +183,16 @@ def test_auth_refused(stage: Stage, reply: bytes) -> None:
     assert stage.server.sessions[0].plaintext.startswith(b"AUTH TLS\r\n")
 
 
+@pytest.mark.parametrize("code", [200, 230, 234, 334])
+def test_a_yes_to_auth_that_means_no(stage: Stage, code: int) -> None:
+    """U22: whether the server means it, the handshake proves; nothing but AUTH and a ClientHello goes out in clear."""
+    stage.play(Quirks(auth={"TLS": b"%d sure, whatever\r\n" % code}, auth_lies=True))
+    _assert_refused(stage, "handshake_garbage")
+    plaintext = stage.server.sessions[0].plaintext
+    assert plaintext.startswith(b"AUTH TLS\r\n\x16\x03")
+    assert b"USER" not in plaintext
+
+
 def test_auth_ssl_is_tried_only_when_allowed(stage: Stage) -> None:
     """U22: the server knows AUTH SSL only, and the settings do not."""
     stage.play(Quirks(auth={"SSL": b"234 go\r\n"}))
@@ -192,9 +200,11 @@ def test_auth_ssl_is_tried_only_when_allowed(stage: Stage) -> None:
     assert b"SSL" not in stage.server.sessions[0].plaintext
 
 
-@pytest.mark.parametrize("auth", [{"SSL": b"234 go\r\n"}, {"SSL": b"334 go\r\n"}, {"TLS": b"334 go\r\n"}])
+@pytest.mark.parametrize(
+    "auth", [{"SSL": b"234 go\r\n"}, {"SSL": b"334 go\r\n"}, {"TLS": b"334 go\r\n"}, {"TLS": b"200 go\r\n"}]
+)
 def test_auth_variants(stages: Stages, auth: dict[str, bytes]) -> None:
-    """U22: AUTH SSL when it is allowed, and 334 for 234."""
+    """U22: AUTH SSL when it is allowed, and 334 for 234; VxWorks says 200."""
     stage = stages("auth_ssl")
     stage.play(Quirks(auth=auth))
     with stage.logged_in() as client:

@@ -221,7 +221,7 @@ def test_a_data_handshake_that_is_never_answered(hasty: Stage) -> None:
 
 
 def test_an_abor_that_is_never_answered(hasty: Stage) -> None:
-    hasty.play(Quirks(fault=Fault.STALL, fault_at=1000, abor=b"", replies={"NOOP": b""}))
+    hasty.play(Quirks(fault=Fault.STALL, fault_at=1000, abor=b"", replies={"PWD": b""}))
     with hasty.logged_in() as client:
         data = client.passive()
         assert client.command("RETR file").code == 150

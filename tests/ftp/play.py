@@ -25,6 +25,8 @@ def show(order: Order) -> str:
     match order:
         case messages.TellClient(said):
             return "C " + b"|".join(said.lines).decode("latin-1")
+        case messages.TellLines(lines):
+            return "C+ " + b"|".join(lines).decode("latin-1")
         case messages.TellServer(data, _):
             assert data.endswith(b"\r\n")
             return "S " + data[:-2].decode("latin-1")
@@ -59,15 +61,28 @@ def show(order: Order) -> str:
 
 
 class Play:
-    """One session on paper."""
+    """One session on paper. What is for the log alone is `noted`."""
 
     def __init__(self, policy: Policy | None = None, learned: Learned | None = None) -> None:
         self.protocol = Protocol(policy if policy is not None else Policy(client=CLIENT), learned)
         self.broken = ""
+        self.noted: list[str] = []
 
     def happens(self, event: Event) -> list[str]:
         """Any event → what is ordered. A transfer that ends whole is closed at once, well or because of `broken`."""
-        orders = self.protocol.handle(event)
+        orders = []
+        for order in self.protocol.handle(event):
+            match order:
+                case messages.NoteCommand(verb, why):
+                    self.noted.append(f"refused {verb}: {why}")
+                case messages.NoteNoTransfer(command, answer):
+                    self.noted.append(f"no transfer {command.verb.decode()}: {answer.code} {answer.text}")
+                case messages.NoteReply(said, why):
+                    self.noted.append(f"ignored {said}: {why}")
+                case messages.NoteData(side, mode, why):
+                    self.noted.append(f"{side} {mode}: {why}")
+                case _:
+                    orders.append(order)
         shown = [show(order) for order in orders]
         for order in orders:
             if isinstance(order, messages.EndData) and order.whole:

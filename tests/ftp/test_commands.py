@@ -25,7 +25,7 @@ def test_parse(line: bytes, command: Command | None) -> None:
     assert commands.parse(line) == command
 
 
-@pytest.mark.parametrize("line", [b"RETR a\0b", b"RETR a\rDELE b", b"\0"])
+@pytest.mark.parametrize("line", [b"RETR a\0b", b"RETR a\rDELE b", b"RETR\0a"])
 def test_what_could_be_two_commands_is_refused(line: bytes) -> None:
     with pytest.raises(ProtocolError):
         commands.parse(line)

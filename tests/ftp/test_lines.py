@@ -87,10 +87,12 @@ def test_telnet_chunks_do_not_matter(data: bytes, places: list[int]) -> None:
     ("sent", "heard"),
     [
         (b"\xff\xf4\xff\xf2ABOR\r\n", b"ABOR\r\n"),
-        (b"\xff\xf4\xffABOR\r\n", b"\xffABOR\r\n"),  # the urgent byte lost: a lone 0xFF is no Telnet
+        (b"\xff\xf4\xffABOR\r\n", b"ABOR\r\n"),  # the urgent byte lost
+        (b"NOOP\r\n\xff\xf1\xff\xf4\xff\xf2STAT\r\n", b"NOOP\r\nSTAT\r\n"),
         (b"\xff\xfb\x01USER a\r\n", b"USER a\r\n"),
-        (b"RETR \xff\xff.txt\r\n", b"RETR \xff.txt\r\n"),
+        (b"RETR \xff\xff.txt\r\n", b"RETR \xff\xff.txt\r\n"),
         (b"RETR gr\xff\xdfe\r\n", b"RETR gr\xff\xdfe\r\n"),
+        (b"STOR \xff\xf4\xff\xfb\xff\r\n", b"STOR \xff\xf4\xff\xfb\xff\r\n"),
     ],
 )
 def test_telnet_sequences(sent: bytes, heard: bytes) -> None:

@@ -38,6 +38,8 @@ def read(chunks: list[bytes]) -> list[Reply | str]:
         (b"211-Features:\r\n MLST a;b\r\n226 not the end\r\n211-neither\r\n211 End\r\n", 211, 5),
         (b"234-z/OS\r\n234\r\n", 234, 2),
         (b"\r\n220 after an empty line\r\n", 220, 1),
+        (b"hello\r\n220 after a notice\r\n", 220, 1),
+        (b"600 no such class\r\n099 neither\r\n22\r\n2020-01-01 up\r\n220 ready\r\n", 220, 1),
     ],
 )
 def test_a_reply(data: bytes, code: int, count: int) -> None:
@@ -56,12 +58,13 @@ def test_it_goes_out_as_it_came() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"hello\r\n",
-        b"600 no such class\r\n",
-        b"099 neither\r\n",
-        b"22\r\n",
-        b"220x\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 400 Bad Request\r\n",
+        b"* OK IMAP4rev1 ready\r\n",
+        b"+OK POP3 ready\r\n",
         b"\x16\x03\x01\x02\x00\r\n",
+        b"\x15\x03\x01\x00\x02\x02\n",
+        b"a notice\r\n" * 101,
         b"211-a\r\n" + b" b\r\n" * 6,
         b"220-" + b"x" * 190 + b"\r\n" + (b"y" * 190 + b"\r\n") * 2,
         b"x" * 300,
@@ -75,6 +78,63 @@ def test_a_lone_cr_makes_no_second_line_for_the_client() -> None:
     (reply,) = read([b"550 no\r226 Transfer complete.\r\n"])
     assert isinstance(reply, Reply)
     assert reply.encode() == b"550 no 226 Transfer complete.\r\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "as_it_goes_out"),
+    [(b"220x\r\n", b"220 x\r\n"), (b"220\tready\r\n", b"220 \tready\r\n"), (b"530_no\r\n", b"530 _no\r\n")],
+)
+def test_what_stands_behind_a_code_need_not_be_a_blank(line: bytes, as_it_goes_out: bytes) -> None:
+    (reply,) = read([line])
+    assert isinstance(reply, Reply)
+    assert reply.encode() == as_it_goes_out
+
+
+def test_text_outside_a_reply_is_passed_over_and_told() -> None:
+    one = reader()
+    one.feed(b"disk is full\r\n200 ok\r\n")
+    reply = one.pop()
+    assert reply is not None
+    assert reply.code == 200
+    assert one.passed_over == [b"disk is full"]
+
+
+def test_a_line_inside_a_reply_is_no_passive_reply_for_a_client_that_reads_carelessly() -> None:
+    (reply,) = read([b"211-status\r\n227 Entering Passive Mode (192,0,2,9,4,1)\r\n211 end\r\n"])
+    assert isinstance(reply, Reply)
+    assert reply.lines[1].startswith(b" 227 ")
+
+
+def test_the_lines_of_a_reply_under_way_come_out_once() -> None:
+    one = reader()
+    one.feed(b"250-one\r\n250-tw")
+    assert one.pop() is None
+    assert one.fresh() == (250, (b"250-one",))
+    assert one.fresh() is None
+    one.feed(b"o\r\n250 three\r\n")
+    reply = one.pop()
+    assert reply is not None
+    assert len(reply.lines) == 3
+    assert one.fresh() is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "may"),
+    [
+        (b"234-first\r\n235 last\r\n", True),
+        (b"234-first\r\n235 last\r\nm", False),  # more is coming
+        (b"234-first\r\n534 last\r\n", False),  # a verdict is not guessed
+        (b"234-first\r\n", False),
+        (b"234-first\r\n and more\r\n", False),
+    ],
+)
+def test_a_reply_may_end_with_another_code_of_its_class(lines: bytes, may: bool) -> None:
+    one = reader()
+    one.feed(lines)
+    assert one.pop() is None
+    assert one.may_be_over is may
+    if may:
+        assert one.end().lines == (b"234-first", b"234 last")
 
 
 def test_leftovers_are_seen() -> None:
