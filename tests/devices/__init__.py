@@ -1,0 +1,1 @@
+"""Devices of the field, scripted byte by byte, played through the gateway."""
