@@ -33,5 +33,5 @@ AWKWARD: Mapping[str, Quirks] = {
     ),
     "other-codes": Quirks(preliminary=b"125 already open\r\n", final=b"250 stored\r\n"),
     "slow-226": Quirks(final_when=Final.LATE, final_delay=0.1),
-    "early-226": Quirks(final_when=Final.EARLY),
+    "early-226": Quirks(final_when=Final.EARLY, final_torn=b""),  # it has said its last word already
 }

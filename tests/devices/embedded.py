@@ -74,6 +74,7 @@ EMBEDDED: tuple[Device, ...] = (
         reading=Reading.ONE_RECEIVE,
         keeps=127,
         size=5_003,
+        cannot=frozenset({"pyftpdlib"}),
     ),
     Device(
         "arduino-w5100-retr",

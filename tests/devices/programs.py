@@ -25,6 +25,12 @@ from tests.devices.script import (
     say,
 )
 
+_BUSYBOX_LOGIN = (
+    *(expect(b"220"), *ask(b"USER {user}", b"331", b"230"), *ask(b"PASS {password}", b"230"), *ask(b"TYPE I")),
+)
+_BUSYBOX_PUT = (
+    *(*ask(b"STOR {name}", b"125", b"150"), Send(chunk=4096), CloseData(), expect(b"226"), *ask(b"QUIT"), HangUp()),
+)
 _BSD_LOGIN = (*ask(b"USER {user}", b"3"), *ask(b"PASS {password}", b"2"))
 _BSD_PUT: tuple[Step, ...] = (
     *(Listen(), *ask(b"PORT {address}", b"2")),
@@ -76,6 +82,17 @@ PROGRAMS: tuple[Device, ...] = (
         fetches=b"{name}-big",
         size=6_000_011,
         aborts=1,
+    ),
+    Device(
+        "bsd-ftp-passive",
+        "its `passive` command: PASV, the address from the first digit behind column 4, the host it names, too",
+        Known.SOURCE,
+        "as bsd-ftp (passivemode)",
+        (
+            *(expect(b"2"), *_BSD_LOGIN, *ask(b"TYPE I", b"2"), *ask(b"PASV", b"2")),
+            *(Connect(Finds.FIRST_DIGIT, True), *ask(b"STOR {name}", b"1"), Send(chunk=8192), CloseData(), expect()),
+            *(*ask(b"QUIT"), HangUp()),
+        ),
     ),
     Device(
         "dotnet-ftpwebrequest",
@@ -156,15 +173,20 @@ PROGRAMS: tuple[Device, ...] = (
     ),
     Device(
         "busybox-ftpput",
-        "EPSV, else PASV; port from the reply's end; 150 or 125, then 226 and no other",
+        "EPSV; port from the reply's end; 150 or 125, then 226 and no other",
         Known.SOURCE,
         "busybox networking/ftpgetput.c, libbb parse_pasv_epsv",
-        (
-            *(expect(b"220"), *ask(b"USER {user}", b"331", b"230"), *ask(b"PASS {password}", b"230")),
-            *(*ask(b"TYPE I"), *ask(b"EPSV", b"229"), Connect(Finds.FROM_BEHIND)),
-            *(*ask(b"STOR {name}", b"125", b"150"), Send(chunk=4096), CloseData(), expect(b"226")),
-            *(*ask(b"QUIT"), HangUp()),
-        ),
+        (*_BUSYBOX_LOGIN, *ask(b"EPSV", b"229"), Connect(Finds.FROM_BEHIND), *_BUSYBOX_PUT),
+        reading=Reading.LINE,
+        keeps=1000,
+        cannot=frozenset({"other-codes"}),
+    ),
+    Device(
+        "busybox-ftpput-ipv4",
+        "the same built without IPv6: PASV",
+        Known.SOURCE,
+        "as busybox-ftpput",
+        (*_BUSYBOX_LOGIN, *ask(b"PASV", b"227"), Connect(Finds.FROM_BEHIND), *_BUSYBOX_PUT),
         reading=Reading.LINE,
         keeps=1000,
         cannot=frozenset({"other-codes"}),

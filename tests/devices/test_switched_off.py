@@ -11,20 +11,24 @@ from tests.devices.test_devices import unique_name
 from tests.e2e.script import content
 from tests.support.bad_server import Quirks
 
-# Of each family one that connects and one that listens, where there are both.
-NAMES = (
-    *("windows-ftp-exe", "dotnet-ftpwebrequest", "indy-active", "commons-net-2.2", "zos-batch"),
-    *("lwip-lwftp", "esp32-ftpclient", "wiznet-iolibrary-active", "vxworks-ftplib-active"),
-    *("siemens-cp-ftp-cmd", "beckhoff-openex-active", "kyocera", "xerox", "hikvision", "camera-that-leaves"),
+# Of each family one that connects and one that listens, where there are both. Silence takes its second: fewer of it.
+SILENT = (
+    *("dotnet-ftpwebrequest", "commons-net-2.2", "lwip-lwftp", "vxworks-ftplib-active"),
+    *("siemens-cp-ftp-cmd", "xerox", "hikvision"),
+)
+RESTARTED = (
+    *(*SILENT, "windows-ftp-exe", "indy-active", "zos-batch", "esp32-ftpclient", "wiznet-iolibrary-active"),
+    *("beckhoff-openex-active", "kyocera", "camera-that-leaves"),
 )
 SIZE = 400_003
 LYING = Quirks(final_torn=b"226 all fine\r\n")
 """A server that calls everything complete: the gateway must know better."""
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("how", ["silent", "restarted"])
-def test_in_mid_upload(scripted_stages: ScriptedStages, name: str, how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "name"), [*(("silent", name) for name in SILENT), *(("restarted", name) for name in RESTARTED)]
+)
+def test_in_mid_upload(scripted_stages: ScriptedStages, how: str, name: str) -> None:
     """Silent: nothing comes any more (`timeouts.client_stall`, here a second). Restarted: its TCP answers with RST."""
     device = next(device for device in DEVICES if device.name == name)
     stage = scripted_stages("hasty")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.devices.awkward import AWKWARD
 from tests.devices.catalogue import DEVICES
-from tests.devices.script import Pause, Send
+from tests.devices.script import Connect, Finds, Pause, Reading, Send
 from tests.devices.table import HEAD, rows
 
 README = Path(__file__).parents[1] / "README.md"
@@ -27,3 +28,12 @@ def test_pauses_are_short() -> None:
             if isinstance(step, Send) and step.pause:
                 pauses += step.pause * (device.size / step.chunk)
         assert pauses <= 0.2, device.name
+
+
+def test_every_way_of_reading_has_its_device() -> None:
+    assert {device.reading for device in DEVICES} == set(Reading)
+    assert {step.finds for device in DEVICES for step in device.steps if isinstance(step, Connect)} == set(Finds)
+
+
+def test_what_a_device_cannot_is_known() -> None:
+    assert {server for device in DEVICES for server in device.cannot} <= {*AWKWARD, "pyftpdlib"}
