@@ -1,6 +1,7 @@
 """Odd forms of commands, of no device by name: blanks where none belong, lower case, missing arguments.
 
-Three or four of vsftpd, ProFTPD, Pure-FTPd and pyftpdlib take each form of PORT and PASV here (asked one by one).
+vsftpd, ProFTPD, Pure-FTPd and pyftpdlib, asked one by one, take each form of PORT, PASV and EPSV here; `PASV x` the
+first and the third of them.
 """
 
 from __future__ import annotations
