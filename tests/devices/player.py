@@ -95,9 +95,17 @@ class Player:
             text = text.replace(word, value)
         return text
 
-    def _dial(self, port: int, host: str = HOST) -> socket.socket:
-        sock = socket.create_connection((host, port), PATIENCE)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def _dial(self, port: int, host: str = HOST, window: int | None = None) -> socket.socket:
+        sock = socket.socket()
+        try:
+            sock.settimeout(PATIENCE)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if window is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+            sock.connect((host, port))
+        except BaseException:
+            sock.close()
+            raise
         return sock
 
     def _all(self, steps: Iterable[Step]) -> None:
@@ -115,7 +123,7 @@ class Player:
                     self._all(steps)
             case script.Connect(finds, host_of_reply):
                 host, port = find_port(finds, self._reply)
-                self.data = self._dial(port, host if host_of_reply and host else HOST)
+                self.data = self._dial(port, host if host_of_reply and host else HOST, self._device.window)
             case script.Listen(later):
                 self._listen(later)
             case script.Open():

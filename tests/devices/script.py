@@ -202,6 +202,7 @@ class Device:
     reading: Reading = Reading.BY_CODE
     keeps: int = 65536  # bytes of a reply the device has room for
     size: int = 20_011  # bytes of its file
+    window: int | None = None  # bytes of a data connection that the device's TCP takes before its program reads
     lands: tuple[bytes, ...] = (b"{name}",)  # where its uploads are at the end, below the server's root
     fetches: bytes = b""  # the file it downloads
     cannot: frozenset[str] = frozenset()  # servers that it can't deal with: of `awkward`; pyftpdlib, without a gateway
