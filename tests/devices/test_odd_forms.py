@@ -97,3 +97,11 @@ def test_forms_of_pasv(stage: Stage, form: str) -> None:
         assert client.reply().code == 226
         data.close()
         assert client.command("QUIT ").code == 221
+
+
+def test_blanks_between_the_numbers_of_port(stage: Stage) -> None:
+    """vsftpd, Pure-FTPd and pyftpdlib answer 200 to blanks behind the commas; ProFTPD 501, too many parameters."""
+    with stage.logged_in() as client, socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        argument = active_argument("PORT", "127.0.0.1", listener.getsockname()[1])
+        assert _uploads_after(client, f"PORT {argument.replace(',', ', ')}", listener)
