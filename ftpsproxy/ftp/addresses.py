@@ -37,7 +37,7 @@ def plain(host: str) -> str:
     return str(address)
 
 
-_PORT = re.compile(rb"\s*(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})\s*")
+_PORT = re.compile(rb"\s*" + rb"\s*,\s*".join([rb"(\d{1,3})"] * 6) + rb"\s*")  # some write blanks between
 # Servers write 227 with and without parentheses, with `=` and spaces, over several lines; some print a byte as a
 # negative number.
 _SIX = re.compile(

@@ -109,7 +109,7 @@ def parse(line: bytes) -> Command | None:
     Raises ProtocolError for NUL and CR inside: they end a line for some servers, so what follows would be a command of
     its own; and for a first word that is no verb: ProFTPD ends one at any white space, so `PROT<TAB>C` would be PROT.
     """
-    line = line.strip(b"\r\0")  # of endings such as CR CR LF, LF CR, or a C string's
+    line = line.lstrip(b"\r\0").rstrip(b"\r")  # of endings such as LF CR, a C string's NUL, CR CR LF
     if b"\0" in line or b"\r" in line:
         raise ProtocolError("NUL or CR inside a command")
     line = line.removeprefix(_BYTE_ORDER_MARK).lstrip(b" \t")
@@ -124,8 +124,13 @@ def parse(line: bytes) -> Command | None:
 
 
 def is_http(command: Command) -> bool:
-    """Whether this is HTTP on the FTP port (cross-protocol attacks send it through a browser)."""
+    """Whether this is the first word of an HTTP request, or of somebody who takes GET for a command of FTP."""
     return command.verb in HTTP_VERBS
+
+
+def is_http_request(command: Command) -> bool:
+    """Whether this is HTTP for sure (cross-protocol attacks send it through a browser)."""
+    return is_http(command) and b" HTTP/" in (command.argument or b"")
 
 
 def visible_features(lines: tuple[bytes, ...]) -> tuple[bytes, ...]:

@@ -283,7 +283,7 @@ class Protocol:
         if (reason := commands.REFUSED.get(verb)) is not None:
             return [NoteCommand(verb.decode(), reason), TellClient(replies.own(502, reason))]
         if commands.is_http(command):
-            if self._login.done:
+            if self._login.done and not commands.is_http_request(command):
                 reason = "Not an FTP command."
                 return [NoteCommand(verb.decode(), reason), TellClient(replies.own(502, reason))]
             self._closed = True
