@@ -238,6 +238,9 @@ UPSTREAM_SECONDS = _family(
 UPSTREAM_FAILURES = _family(
     "upstream_failures", Kind.COUNTER, "No secure session with the server.", (*_SESSION, "reason")
 )
+CLOSE_NOTIFY_MISSING = _family(
+    "close_notify_missing", Kind.COUNTER, "Listings taken for whole that ended without close_notify.", _SESSION
+)
 UPSTREAM_REUSE_REFUSED = _family(
     "upstream_session_reuse_refused", Kind.COUNTER, "Data connections refused for want of a resumed session.", _SESSION
 )

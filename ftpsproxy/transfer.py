@@ -154,11 +154,11 @@ class DataTransfer:
             self.flow.meter = metrics.TRANSFER_BYTES.meter(listener, upstream, direction.value)
             if direction is Direction.DOWNLOAD:
                 await engine.download(client, server, tls, records, self.flow, self._pace)
-                self._check_close_notify()
+                unproved = self._check_close_notify()
                 server.close()  # both have said their end; to hear of the server's FIN, too, is a wake-up for nothing
                 self._server = None
                 self._resumption.learn(tls)
-                self._report(DataEnded(number, True))
+                self._report(DataEnded(number, True, unproved=unproved))
                 return
             await engine.upload(client, server, tls, self.flow, self._pace, self._watch_client())
             self.upload_read = True
@@ -176,20 +176,25 @@ class DataTransfer:
             self._close(whole=False)
             self._report(DataEnded(number, False, error.code, error.why))
 
-    def _check_close_notify(self) -> None:
-        """A download has ended. Raises RelayError if this server is known to end such data with close_notify.
+    def _check_close_notify(self) -> int | None:
+        """A download has ended → how many bytes, if it is yet to be proved that these are all.
 
-        A FIN between two records is all that a cut leaves to be seen, and the server's 226 says only what it sent.
+        A FIN between two records is all that a cut leaves to be seen, and the server's 226 says only what it sent: a
+        missing close_notify proves nothing. Raises RelayError where its word is taken ("reply"), but it is known to end
+        such data with close_notify.
         """
         owed = self._service.learned.close_notify_behind
         if self.flow.at_end:
-            return  # the data has said its end itself, and its connection may stay open
+            return None  # the data has said its end itself, and its connection may stay open
         if self.flow.close_notify:
             owed.add(self.order.verb)
+        elif self._pace.close_notify == "prove":
+            return self.flow.bytes
         elif self._pace.close_notify == "reply" and self.order.verb in owed:
             raise RelayError(
                 426, "the server's data ended without the close_notify it has said before, so it may be cut"
             )
+        return None
 
     async def _server_end(self) -> Socket:
         end, self.ends.server = self.ends.server, None

@@ -277,7 +277,7 @@ UPSTREAM: Mapping[str, Parser] = {
     "data_mode": choice("auto", "epsv", "pasv", "eprt", "port"),
     "active_ports": ports,
     "active_address": address,
-    "close_notify": choice("require", "reply", "ignore"),
+    "close_notify": choice("prove", "require", "reply", "ignore"),
     "data_session_reuse": choice("prefer", "require"),
     "alpn": boolean,
     "auth": auth,

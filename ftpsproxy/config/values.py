@@ -81,7 +81,7 @@ class Upstream:
     data_mode: Literal["auto", "epsv", "pasv", "eprt", "port"] = "auto"
     active_ports: PortRange | None = None
     active_address: str | None = None
-    close_notify: Literal["require", "reply", "ignore"] = "reply"
+    close_notify: Literal["prove", "require", "reply", "ignore"] = "prove"
     data_session_reuse: Literal["prefer", "require"] = "prefer"
     alpn: bool = True
     auth: tuple[str, ...] = ("TLS",)

@@ -7,7 +7,7 @@ have ended; 2xx only when both went well and the client's data connection stood 
 from dataclasses import dataclass
 
 from ftpsproxy.ftp import replies
-from ftpsproxy.ftp.commands import Command, Direction
+from ftpsproxy.ftp.commands import LISTINGS, Command, Direction
 from ftpsproxy.ftp.messages import (
     DataClosed,
     DataEnded,
@@ -15,6 +15,7 @@ from ftpsproxy.ftp.messages import (
     EndData,
     EndInBand,
     NoteReuse,
+    NoteUnproved,
     Order,
     Outcome,
     TellClient,
@@ -73,6 +74,8 @@ class Exchange:
     `sent` is what the server is given for it, once what must go before it (`late`) is done; `told` how many lines of
     the reply under way the client has heard; `listens` while a verb nobody knows may turn out to be a transfer;
     `client_gone` when nobody waits for the reply any more; `closing` when the transfer is being closed as whole.
+    `size_of` asks for the size of what is downloaded, where that can be compared (in TYPE I), from `offset` on;
+    `proving` while the server is asked.
     """
 
     command: Command
@@ -83,16 +86,20 @@ class Exchange:
     ended: DataEnded | None = None
     abort: Abort | None = None
     told: int = 0
+    preliminaries: int = 0
     listens: bool = False
     client_gone: bool = False
     closing: bool = False
+    size_of: Command | None = None
+    offset: int = 0
+    proving: bool = False
     over: bool = False
 
     @property
     def settled(self) -> bool:
         """Whether the server has done its part of a download: it has said 2xx, and what it sent is in or on its way."""
         transfer = self.transfer
-        if transfer is None or self.reply is None or self.abort is not None:
+        if transfer is None or self.reply is None or self.abort is not None or self.proving:
             return False
         return self.closing or transfer.direction is Direction.DOWNLOAD
 
@@ -126,12 +133,50 @@ class Exchange:
 
     def _settle(self, transfer: Transfer, reply: Reply, ended: DataEnded) -> list[Order]:
         """The server has said 2xx, and the bytes have ended."""
+        if ended.ok and ended.unproved is not None:
+            return self._prove(transfer, ended.unproved)
         if ended.ok:
-            why = "client_gone_before_226" if self.client_gone else ""
-            self.closing = True
-            return [EndData(transfer.number, True, reply.code, "complete", why)]
+            return self._whole(transfer, reply, "client_gone_before_226" if self.client_gone else "")
         torn = replies.own(ended.code, f"Transfer failed: {ended.why}.")
         return self._conclude(torn, EndData(transfer.number, False, torn.code, "torn", ended.why))
+
+    def _whole(self, transfer: Transfer, reply: Reply, why: str) -> list[Order]:
+        self.closing = True
+        return [EndData(transfer.number, True, reply.code, "complete", why)]
+
+    def _prove(self, transfer: Transfer, count: int) -> list[Order]:
+        """The bytes have ended without close_notify, as they do where somebody has cut the wire: is that all of it?"""
+        assert self.reply is not None  # noqa: S101 - its verdict came first
+        if transfer.verb in LISTINGS:
+            note = NoteUnproved(transfer.verb.decode())
+            return [note, *self._whole(transfer, self.reply, "")]
+        if self.size_of is None:
+            return self._unproved(transfer, "only a RETR in TYPE I can be compared with SIZE")
+        self.proving = True
+        return [TellServer(self.size_of.encode())]
+
+    def size_heard(self, said: Reply | None) -> list[Order]:
+        """The server's reply to SIZE; None when there will be none."""
+        transfer, ended, reply = self.transfer, self.ended, self.reply
+        self.proving = False
+        if transfer is None or ended is None or reply is None or ended.unproved is None:
+            return []
+        if said is None:
+            return self._unproved(transfer, "the server can't be asked for its SIZE any more")
+        size = said.text.strip()
+        if not said.good or not size.isdecimal():
+            return self._unproved(transfer, f"SIZE: {said.code} {said.text}")
+        if int(size) - self.offset == ended.unproved:
+            return self._whole(transfer, reply, "client_gone_before_226" if self.client_gone else "proved by SIZE")
+        return self._torn(transfer, f"{ended.unproved} bytes came, then the end without close_notify; SIZE says {size}")
+
+    def _unproved(self, transfer: Transfer, why: str) -> list[Order]:
+        hint = 'close_notify = "reply" takes this server\'s word for it'
+        return self._torn(transfer, f"the server left out close_notify, and nothing proves the end: {why} ({hint})")
+
+    def _torn(self, transfer: Transfer, why: str) -> list[Order]:
+        torn = replies.own(426, f"Transfer failed: {why}.")
+        return self._conclude(torn, EndData(transfer.number, False, torn.code, "torn", why))
 
     def data_closed(self, event: DataClosed) -> list[Order]:
         """A transfer that was to end whole is closed, and the client may hear so."""

@@ -106,12 +106,16 @@ class DataFailed:
 
 @dataclass(frozen=True, slots=True)
 class DataEnded:
-    """The bytes of transfer `number` have ended: well (`ok`), or torn, with the reply code that fits and the reason."""
+    """The bytes of transfer `number` have ended: well (`ok`), or torn, with the reply code that fits and the reason.
+
+    `unproved`: so many bytes have come, and no close_notify behind them; whether that is all of it is yet to be proved.
+    """
 
     number: int
     ok: bool
     code: int = 226
     why: str = ""
+    unproved: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +395,13 @@ class NoteReply:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteUnproved:
+    """For the log: a listing has ended without close_notify, and is taken for whole."""
+
+    verb: str
+
+
+@dataclass(frozen=True, slots=True)
 class NoteData:
     """For the log: a data connection could not be prepared; `side` is client or server, `mode` the command used."""
 
@@ -426,5 +437,6 @@ Order = (
     | NoteCommand
     | NoteNoTransfer
     | NoteReply
+    | NoteUnproved
     | NoteData
 )

@@ -68,6 +68,9 @@ _GREETING = replies.own(220, "FTP service ready.")
 _QUIT = b"QUIT\r\n"
 # Passive replies: to anything but our own PASV and EPSV they would send the client past the gateway.
 _ADDRESSES = frozenset({227, 228, 229})
+# In a session, and for a command; a sane server comes nowhere near.
+_MOST_STRAYS = 100
+_MOST_PRELIMINARIES = 1000
 # Verbs whose replies are looked at as a whole, and may be changed.
 _WHOLE = frozenset({b"USER", b"PASS", b"ACCT", b"FEAT", b"OPTS", b"QUIT", *commands.DATA_VERBS, *commands.MODERN})
 
@@ -101,11 +104,13 @@ class Protocol:
         self._exchange: Exchange | None = None
         self._held: Command | ClientErred | None = None
         self._mode = b"S"
+        self._type = b"A"  # RFC 959 section 3.1.1.1: the default
         self._closed = False
         self._client_gone = False
         self._deferred: list[ServerLost | ServerRefused | ClientLost | Stopped] = []
         self._farewell: Reply | None = None
         self._farewell_told = False
+        self._strays = 0
         self._read = 0
         self._asked_at = -1
         self._bad_lines = 0
@@ -192,6 +197,8 @@ class Protocol:
             return Waiting.REPLY if exchange.late.waits_for_server else Waiting.CONNECTION
         if exchange.transfer is None:
             return Waiting.START if exchange.command.verb in commands.DATA_VERBS else Waiting.REPLY
+        if exchange.proving:
+            return Waiting.REPLY
         if exchange.reply is not None:
             return Waiting.DATA
         if exchange.ended is None:
@@ -251,7 +258,7 @@ class Protocol:
         if self.idle:
             return self._execute(command)
         exchange = self._exchange
-        if exchange is not None and exchange.abort is None and not exchange.closing:
+        if exchange is not None and exchange.abort is None and not (exchange.closing or exchange.proving):
             verb = exchange.command.verb
             transferring = exchange.transfer is not None or exchange.listens or verb in commands.DATA_VERBS
             if command.verb == b"ABOR" and transferring:
@@ -285,7 +292,7 @@ class Protocol:
         if commands.is_http(command):
             if self._login.done and not commands.is_http_request(command):
                 reason = "Not an FTP command."
-                return [NoteCommand(verb.decode(), reason), TellClient(replies.own(502, reason))]
+                return [NoteCommand(command.shown_verb, reason), TellClient(replies.own(502, reason))]
             self._closed = True
             return [NoteForeign("http"), HangUp("foreign protocol")]
         return self._forward(command)
@@ -293,10 +300,18 @@ class Protocol:
     def _forward(self, command: Command, sent: Command | None = None) -> list[Order]:
         sent = sent if sent is not None else command
         exchange = self._exchange = Exchange(command, sent)
+        self._note_size(exchange)
         if command.verb in commands.DATA_VERBS and (late := self._ends.late(command)) is not None:
             exchange.late = late
             return self._go_on(exchange, late, late.start())
         return [self._tell(exchange)]
+
+    def _note_size(self, exchange: Exchange) -> None:
+        """How what is downloaded could be proved to be whole."""
+        command, rest = exchange.command, self._ends.rest
+        offset = (rest.argument or b"").strip() if rest is not None else b"0"
+        if command.verb == b"RETR" and command.argument and self._type == b"I" and offset.isdigit():
+            exchange.size_of, exchange.offset = Command(b"SIZE", command.argument), int(offset)
 
     def _tell(self, exchange: Exchange) -> Order:
         transfers = commands.DATA_VERBS.get(exchange.command.verb) if self._ends.ready else None
@@ -327,7 +342,7 @@ class Protocol:
             self._read = event.read
             asking = self._exchange is not None and self._exchange.abort is not None
             if event.read == self._asked_at and not asking:
-                return [NoteReply(_shown(reply), "it was there before anybody had asked")]
+                return self._stray(reply, "it was there before anybody had asked")
         if self._opening is not None:
             return self._open(self._opening, reply)
         orders = self._hear(reply)
@@ -344,10 +359,19 @@ class Protocol:
         if exchange is None or (exchange.settled and reply.code == 421):
             # Nobody asked. Passed on, it would be taken for the answer to the client's next command; a farewell is said
             # when the server has gone, if it does go.
-            return [NoteReply(_shown(reply), "nobody asked for it")]
+            return self._stray(reply, "nobody asked for it")
         if reply.code in _ADDRESSES and exchange.abort is None and exchange.late is None:
             return [NoteReply(_shown(reply), "it holds an address"), *self._replied(exchange, _withheld(reply))]
         return self._replied(exchange, reply)
+
+    def _stray(self, reply: Reply, why: str) -> list[Order]:
+        """A reply of no use; a server that goes on so is of none, too."""
+        self._strays += 1
+        if self._strays > _MOST_STRAYS:
+            return self._server_refused(
+                ServerRefused("protocol_error", "the server says again and again what nobody asks")
+            )
+        return [NoteReply(_shown(reply), why)]
 
     def _replied(self, exchange: Exchange, reply: Reply) -> list[Order]:
         """The server's reply to the command under way."""
@@ -362,6 +386,8 @@ class Protocol:
             return self._after(exchange, exchange.abort_heard(abort, reply))
         if (late := exchange.late) is not None:
             return self._go_on(exchange, late, late.heard(reply)) if late.waits_for_server else []
+        if exchange.proving:
+            return self._after(exchange, exchange.size_heard(reply)) if not reply.preliminary else []
         if reply.preliminary:
             return self._preliminary(exchange, reply)
         if exchange.transfer is not None:
@@ -374,6 +400,9 @@ class Protocol:
         return self._answered(exchange, reply)
 
     def _preliminary(self, exchange: Exchange, reply: Reply) -> list[Order]:
+        exchange.preliminaries += 1
+        if exchange.preliminaries > _MOST_PRELIMINARIES:
+            return self._server_refused(ServerRefused("protocol_error", "the server is about to begin again and again"))
         told = [TellClient(self._untold(exchange, reply))]
         verb = exchange.command.verb
         if exchange.transfer is not None or not self._ends.ready or verb in commands.NO_DATA_VERBS:
@@ -422,7 +451,7 @@ class Protocol:
         exchange.transfer = Transfer(
             self._number,
             verb,
-            exchange.command.shown,
+            exchange.command.text,
             commands.DATA_VERBS.get(verb, Direction.UNKNOWN),
             self._mode,
         )
@@ -443,6 +472,8 @@ class Protocol:
                 return [TellClient(reply), HangUp("quit")]
             case b"MODE" if reply.good:
                 self._mode = (command.argument or b"S").strip()[:1].upper()
+            case b"TYPE" if reply.good:
+                self._type = (command.argument or b"").strip()[:1].upper()
             case b"REST" if not reply.refused:
                 self._ends.rest = command
             case b"OPTS" if reply.refused and self._login.keeps(command):
@@ -475,7 +506,12 @@ class Protocol:
 
     def _data_ended(self, event: DataEnded) -> list[Order]:
         exchange = self._exchange
-        return self._after(exchange, exchange.data_ended(event)) if exchange is not None else []
+        if exchange is None:
+            return []
+        orders = exchange.data_ended(event)
+        if exchange.proving and self._deferred:
+            orders = exchange.size_heard(None)  # the server has gone meanwhile
+        return self._after(exchange, orders)
 
     def _data_closed(self, event: DataClosed) -> list[Order]:
         exchange = self._exchange
@@ -560,6 +596,11 @@ class Protocol:
                 return exchange.ask_to_abort(exchange.abort)
             case Waiting.ABORT if (exchange := self._exchange) and exchange.abort and exchange.abort.first:
                 return self._after(exchange, exchange.abort_over(exchange.abort))
+            case Waiting.REPLY if (exchange := self._exchange) and exchange.proving:
+                why = "the server did not say the SIZE in time"
+                told = TellClient(replies.own(426, f"Transfer failed: {why}."))
+                torn = [NoteLimit("reply_timeout", why), *self._abandon(426, why), told]
+                return [*torn, *self._goodbye("The server does not answer.", "reply timeout")]
             case _:
                 asked = self._exchange.sent.verb.decode() if self._exchange is not None else "what the gateway asked"
                 note = NoteLimit("reply_timeout", f"the server did not answer {asked}")

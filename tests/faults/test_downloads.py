@@ -115,8 +115,8 @@ def test_an_error_instead_of_150(stage: Stage, verb: str) -> None:
         assert (downloaded.data, downloaded.ended, replies[-1].code) == (FILE, "fin", 226)
 
 
-def test_by_default_a_missing_close_notify_needs_a_226(stages: Stages) -> None:
-    """U8: taken when the server vouches for it, and the log says so."""
+def test_a_missing_close_notify_may_be_made_good_by_a_226(stages: Stages) -> None:
+    """U8, close_notify = "reply": taken when the server vouches for it, and the log says so."""
     stage = stages("close_notify_never")
     stage.play(Quirks(fault=Fault.FIN))
     with stage.logged_in() as client:
@@ -127,7 +127,8 @@ def test_by_default_a_missing_close_notify_needs_a_226(stages: Stages) -> None:
 
 
 def test_a_server_that_said_close_notify_must_say_it_again(stages: Stages) -> None:
-    """U8: a wire that is cut between two records leaves nothing else to be seen, and the server means its 226."""
+    """U8, close_notify = "reply": a wire that is cut between two records leaves nothing else to be seen, and the server
+    means its 226."""
     stage = stages("close_notify_learned")
     stage.play(Quirks(), {b"file": FILE})
     with stage.logged_in() as client:

@@ -79,6 +79,8 @@ class Play:
                     self.noted.append(f"no transfer {command.verb.decode()}: {answer.code} {answer.text}")
                 case messages.NoteReply(said, why):
                     self.noted.append(f"ignored {said}: {why}")
+                case messages.NoteUnproved(verb):
+                    self.noted.append(f"unproved {verb}")
                 case messages.NoteData(side, mode, why):
                     self.noted.append(f"{side} {mode}: {why}")
                 case _:
