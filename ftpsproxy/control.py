@@ -12,13 +12,17 @@ from ftpsproxy import net
 from ftpsproxy.ftp.lines import LineReader, TelnetFilter
 from ftpsproxy.ftp.replies import Reply, ReplyReader
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import NEVER, Task, readable, writable
+from ftpsproxy.reactor import NEVER, Task, now, readable, turn, writable
 from ftpsproxy.relay.handshake import shake_hands
 from ftpsproxy.tls import Refused, Tls, TlsError
 
 _CHUNK = 65536
+# What was there when a time limit passed is still heard, so long behind it: it may be we who were late.
+_GRACE_SECONDS = 0.5
 # A peer that reads none of what it is told is lost once this much has gathered.
 _MOST_UNSENT = 1024 * 1024
+# And one that sends so much without the end of a line, or of TLS without a word. Far more than anybody needs.
+_MOST_UNHEARD = 1024 * 1024
 
 
 Start = Callable[[Coroutine[Any, Any, None]], Task]
@@ -79,17 +83,24 @@ class _Writer:
 
 
 class _Reader:
-    """Bytes into one socket's owner, one chunk at a time."""
+    """Bytes into one socket's owner, one chunk at a time. A peer that never makes us wait must not keep others from
+    their turn, nor us from our time."""
 
-    __slots__ = ("_sock", "more")
+    __slots__ = ("_sock", "_taken", "more")
 
     def __init__(self, sock: Socket) -> None:
         self._sock = sock
+        self._taken = 0
         self.more = True
 
     async def receive(self, until: float = NEVER) -> bytes:
         """Wait for bytes; empty when the far side has closed. Raises Lost, TimeoutError at `until`."""
+        if now() >= until + _GRACE_SECONDS:
+            raise TimeoutError
         while True:
+            if self._taken >= _CHUNK:
+                self._taken = 0
+                await turn()
             # Between two lines there is nothing to read: asking first would be a system call for nothing.
             if not self.more and not await readable(self._sock, until):
                 raise TimeoutError
@@ -97,10 +108,12 @@ class _Reader:
                 data = self._sock.recv(_CHUNK)
             except BlockingIOError:
                 self.more = False
+                self._taken = 0
                 continue
             except OSError as error:
                 raise _lost(error) from None
             self.more = len(data) == _CHUNK
+            self._taken += len(data)
             return data
 
 
@@ -111,7 +124,7 @@ def _lost(error: OSError) -> Lost:
 class ClientControl:
     """The client's control connection, in clear."""
 
-    __slots__ = ("_lines", "_reader", "_said", "_sock", "_telnet", "_writer")
+    __slots__ = ("_lines", "_reader", "_said", "_sock", "_telnet", "_unheard", "_writer")
 
     def __init__(self, sock: Socket, start: Start, *, line_bytes: int) -> None:
         # ABOR comes with urgent data (RFC 959 section 4.1.3); out of line, its byte would be lost or misplaced.
@@ -123,10 +136,14 @@ class ClientControl:
         self._reader = _Reader(sock)
         self._writer = _Writer(sock, start)
         self._said = False
+        self._unheard = 0
 
     async def receive(self) -> bool:
-        """Wait for bytes and take them → False when the client has closed. Raises Lost."""
+        """Wait for bytes and take them → False when the client has closed. Raises Lost, Flood."""
         data = await self._reader.receive()
+        self._unheard += len(data)
+        if self._unheard > _MOST_UNHEARD:
+            raise Flood(f"{self._unheard} bytes without the end of a line")
         if not self._said and data:
             self._said = True
             if data[0] == 0x16 and data[1:2] in (b"", b"\x03"):
@@ -136,7 +153,10 @@ class ClientControl:
 
     def pop(self) -> bytes | None:
         """The next line, or None. Raises ftp.errors.ProtocolError, and can be called on."""
-        return self._lines.pop()
+        line = self._lines.pop()
+        if line is not None:
+            self._unheard = 0
+        return line
 
     def send(self, data: bytes) -> None:
         """Send a reply."""
@@ -157,6 +177,10 @@ class ClientControl:
         self._sock.close()
 
 
+class Flood(Lost):
+    """The peer sends and says nothing; `str()` tells how much."""
+
+
 class ForeignProtocol(Lost):
     """The client speaks another protocol; `str()` names it."""
 
@@ -167,7 +191,7 @@ class ServerControl:
     Raises OSError where it is broken already.
     """
 
-    __slots__ = ("_failed", "_reader", "_sock", "_unsealed", "_writer", "local", "peer", "replies", "tls")
+    __slots__ = ("_failed", "_reader", "_sock", "_unheard", "_unsealed", "_writer", "local", "peer", "replies", "tls")
 
     def __init__(self, sock: Socket, start: Start, *, line_bytes: int, reply_bytes: int, reply_lines: int) -> None:
         self._sock = sock
@@ -177,6 +201,7 @@ class ServerControl:
         self._writer = _Writer(sock, start)
         self._unsealed: deque[bytes] = deque()
         self._failed: TlsError | None = None
+        self._unheard = 0
         self.tls: Tls | None = None
         self.replies = ReplyReader(max_line=line_bytes, max_bytes=reply_bytes, max_lines=reply_lines)
 
@@ -192,7 +217,7 @@ class ServerControl:
         self.tls = tls
 
     async def receive(self, until: float) -> bool:
-        """Wait for bytes and take them → False when the server has ended. Raises Lost, TlsError, TimeoutError.
+        """Wait for bytes and take them → False when the server has ended. Raises Lost, Flood, TlsError, TimeoutError.
 
         True may mean bytes of TLS alone: `until` may have been moved meanwhile, so the next wait is the caller's.
         """
@@ -207,10 +232,14 @@ class ServerControl:
                 self.replies.feed(data)
                 return bool(data)
             tls.feed(data)
+            self._unheard += len(data)
+            if self._unheard > _MOST_UNHEARD:
+                raise Flood(f"{self._unheard} bytes of TLS without a word")
         said = False
         try:
             while clear := tls.read_some():
                 said = True
+                self._unheard = 0
                 self.replies.feed(clear)
                 if not tls.unread:
                     break

@@ -4,6 +4,7 @@ Two tasks: one hears the server and keeps the time, one hears the client; a tran
 an event for the protocol; its orders are carried out at once and never wait.
 """
 
+import re
 import secrets
 import time
 from collections import deque
@@ -11,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ftpsproxy import log, net
-from ftpsproxy.control import ClientControl, ForeignProtocol, Lost, ServerControl
+from ftpsproxy.control import ClientControl, Flood, ForeignProtocol, Lost, ServerControl
 from ftpsproxy.datapath import DataPath, Route, Totals
 from ftpsproxy.ftp import commands, messages, replies
 from ftpsproxy.ftp.errors import ProtocolError
@@ -52,7 +53,7 @@ class Session:
                 greeting_in_clear=upstream.implicit and not upstream.tls_first,
                 auth=upstream.auth,
                 data_mode=upstream.data_mode,
-                own_greeting=listener.greeting == "own",
+                own_greeting=listener.greeting == "own" or not upstream.implicit,  # else it was said in clear
                 login_attempts=limits.login_attempts,
                 bad_lines=limits.bad_lines,
                 passive_v4=":" not in shown,
@@ -73,7 +74,7 @@ class Session:
         self._tls_wanted = False
         self._wanted = Flag()
         self._main: Task | None = None
-        self._hearing = self._server_gone = False
+        self._hearing = self._server_gone = self._unproved = False
         self._read = 0
         self._tasks: list[Task] = []
         self._due = self._ends_by = self._login_due = NEVER
@@ -244,8 +245,11 @@ class Session:
     async def _hear_replies(self, server: ServerControl) -> None:
         """All that are there. Raises ProtocolError, Refused."""
         self._read += 1
+        heard = 0
         while not self._over and not self._tls_wanted and (reply := server.pop()) is not None:
             self._hear_reply(reply)
+            if (heard := heard + 1) % _LINES_A_TURN == 0:
+                await turn()
         self._ends_by = NEVER
         if not self._over and not self._tls_wanted:
             if (lines := server.replies.fresh()) is not None:
@@ -293,6 +297,9 @@ class Session:
             except ForeignProtocol as error:
                 log.session_foreign(protocol=str(error))
                 why = "foreign protocol"
+            except Flood as error:
+                log.session_limit(limit="line_bytes", detail=str(error))
+                why = str(error)
             except Lost as error:
                 why = str(error)
             self.feed(messages.ClientLost(why, data_left=self._upload_goes_on()))
@@ -337,13 +344,16 @@ class Session:
             log.session_limit(limit="commands_per_second", detail=f"{self._window_count} in one second")
             self.feed(messages.Stopped("Too many commands, closing."))
             return
-        if self._service.debug:
-            try:
-                command = commands.parse(line)
-            except ProtocolError:
-                command = None
-            if command is not None:
-                log.session_command(verb=command.verb.decode("ascii", "backslashreplace"), argument=command.shown)
+        try:
+            command = commands.parse(line)
+        except ProtocolError:
+            command = None
+        if command is not None:
+            log.hide(*command.secrets)  # servers quote what they refuse
+            if self._service.debug:
+                log.session_command(verb=command.shown_verb, argument=command.shown)
+        else:
+            log.hide(*re.split(r"[^\x21-\x7e]+", line.decode("utf-8", "backslashreplace")))
         self.feed(messages.ClientSaid(line))
 
     # --- the clock --------------------------------------------------------------------------------------------------
@@ -366,10 +376,15 @@ class Session:
         if self._feeding:
             return
         self._feeding = True
+        alive = False
         try:
             while self._events:
-                for order in self._protocol.handle(self._events.popleft()):
+                orders = self._protocol.handle(self._events.popleft())
+                for order in orders:
                     _DO[type(order)](self, order)
+                # What nobody asked for is no sign of life.
+                stray = bool(orders) and all(type(order) is messages.NoteReply for order in orders)
+                alive = alive or not stray
                 if self._stop_reason and self._protocol.idle:
                     self._events.append(messages.Stopped(self._stop_reason))
                     self._stop_reason = ""
@@ -377,7 +392,8 @@ class Session:
             self._feeding = False
         if self._over:
             return
-        self._arm()
+        if alive:
+            self._arm()
         if self._protocol.hears_client:
             self._wanted.set()
 
@@ -398,6 +414,10 @@ class Session:
 
     def _note_reply(self, order: messages.NoteReply) -> None:
         log.upstream_reply_ignored(reply=order.reply, reason=order.why)
+
+    def _note_unproved(self, order: messages.NoteUnproved) -> None:
+        log.upstream_close_notify_missing(verb=order.verb, again=self._unproved)
+        self._unproved = True
 
     def _note_address(self, order: messages.NoteAddress) -> None:
         peer = net.unzoned(self._server.peer) if self._server is not None else ""
@@ -442,6 +462,7 @@ _DO: dict[type[messages.Order], Callable[[Session, Any], None]] = {
     messages.NoteForeign: lambda session, order: log.session_foreign(protocol=order.protocol),
     messages.NoteCommand: lambda session, order: log.command_refused(verb=order.verb, reason=order.why),
     messages.NoteReply: Session._note_reply,
+    messages.NoteUnproved: Session._note_unproved,
     messages.NoteNoTransfer: lambda session, order: log.transfer_refused(
         verb=order.command.verb.decode(), path=order.command.shown, reply=order.reply.code, text=order.reply.text
     ),

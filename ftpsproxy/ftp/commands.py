@@ -32,17 +32,46 @@ class Command:
         return b"%s %s\r\n" % (self.verb, self.argument)
 
     @property
+    def text(self) -> str:
+        """The argument as text, with escapes for what is not UTF-8."""
+        return (self.argument or b"").decode("utf-8", "backslashreplace")
+
+    @property
+    def shown_verb(self) -> str:
+        """The verb for a log: one in no table may be a password on the wrong line, or have one behind it."""
+        return self.verb.decode() if self.verb in _KNOWN else f"({len(self.verb)} letters, in no table)"
+
+    @property
     def shown(self) -> str:
-        """The argument for a log: nothing of a secret one, escapes for what is not UTF-8."""
+        """The argument for a log: nothing of one that is, or may be, secret."""
         if self.argument is None:
             return ""
-        if self.verb in SECRET:
-            return "****"
-        return self.argument.decode("utf-8", "backslashreplace")
+        if self.verb == b"SITE":
+            word, space, _ = self.argument.partition(b" ")
+            harmless = word.upper() in _HARMLESS_SITE or not space
+            return self.text if harmless else f"{word.decode('utf-8', 'backslashreplace')} ****"
+        return self.text if self.verb in _HARMLESS else "****"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of it must not be shown anywhere, if a server should repeat it."""
+        if self.verb in _HARMLESS or (self.verb == b"SITE" and "****" not in self.shown):
+            return ()
+        said = self.text.split() if self.verb == b"SITE" else [self.text]
+        if self.verb in _KNOWN:
+            return tuple(said)
+        verb = self.verb.decode("ascii", "replace")
+        behind = [verb.removeprefix(name.decode()) for name in SECRET if self.verb.startswith(name)]
+        return (*said, *self.text.split(), verb, *behind)
 
 
 # Arguments that stand in no log (RFC 959: PASS, ACCT; RFC 2228: ADAT; others carry one now and then).
 SECRET = frozenset({b"PASS", b"XPAS", b"ACCT", b"ADAT"})
+# And these of SITE do (ProFTPD, vsftpd, Pure-FTPd, z/OS); SITE PSWD and its like carry passwords.
+_HARMLESS_SITE = frozenset(
+    b"""CHMOD CHGRP UMASK UTIME IDLE HELP WHO SYMLINK MKDIR RMDIR CPFR CPTO QUOTA ALIAS ZONE DIRSTYLE LRECL RECFM
+    BLKSIZE FILETYPE TRACKS CYLINDERS PRIMARY SECONDARY SBDATACONN""".split()
+)
 
 # Verbs that open a data connection (RFC 959 section 4.1.3, RFC 3659 section 7).
 DATA_VERBS = {
@@ -55,6 +84,9 @@ DATA_VERBS = {
     b"APPE": Direction.UPLOAD,
 }
 
+# Of these a client sees with its own eyes what it got: no file is made of them.
+LISTINGS = frozenset({b"LIST", b"NLST", b"MLSD"})
+
 # Verbs known to carry no data, whatever a server says on the way: some answer 150 to a DELE that takes long. All others
 # may turn out to: nobody knows all verbs there are. (RFC 959, 2228, 2389, 2640, 3659, 7151; drafts; old names.)
 NO_DATA_VERBS = frozenset(
@@ -62,6 +94,9 @@ NO_DATA_VERBS = frozenset(
     NOOP FEAT OPTS LANG MDTM SIZE MLST HOST MFMT MFCT MFF CSID CLNT AVBL DSIZ HASH RANG MD5 MMD5 XCRC XMD5 XSHA XSHA1
     XSHA256 XSHA512 XCUP XCWD XMKD XPWD XRMD PRET COMB""".split()
 )
+
+_KNOWN = NO_DATA_VERBS | DATA_VERBS.keys() | SECRET | frozenset(b"SITE PASV EPSV PORT EPRT AUTH PBSZ PROT CCC".split())
+_HARMLESS = _KNOWN - SECRET - {b"SITE"}
 
 # Other spellings. P@SW is PASV for firewalls that forbid that; vsftpd, Pure-FTPd and FileZilla Server 0.9 know it, and
 # some old clients say it.

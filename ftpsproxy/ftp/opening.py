@@ -107,7 +107,7 @@ class Opening:
     def heard(self, reply: Reply) -> list[Order]:
         """A reply of the server's → what to do next."""
         if reply.preliminary and not self._clear:
-            return []  # 120 before 220
+            return self._greeted_again()  # 120 before 220
         match self._step:
             case _Step.GREETING:
                 if reply.refused or (self._clear and not reply.good):
@@ -157,7 +157,7 @@ class Opening:
         """A greeting of several replies; it answers nothing."""
         self._greetings += 1
         if self._greetings > _MOST_GREETINGS:
-            return self._refuse("protocol_error", "the server greets again and again")
+            return self._refuse("protocol_error", "the server greets, or is about to, again and again")
         return []
 
     def _next_auth(self) -> list[Order]:

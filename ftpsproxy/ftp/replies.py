@@ -44,7 +44,9 @@ class Reply:
         return b"\r\n".join(self.lines) + b"\r\n"
 
 
+# Outside replies, in a row. An empty line now and then keeps a connection alive.
 _MOST_TEXT_LINES = 100
+_MOST_EMPTY_LINES = 10_000
 _MOST_TOLD = 5
 _PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(256))
 
@@ -146,14 +148,12 @@ class ReplyReader:
         for begins, protocol in _FOREIGN:
             if line.startswith(begins):
                 raise ProtocolError(f"{protocol}, not FTP: " + line[:80].decode("ascii", "backslashreplace"))
-        if line:
-            self._text += 1
-            if len(self.passed_over) < _MOST_TOLD:
-                self.passed_over.append(line[:80])
-            if self._text > _MOST_TEXT_LINES:
-                raise ProtocolError("no FTP reply: " + line[:80].decode("ascii", "backslashreplace"))
-        else:
-            self._bytes = 0
+        self._bytes = 0
+        self._text += _MOST_EMPTY_LINES // _MOST_TEXT_LINES if line else 1
+        if self._text > _MOST_EMPTY_LINES:
+            raise ProtocolError("no FTP reply: " + line[:80].decode("ascii", "backslashreplace"))
+        if line and len(self.passed_over) < _MOST_TOLD:
+            self.passed_over.append(line[:80])
 
     # --- a reply under way ------------------------------------------------------------------------------------------
 

@@ -22,6 +22,10 @@ class RelayError(Exception):
         self.why = why
 
 
+# Tickets, new keys: a few bytes. More than this at a stretch in a download, or in all of an upload, is an attack.
+_MOST_ASIDES = 1024 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How long each side may let the other wait, in seconds, and what to make of a missing close_notify."""
@@ -31,13 +35,15 @@ class Pace:
     handshake: float
     data_connect: float
     linger: float
-    close_notify: str = "reply"
+    close_notify: str = "prove"
 
 
 @dataclass(slots=True)
 class Flow:
-    """What has passed so far. `close_notify` is None until the server's side has ended; `blocks` are for MODE B;
-    `ended_in_band` once the server has said 2xx to a file whose connection stays open."""
+    """What has passed so far; `asides` are bytes of TLS beside the data. `close_notify` is None until the server's side
+    has ended; `blocks` are for MODE B; `ended_in_band` once the server has said 2xx to a file whose connection stays
+    open.
+    """
 
     bytes: int = 0
     close_notify: bool | None = None
@@ -45,6 +51,13 @@ class Flow:
     blocks: Blocks | None = None
     meter: Meter | None = None
     ended_in_band: bool = False
+    asides: int = 0
+
+    def note_aside(self, size: int) -> None:
+        """So much has come of TLS that was no data. Raises RelayError when there is no end to it."""
+        self.asides += size
+        if self.asides > _MOST_ASIDES:
+            raise RelayError(426, f"the server sent {self.asides} bytes of TLS that were no data")
 
     def count(self, data: memoryview) -> None:
         """These bytes have passed."""

@@ -3,8 +3,8 @@
 from ftpsproxy import net
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import Flag, Reactor, now, readable
-from ftpsproxy.relay.contract import Pace, RelayError
+from ftpsproxy.reactor import Flag, Reactor, now, readable, turn
+from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.departure import Departure
 from ftpsproxy.relay.records import Records
 from ftpsproxy.tls import Tls
@@ -25,6 +25,7 @@ async def first_to_speak(
     spoken = Flag()
     found: list[Direction] = []
     broke: list[BaseException] = []
+    aside = Flow()
 
     async def watch_client() -> None:
         while not net.has_data(client):
@@ -41,8 +42,10 @@ async def first_to_speak(
                 continue
             if not data:
                 break  # the engine finds the end, too
+            aside.note_aside(len(data))
             records.feed(memoryview(data))
             tls.feed(data)
+            await turn()
         found.append(Direction.DOWNLOAD)
         spoken.set()
 
@@ -63,6 +66,8 @@ async def first_to_speak(
     finally:
         for watcher in watchers:
             watcher.cancel()
+    if broke and isinstance(broke[0], RelayError):
+        raise broke[0]
     if broke:
         raise RelayError(426, f"the data connection broke: {broke[0]}")
     if found == [Direction.UPLOAD]:

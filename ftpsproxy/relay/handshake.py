@@ -3,10 +3,12 @@
 import contextlib
 
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import readable, writable
+from ftpsproxy.reactor import now, readable, turn, writable
 from ftpsproxy.tls import Refused, Tls, TlsError
 
 _CHUNK = 16384 + 512
+# Certificates are the most of it, and OpenSSL takes 100 KiB of them.
+_MOST = 512 * 1024
 
 
 async def shake_hands(sock: Socket, tls: Tls, until: float) -> None:
@@ -15,6 +17,7 @@ async def shake_hands(sock: Socket, tls: Tls, until: float) -> None:
     Raises TlsError (certificate, alert), Refused (an end), OSError, TimeoutError at `until`.
     """
     more: bool | None = None
+    taken = 0
     while True:
         try:
             done = tls.shake_hands()
@@ -40,6 +43,13 @@ async def shake_hands(sock: Socket, tls: Tls, until: float) -> None:
             more = False
             continue
         more = len(data) == _CHUNK
+        taken += len(data)
+        if taken > _MOST:
+            raise Refused("handshake_garbage", f"the server sent {taken} bytes in the TLS handshake, and no end of it")
+        if more:
+            await turn()
+            if now() >= until:
+                raise TimeoutError
         if not data:
             raise Refused("closed", "the server closed the connection in the TLS handshake")
         tls.feed(data)

@@ -15,8 +15,11 @@ from ftpsproxy.relay.waiting import LOOK_SECONDS, Look, Source, readable, writab
 from ftpsproxy.tls import Buffer, Tls, TlsError
 
 BUFFER = 256 * 1024
-# A side that never makes us wait would never let others run.
+# A side that never makes us wait would never let others run: so much ciphertext, or so many small records, are a turn.
 _TURN = 512 * 1024
+_SMALL_TURN = 32 * 1024
+# What is read at a time of a server that sends hardly any data in its TLS: OpenSSL takes it all in one go.
+_SMALL = 16 * 1024
 _KEPT = 16
 # What a client has said before the end of its data, ABOR perhaps, is heard by its session in the next look at all
 # sockets.
@@ -72,7 +75,8 @@ async def download(client: Socket, server: Socket, tls: Tls, records: Records, f
     """
     raw, clear = _take(), _take()
     source = Source(server)
-    turn = 0
+    turn = got = 0
+    most = BUFFER
 
     def look_at_client() -> None:
         if net.is_broken(client):
@@ -86,10 +90,16 @@ async def download(client: Socket, server: Socket, tls: Tls, records: Records, f
             filled = _read(tls, clear)
             if tls.outgoing:
                 await _flush(server, tls, pace, look_at_client)  # a new handshake (TLS 1.2), new keys (1.3)
+            small = filled * 4 < got
+            most = _SMALL if small else BUFFER
+            turn += got * (_TURN // _SMALL_TURN) if small else got
+            if not filled:
+                flow.note_aside(got)
+            got = 0
             if filled:
+                flow.asides = 0
                 data = clear.view[:filled]
                 flow.count(data)
-                turn += filled
                 if await _send(client, data, pace.client_stall, "client", look_at_server):
                     turn = 0
             if tls.ended:
@@ -102,7 +112,7 @@ async def download(client: Socket, server: Socket, tls: Tls, records: Records, f
                 turn = 0
                 await reactor.turn()
             try:
-                got = server.recv_into(raw.view)
+                got = server.recv_into(raw.view[:most])
             except BlockingIOError:
                 turn = 0
                 why = f"the server sent no data for {pace.server_stall:g} seconds"
@@ -117,7 +127,7 @@ async def download(client: Socket, server: Socket, tls: Tls, records: Records, f
                 flow.close_notify = False
                 if not records.whole:
                     raise RelayError(426, "the server's data ended in the middle of a TLS record")
-                if pace.close_notify == "require" and not flow.at_end:
+                if pace.close_notify == "require":
                     raise RelayError(426, "the server's data ended without close_notify, so it may be cut")
                 _answer_close_notify(server, tls)  # a server that lingers in its close waits for ours
                 return
@@ -256,6 +266,7 @@ def _hear(server: Socket, tls: Tls, flow: Flow) -> None:
         raise RelayError(426, "the server closed the data connection before the upload had ended")
     if tls.ended:
         return
+    flow.note_aside(len(data))
     tls.feed(data)
     try:
         while tls.read_some():
@@ -287,6 +298,10 @@ async def drain(server: Socket, tls: Tls, flow: Flow, limit: Callable[[], float]
             return
         if not data:
             flow.close_notify = bool(flow.close_notify)
+            return
+        flow.note_aside(len(data))
+        await reactor.turn()
+        if reactor.now() >= limit():
             return
         if flow.close_notify is None:
             tls.feed(data)

@@ -41,7 +41,7 @@ def test_java_says_user_canceled_before_its_end(stage: Stage, size: int) -> None
 def test_user_canceled_alone_is_no_end(stages: Stages) -> None:
     """Behind it the connection is cut: what has come is not the file."""
     stage = stages("close_notify_required")
-    stage.play(Quirks(asides=JAVA, asides_at=50_000, fault=Fault.FIN, fault_at=0))
+    stage.play(Quirks(asides=JAVA, asides_at=50_000, fault=Fault.FIN, fault_at=60_000))
     with stage.logged_in() as client:
         downloaded, replies = client.download()
         assert downloaded.ended == "reset"

@@ -53,10 +53,9 @@ def test_a_download_whose_connection_stays_open(stages: Stages, mode: str, size:
 
 
 @pytest.mark.parametrize("mode", END_OF_FILE)
-@pytest.mark.parametrize("profile", ["brief_linger", "brief_linger_required"])
-def test_no_close_notify_is_owed_where_the_data_says_its_end(stages: Stages, profile: str, mode: str) -> None:
+def test_no_close_notify_is_owed_where_the_data_says_its_end(stages: Stages, mode: str) -> None:
     """Also not behind a download in MODE S that had one."""
-    stage = stages(profile)
+    stage = stages("brief_linger")
     body = _encoded(mode, FILE)
     with stage.logged_in() as client:
         assert client.download()[0].data == FILE

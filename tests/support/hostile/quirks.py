@@ -98,6 +98,9 @@ class Quirks:
     replies: Mapping[str, bytes] = field(default_factory=dict)
     slow: Mapping[str, float] = field(default_factory=dict)  # seconds before these verbs are answered
     slow_lines: Mapping[str, float] = field(default_factory=dict)  # seconds between the lines of their replies
+    flood: Mapping[str, bytes] = field(default_factory=dict)  # sent without end behind the replies to these verbs
+    aside_flood: float = 0.0  # seconds for which `asides` are said again and again
+    flood_record: int = 0  # TLS 1.3: a flood comes in records of so many bytes
     alert_after: frozenset[str] = frozenset()  # a fatal alert, and the end, behind the replies to these verbs
     clear_under_tls: frozenset[str] = frozenset()  # verbs answered in clear on a connection under TLS (U30)
     close_after: frozenset[str] = frozenset()  # the connection ends after these verbs were answered

@@ -17,10 +17,12 @@ from tests.support.hostile.quirks import Handshake, Quirks
 from tests.support.hostile.seen import SeenData, SeenSession
 from tests.support.hostile.transfer import Transfer
 from tests.support.link_local import sockaddr, zoned
+from tests.support.records import DATA
 
 if TYPE_CHECKING:
     from tests.support.bad_server import BadServer
 
+FLOOD_SECONDS = 30.0
 _STANDARD = {
     "USER": b"331 password please\r\n",
     "PASS": b"230 logged in\r\n",
@@ -200,6 +202,8 @@ class Session:
             return
         if not quirks.greeting_in_clear or quirks.greets_again:
             self.say(quirks.greeting)
+        if "" in quirks.flood:
+            self._flood(quirks.flood[""], 0)
         while (line := self._line()) is not None:
             if self._channel.secured:
                 self.seen.commands.append(line)
@@ -274,6 +278,9 @@ class Session:
             self._begin(verb, argument)
         else:
             self.say(_STANDARD.get(verb, b"502 unknown command\r\n"))
+        if verb in quirks.flood:
+            self._flood(quirks.flood[verb], quirks.flood_record)
+            return False
         if verb in quirks.alert_after:
             self._channel.alert()
             return False
@@ -285,6 +292,16 @@ class Session:
             self._channel.read_to_tcp_end()
             return False
         return True
+
+    def _flood(self, data: bytes, record: int) -> None:
+        """Until the peer has had enough, or half a minute has passed."""
+        until = time.monotonic() + FLOOD_SECONDS
+        parts = [data[at : at + record] for at in range(0, len(data), record)] if record else []
+        while time.monotonic() < until:
+            if parts:
+                self._channel.say_aside((DATA, part) for part in parts)
+            else:
+                self._channel.write(data)
 
     def _obey_in_clear(self, verb: str, argument: bytes) -> bool:
         quirks = self._quirks

@@ -123,6 +123,12 @@ class Transfer:
         self.seen.ended = "close_notify"
         return self._quirks.final
 
+    def _say_asides(self, channel: Channel) -> None:
+        until = time.monotonic() + self._quirks.aside_flood
+        channel.say_aside(self._quirks.asides)
+        while time.monotonic() < until:
+            channel.say_aside(self._quirks.asides)
+
     def _renegotiated(self, times: int) -> None:
         if times != self.seen.renegotiations:
             self.seen.renegotiations = times
@@ -135,19 +141,21 @@ class Transfer:
         at = len(body) if quirks.fault_at is None else min(quirks.fault_at, len(body))
         for start in range(0, at, 1 << 18):
             part = body[start : min(start + (1 << 18), at)]
+            until_aside = (quirks.asides_at if quirks.asides_at is not None else at) - start
+            if 0 <= until_aside < len(part):
+                channel.write(part[:until_aside])
+                self._say_asides(channel)
+                part = part[until_aside:]
+                self.seen.sent += until_aside
             channel.write(part)
             self.seen.sent += len(part)
         self._control_fault()
         self._spoil(channel, body[at:])
         if quirks.fault is Fault.NONE:
             rest = body[at:]
-            if rest and quirks.asides_at is not None:
-                channel.write(rest[: quirks.asides_at])
-                channel.say_aside(quirks.asides)
-                channel.write(rest[quirks.asides_at :])
-            elif rest:
+            if rest:
                 channel.write(rest)
-            self.seen.sent += len(rest)
+                self.seen.sent += len(rest)
             if quirks.end_mark:
                 return self._stay_open(channel)
             if quirks.asides_at is None:
@@ -232,7 +240,7 @@ class Transfer:
             self.seen.received = len(self.received)
             if quirks.asides_at is not None and not said and len(self.received) >= quirks.asides_at:
                 said = True
-                channel.say_aside(quirks.asides)
+                self._say_asides(channel)
             self._session.news()
             if quirks.end_mark and self.received.endswith(quirks.end_mark):
                 return self._stay_open(channel)
@@ -243,7 +251,7 @@ class Transfer:
             self._control_fault()
         if channel.ended == "close_notify":
             if quirks.asides_at is None and quirks.asides:
-                channel.say_aside(quirks.asides)
+                self._say_asides(channel)
             else:
                 channel.close_notify()
             channel.fin()

@@ -1,0 +1,180 @@
+"""The promise: every wait, line, reply, buffer and crowd has a bound, and no peer keeps the others from being served.
+
+The attack: one peer keeps a socket full, with bytes that lead nowhere. What must be seen: other sessions and the probe
+are answered all the while, the attacker's session ends by a limit that the log names, and SIGTERM is obeyed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.profiles import Stages
+from tests.faults.stage import Stage
+from tests.support.bad_client import BadClient
+from tests.support.bad_server import Quirks
+from tests.support.records import ALERT, DATA, HANDSHAKE, KEY_UPDATE, KEY_UPDATE_REQUESTED
+
+# The aim is a quarter of a second; the machine that runs the tests may be busy with others.
+_PROMPT_SECONDS = 2.0
+
+
+class Neighbour:
+    """A well-behaved session, and a probe, that ask every moment; `slowest` is the longest either has waited."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._client = stage.logged_in()
+        self._probe = f"http://{stage.gateway.events('gateway.ready')[0]['admin']}/healthz"
+        self._over = threading.Event()
+        self.slowest = 0.0
+        self.asked = 0
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            while not self._over.is_set():
+                began = time.monotonic()
+                assert self._client.command("NOOP").code == 200
+                half = time.monotonic()
+                with urllib.request.urlopen(self._probe, timeout=20) as answer:
+                    assert answer.status == 200
+                self.slowest = max(self.slowest, half - began, time.monotonic() - half)
+                self.asked += 1
+                self._over.wait(0.02)
+        except BaseException as error:
+            self.error = error
+
+    def __enter__(self) -> Neighbour:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(30)
+        self._client.close()
+
+    def was_served(self) -> None:
+        """Raises AssertionError if it was not."""
+        assert self.error is None, self.error
+        assert self.asked > 1
+        assert self.slowest < _PROMPT_SECONDS
+
+
+@pytest.fixture
+def watched(stages: Stages) -> Iterator[tuple[Stage, Neighbour]]:
+    stage = stages("watched")
+    with Neighbour(stage) as neighbour:
+        stage.wait(lambda: neighbour.asked > 2, "a neighbour that is served")
+        neighbour.slowest = 0.0
+        yield stage, neighbour
+    neighbour.was_served()
+
+
+def _flood(sock: socket.socket, data: bytes, seconds: float = 20.0) -> bool:
+    """Send this again and again → whether the far side has ended it."""
+    sock.settimeout(1.0)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            sock.sendall(data)
+        except TimeoutError:
+            continue
+        except OSError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("data", [b"a", b"\xff\xf1", b"\xff\xfb\x01", b"\xff", b"\0", b" "], ids=repr)
+def test_a_client_without_a_line(watched: tuple[Stage, Neighbour], data: bytes) -> None:
+    stage, _ = watched
+    with stage.client() as client:
+        assert _flood(client.sock, data * 65536)
+    assert stage.event("session.limit")["limit"] in ("line_bytes", "bad_lines")
+
+
+@pytest.mark.parametrize("data", [b"\r\n", b"\xff\xf1\r\n", b"AUTH TLS\r\n", b"x\ty\r\n", b"NOOP\r\n"], ids=repr)
+def test_a_client_with_too_many_lines(watched: tuple[Stage, Neighbour], data: bytes) -> None:
+    """It may go on for as long as it likes; nobody else is to feel it."""
+    stage, neighbour = watched
+    with stage.client() as client, contextlib.suppress(OSError):
+        asked = neighbour.asked
+        _flood(client.sock, data * 10_000, 2.0)
+        stage.wait(lambda: neighbour.asked > asked + 3, "a neighbour that is served")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"120-wait\r\n", b"120 wait\r\n", b"hello\r\n", b"\r\n", b"220-", b"220-x\r\n", b"\xff\xf1"],
+    ids=repr,
+)
+def test_a_server_that_is_not_verified(watched: tuple[Stage, Neighbour], data: bytes) -> None:
+    stage, _ = watched
+    stage.server.quirks = Quirks(greeting=b"", flood={"": data * (65536 // len(data))})
+    with BadClient(stage.port) as client:
+        assert client.greeting.code == 421
+    assert stage.event("upstream.failed")["reason"] in ("protocol_error", "timeout")
+
+
+FLOODS = {
+    "unasked replies": b"200 x\r\n" * 5000,
+    "replies about to begin": b"150 x\r\n" * 5000,
+    "text": b"hello\r\n" * 5000,
+    "empty lines": b"\r\n" * 20_000,
+    "one line": b"x" * 65536,
+    "one reply": b"250-x\r\n" * 5000,
+}
+
+
+@pytest.mark.parametrize("record", [0, 1, 20], ids=["large-records", "records-of-1", "records-of-20"])
+@pytest.mark.parametrize("data", FLOODS.values(), ids=FLOODS)
+def test_a_verified_server(watched: tuple[Stage, Neighbour], data: bytes, record: int) -> None:
+    stage, _ = watched
+    stage.server.quirks = Quirks(flood={"SITE": data[:2000] if record else data}, flood_record=record)
+    with stage.logged_in() as client:
+        client.send(b"SITE x\r\n")
+        assert client.rest()[1] == "fin"
+    closed = stage.event("session.closed")["reason"]
+    assert closed
+
+
+ASIDES = {
+    "keys": ((HANDSHAKE, KEY_UPDATE),) * 50,
+    "keys asked for": ((HANDSHAKE, KEY_UPDATE_REQUESTED),) * 50,
+    "empty records": ((DATA, b""),) * 20,
+    "warnings": ((ALERT, bytes([1, 90])),) * 4,
+}
+
+
+@pytest.mark.parametrize("verb", ["RETR", "STOR"])
+@pytest.mark.parametrize("asides", ASIDES.values(), ids=ASIDES)
+def test_tls_messages_without_end(
+    watched: tuple[Stage, Neighbour], verb: str, asides: tuple[tuple[int, bytes], ...]
+) -> None:
+    stage, _ = watched
+    stage.server.quirks = Quirks(asides=asides, asides_at=1000, aside_flood=20.0)
+    with stage.logged_in() as client:
+        if verb == "RETR":
+            assert client.download()[1][-1].code == 426
+        else:
+            data = client.passive()
+            assert client.command("STOR up").code == 150
+            with contextlib.suppress(OSError):
+                for _ in range(500):
+                    data.send(b"x" * 1000)
+                    time.sleep(0.01)
+            assert client.reply().code == 426
+    assert stage.event("transfer.finished")["outcome"] == "torn"
+
+
+def test_tls_messages_without_end_behind_an_upload(watched: tuple[Stage, Neighbour]) -> None:
+    stage, _ = watched
+    stage.server.quirks = Quirks(asides=ASIDES["keys"], aside_flood=20.0)
+    with stage.logged_in() as client:
+        assert client.upload(b"x" * 1000, "up")[-1].code == 426
