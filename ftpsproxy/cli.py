@@ -172,7 +172,7 @@ def check(options: argparse.Namespace) -> int:
     except tls.TlsConfigError as error:
         return _fail(error, WRONG)
     for listener in settings.listeners:
-        _say("\n".join(_describe_listener(listener)))
+        _say("\n".join(_describe_listener(listener, settings.upstreams[listener.upstream])))
     for server in settings.upstreams.values():
         _say("\n".join(_describe_upstream(server)))
     if settings.admin.host:
@@ -211,7 +211,7 @@ def _warn(settings: "Settings") -> None:
             )
 
 
-def _describe_listener(listener: "Listener") -> list[str]:
+def _describe_listener(listener: "Listener", upstream: "Upstream") -> list[str]:
     port_range = listener.passive_ports
     ports = "any free port" if port_range is None else f"ports {port_range[0]}-{port_range[1]}"
     where = listener.endpoint
@@ -223,7 +223,8 @@ def _describe_listener(listener: "Listener") -> list[str]:
     if listener.digest != "none":
         lines.append(f"  digest of every file: {listener.digest}")
     if listener.greeting == "upstream":
-        lines.append("  greeting: the server's own")
+        in_clear = "" if upstream.tls_first else ", but it comes in clear, so not shown: anybody may have written it"
+        lines.append(f"  greeting: the server's own{in_clear}")
     return lines
 
 
@@ -235,6 +236,7 @@ _DATA_MODES = {
     "port": "active, PORT",
 }
 _CLOSE_NOTIFY = {
+    "prove": "a file is accepted when the server's SIZE agrees, a listing with a warning",
     "require": "refused",
     "reply": "accepted when the server says the file is complete",
     "ignore": "accepted when the server says the file is complete, even after a reset",

@@ -126,6 +126,7 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
         lambda: log.upstream_session_reuse_refused(reply="522 reuse", hint="try another version"),
     ),
     "upstream.reply_ignored": ("info", lambda: log.upstream_reply_ignored(reply="227 (1,2)", reason="an address")),
+    "upstream.close_notify_missing": ("warning", lambda: log.upstream_close_notify_missing(verb="LIST")),
     "data.failed": ("warning", lambda: log.data_failed(side="server", mode="epsv", reason="no answer")),
     "data.stranger": (
         "warning",
@@ -152,7 +153,7 @@ def test_every_function_of_the_vocabulary_is_shown_above() -> None:
     functions = {
         name for name, value in vars(log).items() if inspect.isfunction(value) and value.__module__ == log.__name__
     }
-    public = {name for name in functions if not name.startswith("_")} - {"configure", "bind", "unbind"}
+    public = {name for name in functions if not name.startswith("_")} - {"configure", "bind", "unbind", "hide"}
     assert public == {event.replace(".", "_") for event in EVENTS}
 
 

@@ -19,13 +19,16 @@ import traceback
 from typing import Any, Literal, TextIO
 
 from ftpsproxy import metrics
+from ftpsproxy.ftp.commands import SECRET
 from ftpsproxy.log.lines import Bound, Console, Json, Logfmt, Output, bound, make
 
 Format = Literal["json", "logfmt", "console", "auto"]
 Level = Literal["debug", "info", "warning"]
 
-_SECRET_VERBS = frozenset({"PASS", "ACCT", "ADAT"})
-_SECRET_IN_TEXT = re.compile(r"(?<![A-Za-z])(PASS|ACCT|ADAT)[ \t]+[^\r\n]*", re.IGNORECASE)
+_SECRET_VERBS = frozenset(verb.decode() for verb in SECRET)
+_SECRET_IN_TEXT = re.compile(rf"(?<![A-Za-z])({'|'.join(sorted(_SECRET_VERBS))})[ \t]+[^\r\n]*", re.IGNORECASE)
+_SHORTEST_SECRET = 3  # shorter ones are found in every text
+_MOST_SECRETS = 8
 
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
@@ -48,6 +51,14 @@ def bind(session: str, client: str, listener: str, upstream: str) -> None:
     bound.set(Bound({"session": session, "client": client, "listener": listener, "upstream": upstream}))
 
 
+def hide(*secrets: str) -> None:
+    """What must stand in no line of this session, though a server should repeat it; the last few are remembered."""
+    mine = bound.get()
+    if mine is not None and secrets:
+        mine.secrets += [one.strip() for one in secrets if len(one.strip()) >= _SHORTEST_SECRET]
+        del mine.secrets[:-_MOST_SECRETS]
+
+
 def unbind() -> None:
     """The current task belongs to no session, though one has started it."""
     bound.set(None)
@@ -63,7 +74,10 @@ def _where() -> tuple[str, str]:
 
 
 def _redact(text: str) -> str:
-    """Text with all that follows PASS, ACCT or ADAT on a line struck out: servers quote the command they refuse."""
+    """Text without what `hide` has named, and with all that follows PASS, ACCT and their like on a line struck out."""
+    mine = bound.get()
+    for secret in mine.secrets if mine is not None else ():
+        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)  # a verb goes out in upper case
     return _SECRET_IN_TEXT.sub(r"\1 ***", text)
 
 
@@ -185,7 +199,7 @@ def session_closed(
     _log.info(
         "session.closed",
         seconds=round(seconds, 3),
-        reason=reason,
+        reason=_redact(reason),
         commands=commands,
         transfers=transfers,
         torn=torn,
@@ -270,6 +284,13 @@ def data_failed(*, side: str, mode: str, reason: str) -> None:
     _log.warning("data.failed", side=side, mode=mode, reason=_redact(reason))
 
 
+def upstream_close_notify_missing(*, verb: str, again: bool = False) -> None:
+    """A listing has ended without close_notify and is taken for whole; said once a session, counted each time."""
+    metrics.CLOSE_NOTIFY_MISSING.add(*_where())
+    if not again:
+        _log.warning("upstream.close_notify_missing", verb=verb)
+
+
 def data_stranger(*, address: str, port: int, expected: list[str], count: int) -> None:
     """Somebody who is not expected at a passive port came there, and was reset; `count` since the last such line."""
     _log.warning("data.stranger", address=address, port=port, expected=expected, count=count)
@@ -324,6 +345,6 @@ def transfer_finished(
         close_notify=close_notify,
         reply=reply,
         outcome=outcome,
-        reason=reason,
+        reason=_redact(reason),
         sha256=sha256,
     )

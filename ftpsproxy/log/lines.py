@@ -72,12 +72,13 @@ class Form(Protocol):
 
 
 class Bound:
-    """What `bind` named, and its rendering in the form last asked for."""
+    """What `bind` named, and its rendering in the form last asked for; `secrets` must stand in no line of it."""
 
-    __slots__ = ("_fields", "_form", "_text", "where")
+    __slots__ = ("_fields", "_form", "_text", "secrets", "where")
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         self.where = fields["listener"], fields["upstream"]
+        self.secrets: list[str] = []
         self._fields = fields
         self._form: Form | None = None
         self._text = ""

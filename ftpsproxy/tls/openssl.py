@@ -34,8 +34,9 @@ VERSION: str = _ffi.string(_lib.OpenSSL_version(_lib.OPENSSL_VERSION)).decode()
 """Such as "OpenSSL 4.0.3 29 Sep 2026"."""
 
 _VERSIONS = {"1.2": _lib.TLS1_2_VERSION, "1.3": _lib.TLS1_3_VERSION}
-# For TLS 1.2: forward secrecy and no SHA-1; the suites of 1.3 are all well.
-_CIPHERS = b"@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
+# For TLS 1.2: forward secrecy and no SHA-1; the suites of 1.3 are all well. No DHE: the group is the server's to
+# choose, and one of 10,000 bits costs half a second of everybody's time.
+_CIPHERS = b"@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
 # One key share, X25519, keeps the ClientHello within one packet, as old servers and middleboxes want it; a server that
 # prefers the hybrid with ML-KEM asks for it. Libraries that can't skip unknown names get the second list;
 # cryptography before 47 has no way to say either.
@@ -201,7 +202,9 @@ def _expect(ssl: Any, server_name: str, *, verify: bool) -> None:
         _lib.SSL_set_tlsext_host_name(ssl, name)  # can't fail for a name that `_ascii` lets through
     if verify:
         parameters = _lib.SSL_get0_param(ssl)
-        _lib.X509_VERIFY_PARAM_set_hostflags(parameters, _lib.X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS)
+        # The subject is no place for a name any more (RFC 9525 section 2), and name constraints do not bind it.
+        flags = _lib.X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | _lib.X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
+        _lib.X509_VERIFY_PARAM_set_hostflags(parameters, flags)
         expect = _lib.X509_VERIFY_PARAM_set1_ip if is_address else _lib.X509_VERIFY_PARAM_set1_host
         if expect(parameters, name, len(name)) != 1:
             raise _error("the server's name can't be checked")

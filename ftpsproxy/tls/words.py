@@ -25,8 +25,8 @@ _VERIFY = {
     20: ("unknown_ca", "the server's certificate is from an issuer that is not trusted here (see ca_file)"),
     21: ("unknown_ca", "the server's certificate can't be traced to a trusted issuer (see ca_file)"),
     23: ("revoked", "the server's certificate has been revoked"),
-    62: ("wrong_host", "the server's certificate is for another host name"),
-    64: ("wrong_host", "the server's certificate is for another address"),
+    62: ("wrong_host", "the server's certificate is for another host name, or has no subjectAltName (see server_name)"),
+    64: ("wrong_host", "the server's certificate is for another address, or for names only (see server_name)"),
 }
 # SSL_R_... of OpenSSL's sslerr.h; an alert of the server's is 1000 and its number (RFC 8446 section 6).
 _NO_TLS = ("handshake_garbage", "the server did not answer with TLS")

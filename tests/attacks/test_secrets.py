@@ -1,0 +1,47 @@
+"""The promise: no password stands in any log, at any level.
+
+The attack is carelessness: a password behind a mistyped verb, on a line of its own, in a SITE command, and a server
+that repeats what it was told. What must be seen: at debug, no line holds it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.profiles import Stages
+from tests.support.bad_server import Quirks
+
+SECRET = "Geheim123"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"PASS {SECRET}",
+        f"pass {SECRET}",
+        f"PAS {SECRET}",
+        f"PASS{SECRET}",
+        f"PASS\x0b{SECRET}",
+        f"PASS\t{SECRET}",
+        f"\xef\xbb\xbfPASS {SECRET}",
+        SECRET,
+        f"XPAS {SECRET}",
+        f"XAUT anna {SECRET}",
+        f"ACCT {SECRET}",
+        f"SITE PSWD old {SECRET}",
+        f"SITE CPWD {SECRET}",
+        f"USER anna\x00PASS {SECRET}",
+    ],
+    ids=repr,
+)
+def test_a_password_is_in_no_log(stages: Stages, line: str) -> None:
+    stage = stages("debug")
+    verb = line.lstrip("\xef\xbb\xbf").split()[0].upper()
+    echo = f"530 what is '{line}' - \"{SECRET}\"?\r\n".encode("latin-1").replace(b"\0", b"")
+    stage.play(Quirks(replies={verb: echo, verb[:4]: echo}))
+    with stage.client() as client:
+        client.send(line.encode("latin-1") + b"\r\n")
+        assert client.reply().code >= 500
+        client.command("QUIT")
+    stage.event("session.closed")
+    assert SECRET.lower() not in "\n".join(map(str, stage.events())).lower()
