@@ -27,6 +27,7 @@ from ftpsproxy.daemon import Load
 from ftpsproxy.gateway import Gateway, build_contexts
 from ftpsproxy.listening import ListenError
 from ftpsproxy.net import Socket
+from ftpsproxy.pulse import SILENT_SECONDS, Pulse
 from ftpsproxy.seats import Places, SharedSeats
 
 _DRAIN, _STOP, _CHANGE = b"d", b"s", b"c"
@@ -39,8 +40,9 @@ _READY_SECONDS = 60.0
 _CHANGE_SECONDS = 10.0
 # While the parent waits for answers it looks this often whether it is to stop.
 _LOOK_SECONDS = 0.1
-_LONG_SECONDS = 3600.0
+_PULSE_SECONDS = 2.0
 _ANSWER_BYTES = 4096
+_STUCK = f"it did nothing for {SILENT_SECONDS:g} seconds"
 
 
 def run(settings: Settings, load: Load) -> None:
@@ -87,12 +89,14 @@ def _read(file: int) -> Settings:
 
 @dataclasses.dataclass(slots=True)
 class _Worker:
-    """A running worker: its pid, where it hears orders and answers, when it was started; whether it is to end."""
+    """A running worker: its pid, where it hears orders and answers, when it was started; whether it is to end, or was
+    ended because it did nothing any more."""
 
     pid: int
     orders: Socket
     started: float
     retired: bool = False
+    stuck: bool = False
 
 
 class _Parent:
@@ -109,6 +113,7 @@ class _Parent:
         self._places.know(settings.upstreams)
         self._table = metrics.Table(workers + 1)  # one row is the parent's
         self._workers: dict[int, _Worker] = {}
+        self._pulse = Pulse(workers)
         self._missing = dict.fromkeys(range(workers), 0.0)  # when each may be started
         self._stopping = 0
 
@@ -127,9 +132,10 @@ class _Parent:
         log.gateway_ready(listeners=listeners, workers=settings.process.workers, admin=admin)
         while self._workers or (self._missing and not self._stopping):
             due = min(self._missing.values(), default=float("inf")) - time.monotonic()
-            got = signal.sigtimedwait(_SIGNALS, min(_LONG_SECONDS, max(0.0, due)))
+            got = signal.sigtimedwait(_SIGNALS, min(_PULSE_SECONDS, max(0.0, due)))
             if got is not None:
                 self._heed(got.si_signo)
+            self._end_stuck()
             self._start_missing()
         listening.drop(self._held, {})
         log.gateway_stopped(seconds=round(time.monotonic() - started, 3))
@@ -158,8 +164,17 @@ class _Parent:
                     log.gateway_starved(reason=f"no worker process: {(error.strerror or str(error)).lower()}")
                     self._missing[worker] = time_now + _SOON_SECONDS
 
+    def _end_stuck(self) -> None:
+        """A worker that does nothing any more can't drain either."""
+        for worker in self._pulse.silent(self._settings.process.workers):
+            if (state := self._workers.get(worker)) is not None and not state.stuck:
+                state.stuck = True
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(state.pid, signal.SIGKILL)
+
     def _start(self, worker: int) -> None:
         """Raises OSError."""
+        self._pulse.begin(worker)
         theirs, ours = net.message_pair()
         try:
             pid = os.fork()
@@ -194,7 +209,7 @@ class _Parent:
             self._places.serve(worker)
             metrics.count_in(self._table, worker)
             served = Gateway(share(self._settings, worker), self._seats, self._places, self._table, share_port=True)
-            status = trio.run(_serve, served, worker, orders)
+            status = trio.run(_serve, served, worker, orders, self._pulse)
         except BaseException as error:
             while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:  # a nursery's wrapping
                 error = error.exceptions[0]
@@ -227,7 +242,7 @@ class _Parent:
                     worker=worker,
                     pid=pid,
                     status=os.waitstatus_to_exitcode(status),
-                    reason=last[1:].decode() if last[:1] == _FAILED else None,
+                    reason=_STUCK if state.stuck else last[1:].decode() if last[:1] == _FAILED else None,
                 )
 
     # --- other settings -----------------------------------------------------------------------------------------------
@@ -319,7 +334,7 @@ def _answer(orders: Socket, word: bytes) -> None:
         orders.send(word)
 
 
-async def _serve(served: Gateway, worker: int, orders: Socket) -> int:
+async def _serve(served: Gateway, worker: int, orders: Socket, pulse: Pulse) -> int:
     """One worker → its exit code."""
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -346,6 +361,7 @@ async def _serve(served: Gateway, worker: int, orders: Socket) -> int:
 
         nursery.start_soon(obey)
         nursery.start_soon(work)
+        nursery.start_soon(pulse.beat, worker)
     return 0
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ftpsproxy.config import Limits, Listener, Process, Settings, Upstream
+from ftpsproxy.pulse import Pulse
 from ftpsproxy.seats import TOO_MANY, TOO_MANY_OF_CLIENT, OwnSeats, Seats, SharedSeats
 from ftpsproxy.workers import share
 from tests.support.certificates import Certificates
@@ -233,3 +235,31 @@ def test_standard_output_may_be_closed(certificates: Certificates) -> None:
         assert (process.returncode, errors) == (0, "")
     finally:
         process.kill()
+
+
+def test_a_worker_that_does_nothing_is_replaced(server: Server, certificates: Certificates) -> None:
+    with two_workers(server, certificates) as gateway:
+        stuck = min(children(gateway.pid))
+        wait_for(lambda: login(gateway).close() is None)  # it has begun to beat by then
+        os.kill(stuck, signal.SIGSTOP)
+        event = gateway.wait_for_event("gateway.worker_lost", PATIENCE)
+        assert (event["pid"], event["status"]) == (stuck, -signal.SIGKILL)
+        assert event["reason"] == "it did nothing for 15 seconds"
+        wait_for(lambda: len(children(gateway.pid)) == 2 and stuck not in children(gateway.pid))
+
+
+def test_silence_is_told_from_a_pause_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    beats = Pulse(3)
+    for worker in (0, 1):
+        beats._memory[8 * worker : 8 * worker + 8] = struct.pack("d", clock[0])
+    beats.begin(1)
+    for _ in range(8):  # a look every two seconds; worker 0 has beaten once, worker 1 is about to, worker 2 never has
+        clock[0] += 2
+        last = beats.silent(3)
+    assert last == [0]
+    clock[0] += 60  # the parent itself was stopped, and all of them with it perhaps
+    assert beats.silent(3) == []
+    clock[0] += 2
+    assert beats.silent(3) == []
