@@ -240,7 +240,8 @@ def test_standard_output_may_be_closed(certificates: Certificates) -> None:
 def test_a_worker_that_does_nothing_is_replaced(server: Server, certificates: Certificates) -> None:
     with two_workers(server, certificates) as gateway:
         stuck = min(children(gateway.pid))
-        wait_for(lambda: login(gateway).close() is None)  # it has begun to beat by then
+        login(gateway).close()
+        gateway.wait_for_event("session.closed")  # it has begun to beat by then
         os.kill(stuck, signal.SIGSTOP)
         event = gateway.wait_for_event("gateway.worker_lost", PATIENCE)
         assert (event["pid"], event["status"]) == (stuck, -signal.SIGKILL)
