@@ -2,7 +2,8 @@
 # Sets up the real programs the end-to-end tests talk to, from Debian's packages. Run as root; quick when all is there.
 #
 # Clients are installed. Servers are only unpacked into .peers/: Debian lets one FTP server be installed at a time, and an
-# installed one would start to listen. Of the servers' packages only the shared libraries they need are installed.
+# installed one would start to listen. Of the servers' packages only the shared libraries they need are installed. What
+# tests/stacks builds its servers with, compilers and TLS libraries, is installed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
@@ -12,6 +13,16 @@ CLIENT_PROGRAMS=(curl lftp tnftp inetutils-ftp ncftpget ncftpput ncftpls busybox
 SERVER_PACKAGES=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common)
 SERVER_PROGRAMS=(usr/sbin/vsftpd usr/sbin/proftpd usr/sbin/pure-ftpd usr/bin/pure-pw)
 SERVER_LIBRARIES=(usr/lib/proftpd/mod_tls.so)
+# What tests/stacks builds its servers with: a package for each file.
+declare -A STACK_PACKAGES=(
+    [/usr/bin/javac]=default-jdk-headless
+    [/usr/bin/go]=golang-go
+    [/usr/bin/gcc]=gcc
+    [/usr/include/stdio.h]=libc6-dev
+    [/usr/include/openssl/ssl.h]=libssl-dev
+    [/usr/include/gnutls/gnutls.h]=libgnutls28-dev
+    [/usr/include/mbedtls/ssl.h]=libmbedtls-dev
+)
 PAM_SERVICE=/etc/pam.d/ftpsproxy-tests
 APT=(apt-get -q=2 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o APT::Sandbox::User=root)
 
@@ -30,6 +41,13 @@ servers_ready() {
     for file in "${SERVER_PROGRAMS[@]}" "${SERVER_LIBRARIES[@]}"; do
         [[ -s .peers/$file ]] || return 1
         if ldd ".peers/$file" 2>/dev/null | grep -q 'not found'; then return 1; fi
+    done
+}
+
+missing_for_stacks() {
+    local file
+    for file in "${!STACK_PACKAGES[@]}"; do
+        [[ -e $file ]] || command -v "${file##*/}" >/dev/null || echo "${STACK_PACKAGES[$file]}"
     done
 }
 
@@ -112,6 +130,14 @@ if ! servers_ready; then
     update_once
     fetch_servers
     servers_ready || { say "a server or one of its libraries is still missing"; exit 1; }
+fi
+mapfile -t missing < <(missing_for_stacks)
+if [[ ${#missing[@]} != 0 ]]; then
+    say "installing what servers on other TLS stacks are built with"
+    update_once
+    install_packages "${missing[@]}"
+    mapfile -t missing < <(missing_for_stacks)
+    [[ ${#missing[@]} == 0 ]] || { say "still missing: ${missing[*]}"; exit 1; }
 fi
 if ! pam_service | cmp -s - "$PAM_SERVICE"; then
     mkdir -p "$(dirname "$PAM_SERVICE")"
