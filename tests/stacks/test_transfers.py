@@ -20,15 +20,16 @@ SMALL_BUFFER = 65536
 def assert_logged(stage: Stage, direction: str, size: int, count: int = 1) -> None:
     """The `count`-th transfer is logged as a whole one over a resumed session, properly ended."""
     event = stage.finished(count)
-    facts = {key: event[key] for key in ("direction", "outcome", "bytes", "tls_version", "resumed", "close_notify")}
+    facts = {key: event[key] for key in ("direction", "outcome", "bytes", "tls_version", "resumed")}
     assert facts == {
         "direction": direction,
         "outcome": "complete",
         "bytes": size,
         "tls_version": f"TLSv{stage.version}",
         "resumed": True,
-        "close_notify": True,
     }, event
+    # Behind an upload, the 226 may come and be logged before the server's close_notify on the other connection.
+    assert event.get("close_notify", direction == "upload") is True, event
 
 
 @everywhere

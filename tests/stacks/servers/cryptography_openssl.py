@@ -362,6 +362,7 @@ VERBS: dict[str, str | Callable[[Session, str], Any]] = {
 def serve(listener: socket.socket, certificate: str, key: str, version: str) -> None:
     while True:
         sock, _ = listener.accept()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=Session(sock, certificate, key, version).run, daemon=True).start()
 
 

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -314,7 +315,9 @@ static void obey(char *line) {
 
 static void serve(int socket_) {
     char line[LINE];
+    int at_once = 1;
     control = socket_;
+    setsockopt(control, IPPROTO_TCP, TCP_NODELAY, &at_once, sizeof at_once);
     play = BY_THE_BOOK;
     upload = malloc(BIGGEST + 2 * CHUNK);
     if (!upload) fail("out of memory");

@@ -114,6 +114,7 @@ final class Server {
             context.init(keys, null, null);
             in = socket.getInputStream();
             out = socket.getOutputStream();
+            socket.setTcpNoDelay(true);
         }
 
         void reply(String line) throws IOException {
