@@ -1,15 +1,13 @@
-"""pyftpdlib as a server process: plaintext, or TLS required on both channels.
+"""pyftpdlib, of either generation, as a server process: plaintext, or TLS required on both channels.
 
-    python -m tests.support.pyftpd --host 127.0.0.1 --home DIR [--certificate PEM] ...
+    python -m tests.support.programs.pyftpd --host 127.0.0.1 --home DIR [--certificate PEM] ...
 
 Prints ``ready PORT`` on standard output once it listens.
 """
 
 from __future__ import annotations
 
-import argparse
 import warnings
-from pathlib import Path
 
 warnings.filterwarnings("ignore")  # its use of PyOpenSSL is its own affair
 
@@ -17,20 +15,16 @@ from pyftpdlib.authorizers import DummyAuthorizer  # noqa: E402
 from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler  # noqa: E402
 from pyftpdlib.servers import FTPServer  # noqa: E402
 
+from tests.support.programs.options import parser  # noqa: E402
+
 ALL_RIGHTS = "elradfmwMT"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--host", required=True)
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--user", required=True)
-    parser.add_argument("--password", required=True)
-    parser.add_argument("--certificate", type=Path, help="PEM with key and certificate; without it the server is plain")
-    parser.add_argument("--passive-ports", help="FIRST-LAST")
-    parser.add_argument("--passive-address")
-    options = parser.parse_args()
+    arguments = parser()
+    arguments.add_argument("--passive-ports", help="FIRST-LAST")
+    arguments.add_argument("--passive-address")
+    options = arguments.parse_args()
 
     authorizer = DummyAuthorizer()
     authorizer.add_user(options.user, options.password, str(options.home), perm=ALL_RIGHTS)

@@ -1,6 +1,6 @@
 """The smallest inetd: a process of its own for each connection, which gets the socket as standard input and output.
 
-    python -m tests.support.inetd HOST PORT PROGRAM ARGUMENT...
+    python -m tests.support.programs.inetd HOST PORT PROGRAM ARGUMENT...
 
 ProFTPD as its own master sleeps 0.4 s whenever a session has ended (PR_TUNABLE_EINTR_RETRY_INTERVAL), so hundreds of
 short sessions take minutes; from inetd it does not.

@@ -1,0 +1,48 @@
+"""Real FTP servers, each a process of its own on a loopback port, with its own configuration and home directory.
+
+``peers.sh`` unpacks the programs into ``.peers/``. Every server is strict: TLS is required for
+login and data; vsftpd and ProFTPD refuse a data connection that does not resume the control connection's TLS session.
+Each context manager yields a `Server` that has answered already, and ends the process with all its children. One room
+for each server, `common` for what they share.
+"""
+
+from __future__ import annotations
+
+from tests.support.servers.common import (
+    PASSWORD,
+    PEERS,
+    ROOT,
+    USER,
+    DataPorts,
+    Endpoint,
+    Server,
+    ServerFailed,
+    descendants,
+    end_process,
+    free_port,
+    program,
+)
+from tests.support.servers.proftpd import proftpd
+from tests.support.servers.pureftpd import pureftpd
+from tests.support.servers.pyftpdlib import plaintext, pyftpdlib
+from tests.support.servers.vsftpd import vsftpd
+
+__all__ = [
+    "PASSWORD",
+    "PEERS",
+    "ROOT",
+    "USER",
+    "DataPorts",
+    "Endpoint",
+    "Server",
+    "ServerFailed",
+    "descendants",
+    "end_process",
+    "free_port",
+    "plaintext",
+    "proftpd",
+    "program",
+    "pureftpd",
+    "pyftpdlib",
+    "vsftpd",
+]
