@@ -1,17 +1,18 @@
 #!/bin/bash
-# Sets up the real programs the end-to-end tests talk to, from Debian's packages. Run as root; quick when all is there.
+# Sets up the real programs the end-to-end tests talk to. Run as root; quick when all is there.
 #
-# Clients are installed. Servers are only unpacked into .peers/: Debian lets one FTP server be installed at a time, and an
-# installed one would start to listen. Of the servers' packages only the shared libraries they need are installed. What
-# tests/stacks builds its servers with, compilers and TLS libraries, is installed.
+# Clients are installed, from Debian's packages. Servers are only unpacked into .peers/: Debian lets one FTP server be
+# installed at a time, and an installed one would start to listen. Of the servers' packages only the shared libraries they
+# need are installed. Servers from npm, and a version of one from PyPI that is not the one in the virtual environment, go
+# into .peers/, too. What tests/stacks builds its servers with, compilers and TLS libraries, is installed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
 CLIENT_PACKAGES=(curl lftp tnftp inetutils-ftp ncftp busybox wget netbase)
 CLIENT_PROGRAMS=(curl lftp tnftp inetutils-ftp ncftpget ncftpput ncftpls busybox wget)
-SERVER_PACKAGES=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common)
-SERVER_PROGRAMS=(usr/sbin/vsftpd usr/sbin/proftpd usr/sbin/pure-ftpd usr/bin/pure-pw)
+SERVER_PACKAGES=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common ftpd-ssl)
+SERVER_PROGRAMS=(usr/sbin/vsftpd usr/sbin/proftpd usr/sbin/pure-ftpd usr/bin/pure-pw usr/sbin/in.ftpd)
 SERVER_LIBRARIES=(usr/lib/proftpd/mod_tls.so)
 # What tests/stacks builds its servers with: a package for each file.
 declare -A STACK_PACKAGES=(
@@ -23,6 +24,8 @@ declare -A STACK_PACKAGES=(
     [/usr/include/gnutls/gnutls.h]=libgnutls28-dev
     [/usr/include/mbedtls/ssl.h]=libmbedtls-dev
 )
+NODE_SERVERS=(ftp-srv@4.6.3 @electerm/ftp-srv@1.0.5)
+OLD_PYFTPDLIB=1.5.10
 PAM_SERVICE=/etc/pam.d/ftpsproxy-tests
 APT=(apt-get -q=2 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o APT::Sandbox::User=root)
 
@@ -107,6 +110,50 @@ fetch_servers() {
     rm -rf "$folder" .peers/usr/share .peers/etc .peers/var .peers/lib # manuals and set-up scripts
 }
 
+# three_times WHAT COMMAND...: its output only if it fails for good
+three_times() {
+    local what=$1 try
+    shift
+    for try in 1 2 3; do
+        if "$@" >.peers/install.log 2>&1; then return 0; fi
+        say "$what failed (try $try of 3)"
+        sleep $((try * 3))
+    done
+    cat .peers/install.log >&2
+    return 1
+}
+
+node_ready() {
+    local server
+    command -v node >/dev/null || return 1
+    for server in "${NODE_SERVERS[@]}"; do
+        grep -qF "\"version\": \"${server##*@}\"" ".peers/node/node_modules/${server%@*}/package.json" 2>/dev/null || return 1
+    done
+}
+
+fetch_node() {
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        update_once
+        install_packages nodejs npm
+    fi
+    three_times "npm install" npm install --prefix .peers/node --no-audit --no-fund --ignore-scripts "${NODE_SERVERS[@]}"
+}
+
+# The same Python that runs the tests: tests/run has put it first.
+old_pyftpdlib_ready() {
+    PYTHONPATH=.peers/pyftpdlib1 python3 -W ignore -c \
+        "import pyftpdlib, pyftpdlib.servers; assert pyftpdlib.__ver__ == '$OLD_PYFTPDLIB'" 2>/dev/null
+}
+
+fetch_old_pyftpdlib() {
+    if ! python3 -m pip --version >/dev/null 2>&1; then
+        update_once
+        install_packages python3-pip
+    fi
+    rm -rf .peers/pyftpdlib1
+    three_times "pip install" python3 -m pip install --target .peers/pyftpdlib1 "pyftpdlib==$OLD_PYFTPDLIB"
+}
+
 # vsftpd knows users through PAM only. This service, which only the tests' vsftpd on the loopback address names, lets anyone in
 # (as the system user "daemon", locked into a scratch directory); so no account has to be made.
 pam_service() {
@@ -138,6 +185,16 @@ if [[ ${#missing[@]} != 0 ]]; then
     install_packages "${missing[@]}"
     mapfile -t missing < <(missing_for_stacks)
     [[ ${#missing[@]} == 0 ]] || { say "still missing: ${missing[*]}"; exit 1; }
+fi
+if ! node_ready; then
+    say "fetching the servers from npm"
+    fetch_node
+    node_ready || { say "a server from npm is still missing"; exit 1; }
+fi
+if ! old_pyftpdlib_ready; then
+    say "fetching pyftpdlib $OLD_PYFTPDLIB"
+    fetch_old_pyftpdlib
+    old_pyftpdlib_ready || { say "pyftpdlib $OLD_PYFTPDLIB is still missing"; exit 1; }
 fi
 if ! pam_service | cmp -s - "$PAM_SERVICE"; then
     mkdir -p "$(dirname "$PAM_SERVICE")"

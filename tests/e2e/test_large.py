@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ftplib
+import io
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.flavours import NAMES, Stage
 from tests.e2e.script import content, sha256
+from tests.e2e.sessions import logged_in
 from tests.support.clients import BY_NAME
 
 SIZE = 3 * 1024 * 1024
@@ -35,6 +37,9 @@ def test_large_file(stage: Stage, client: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("stage", NAMES, indirect=True)
 def test_resume_and_append(stage: Stage) -> None:
     data = content(100_000, "resume")
+    if stage.flavour.lacks & {"REST", "APPE"}:
+        _refused(stage)
+        return
     stage.server.put("resume-down", data)
     with ftplib.FTP(timeout=60) as ftp:
         ftp.connect(stage.gateway.endpoint.host, stage.gateway.endpoint.port)
@@ -48,3 +53,17 @@ def test_resume_and_append(stage: Stage) -> None:
             ftp.voidresp()
     assert sha256(stage.server.home / "resume-up") == sha256(data)
     (stage.server.home / "resume-up").unlink()
+
+
+def _refused(stage: Stage) -> None:
+    """A server that knows neither says so, and nothing passes for a part or for the whole."""
+    stage.server.put("resume-down", b"x")
+    with logged_in(stage.gateway.endpoint) as ftp:
+        with pytest.raises(ftplib.error_perm, match="502"):
+            ftp.retrbinary("RETR resume-down", lambda part: None, rest=1)
+        with pytest.raises(ftplib.error_perm, match="502"):
+            ftp.storbinary("APPE resume-up", io.BytesIO(b"x"))
+        got: list[bytes] = []
+        ftp.retrbinary("RETR resume-down", got.append)
+        assert got == [b"x"]
+    assert not (stage.server.home / "resume-up").exists()

@@ -23,7 +23,7 @@ def test_script_is_sound(client: Client, plaintext_server: Server, tmp_path: Pat
 @pytest.mark.parametrize("stage", NAMES, indirect=True)
 def test_client_on_server(stage: Stage, client: Client, tmp_path: Path) -> None:
     since = stage.gateway.mark()
-    transfers = play(client, stage.gateway.endpoint, stage.server, tmp_path, client.name)
+    transfers = play(client, stage.gateway.endpoint, stage.server, tmp_path, client.name, stage.flavour.lacks)
     # curl lists before it quits, so that a rename or delete may add transfers of its own.
     stage.gateway.wait_for_event("transfer.finished", count=transfers, since=since)
     finished = stage.gateway.events("transfer.finished", since=since)

@@ -35,7 +35,8 @@ class ClientFailed(Exception):
 class Client:
     """One program in one mode. Local paths are files; remote ones are names in the user's directory.
 
-    ``active``: the server connects to it. ``ipv6``: it can reach an IPv6 address in this mode.
+    ``active``: the server connects to it. ``ipv6``: it can reach an IPv6 address in this mode. ``lists_by``: what it
+    says for a listing.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Client:
     delete: Remover | None = None
     rename: Renamer | None = None
     ipv6: bool = True
+    lists_by: str = "LIST"
 
     @property
     def active(self) -> bool:
@@ -239,7 +241,7 @@ def _wget(name: str, *mode: str) -> Client:
     def listing(endpoint: Endpoint, directory: str) -> str:
         return run(endpoint, directory + "/", "-")
 
-    return Client(name, download, list=listing)
+    return Client(name, download, list=listing, lists_by="LIST -a")
 
 
 # Python's ftplib
