@@ -68,6 +68,9 @@ FLAVOURS: tuple[Flavour, ...] = (
         upstream={"alpn": False},
         lacks=frozenset({"REST", "APPE", EMPTY_DOWNLOADS}),
     ),
+    # It says 150 only when TLS stands on the data connection, and 425 if it does not within five seconds.
+    Flavour("ftp-srv", servers.ftp_srv, "TLSv1.3", resumes=False),
+    Flavour("ftp-srv-implicit", lambda made: servers.ftp_srv(made, implicit=True), "TLSv1.3", resumes=False),
 )
 
 # The same as most sites run it: too slow for the whole matrix (see tests.support.programs.inetd), fit for long
