@@ -5,14 +5,12 @@ Sending never waits: what the kernel does not take is kept, up to a bound, and s
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 from ftpsproxy import net
 from ftpsproxy.ftp.lines import LineReader, TelnetFilter
 from ftpsproxy.ftp.replies import Reply, ReplyReader
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import NEVER, Task, now, readable, turn, writable
+from ftpsproxy.reactor import NEVER, Start, now, readable, turn, writable
 from ftpsproxy.relay.handshake import shake_hands
 from ftpsproxy.tls import Refused, Tls, TlsError
 
@@ -23,10 +21,6 @@ _GRACE_SECONDS = 0.5
 _MOST_UNSENT = 1024 * 1024
 # And one that sends so much without the end of a line, or of TLS without a word. Far more than anybody needs.
 _MOST_UNHEARD = 1024 * 1024
-
-
-Start = Callable[[Coroutine[Any, Any, None]], Task]
-"""Starts a task that ends with the session."""
 
 
 class Lost(Exception):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ftpsproxy import log, metrics, net
-from ftpsproxy.control import Start
 from ftpsproxy.dataports import Expectation, NoPort, TooManyPending
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Direction
@@ -28,7 +27,7 @@ from ftpsproxy.ftp.messages import (
     ServerListening,
 )
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import NEVER, Task, now, readable
+from ftpsproxy.reactor import Start, Task, now
 from ftpsproxy.relay.contract import Pace
 from ftpsproxy.service import Service
 from ftpsproxy.tls import Resumption, TlsError
@@ -85,7 +84,6 @@ class DataPath:
         self._control = control
         self._ends = Ends()
         self._connecting: tuple[Task, Socket] | None = None
-        self._listening: Task | None = None
         self._transfer: DataTransfer | None = None
         timeouts = service.timeouts
         self._pace = Pace(
@@ -101,7 +99,6 @@ class DataPath:
 
     def drop(self) -> None:
         """Forget what was prepared."""
-        self.leave()
         self._stop_connecting()
         self._ends.drop()
 
@@ -194,47 +191,26 @@ class DataPath:
 
     # --- moving ---------------------------------------------------------------------------------------------------
 
-    def greet(self, direction: Direction) -> None:
-        """The server has been asked for a transfer: begin TLS on its data connection, if that is up already.
-
-        Its answer then comes with the 150 and not a round trip behind it. Not earlier: ProFTPD, Pure-FTPd and Azure
-        wait for the command first.
-        """
+    def start_tls(self, direction: Direction) -> None:
+        """The server has been asked for what is, or may be, a transfer: TLS begins on its data connection."""
         if direction is Direction.UPLOAD:
             self._ends.watch_client(self._control)
-        server = self._ends.server
-        if isinstance(server, Socket) and self._ends.tls is None:
-            with contextlib.suppress(TlsError, OSError):  # the transfer will find out
-                tls = self._service.context.connect(self._upstream.server_name, self._resumption.offer())
-                tls.shake_hands()
-                hello = tls.take()
-                if server.send(hello) == len(hello):
-                    self._ends.tls = tls
+        with contextlib.suppress(TlsError):  # then there is none, and the transfer says so
+            # The name is the control connection's, whatever address the data goes to.
+            self._ends.start_tls(
+                self._service.context.connect(self._upstream.server_name, self._resumption.offer()), self._start
+            )
 
     def listen(self) -> None:
         """Find out whether a command that nobody knows is a transfer: its server answers TLS then."""
-        self._listening = self._start(self._listen(self._ends))
+        self.start_tls(Direction.UNKNOWN)
+        if self._ends.tls is not None:
+            self._ends.tls.on_heard = lambda: self._feed(DataSpoke())
 
     def leave(self) -> None:
-        """It is none; what was prepared, a ClientHello perhaps said already, is for the next one."""
-        if self._listening is not None:
-            self._listening.cancel()
-            self._listening = None
-
-    async def _listen(self, ends: Ends) -> None:
-        if isinstance(ends.server, Expectation):
-            expected = ends.server
-            ends.server = await expected.wait(NEVER)
-            expected.cancel()
-        if isinstance(ends.server, Socket):
-            self.greet(Direction.UNKNOWN)
-            with contextlib.suppress(OSError):
-                # An end says nothing: whether there was a transfer is then for the final reply to say.
-                while (spoken := net.peek(ends.server)) is None:
-                    await readable(ends.server)
-                if spoken:
-                    self._listening = None
-                    self._feed(DataSpoke())
+        """It is none; what was prepared, a ClientHello said already, is for the next one."""
+        if self._ends.tls is not None:
+            self._ends.tls.on_heard = None
 
     def begin(self, order: BeginData) -> None:
         """Begin a transfer over the prepared ends."""

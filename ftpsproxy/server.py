@@ -3,8 +3,8 @@
 import time
 
 from ftpsproxy import log, metrics, net
-from ftpsproxy.control import ServerControl, Start
-from ftpsproxy.reactor import now
+from ftpsproxy.control import ServerControl
+from ftpsproxy.reactor import Start, now
 from ftpsproxy.service import Service
 from ftpsproxy.tls import Refused, Tls, TlsError, certificate_of, check_pins, explain_opening
 

@@ -406,7 +406,7 @@ class Session:
         if self._server is not None:
             self._server.send(order.data)
             if order.transfers is not None:
-                self._path.greet(order.transfers)
+                self._path.start_tls(order.transfers)
 
     def _tell_status(self, order: messages.TellStatus) -> None:
         moved = self._data.moved if self._data is not None else 0

@@ -9,18 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ftpsproxy import metrics, net
+from ftpsproxy.data_tls import DataTls
 from ftpsproxy.dataports import Expectation
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.messages import DataEnded, Transfer
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import NEVER, Task, now, pause, readable
+from ftpsproxy.reactor import NEVER, Start, Task, now, pause, readable
 from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.departure import Departure
 from ftpsproxy.relay.direction import first_to_speak
-from ftpsproxy.relay.handshake import shake_hands
 from ftpsproxy.relay.records import Records
 from ftpsproxy.service import Service
 from ftpsproxy.tls import Refused, Resumption, Tls, TlsError, check_pins, explain
@@ -33,15 +33,15 @@ _END = 1
 
 @dataclass(slots=True)
 class Ends:
-    """The prepared ends of a transfer, and by which command each side came to it (for the log). `tls` once the server
-    has been sent a ClientHello.
+    """The prepared ends of a transfer, and by which command each side came to it (for the log). `server` becomes `tls`
+    once the server has been asked for a transfer.
 
     A connection to the client comes from `client_source`, the address the client knows. `departure` of an upload.
     """
 
     client: Expectation | Endpoint | None = None
     server: Expectation | Socket | None = None
-    tls: Tls | None = None
+    tls: DataTls | None = None
     client_source: str | None = None
     client_mode: str = ""
     server_mode: str = ""
@@ -82,7 +82,16 @@ class Ends:
             self.server.cancel()
         elif self.server is not None:
             net.reset(self.server)
+        if self.tls is not None:
+            self.tls.drop()
         self.server = self.tls = None
+
+    def start_tls(self, tls: Tls, start: Start) -> None:
+        """Begin TLS with the server, now or when it has connected; nothing for one that has begun."""
+        if self.server is not None and self.tls is None:
+            self.tls = DataTls(self.server, tls)
+            self.server = None
+            self.tls.task = start(self.tls.run())
 
 
 class DataTransfer:
@@ -139,7 +148,7 @@ class DataTransfer:
         number = self.order.number
         try:
             server = await self._server_end()
-            tls = self.tls = await self._secure(server)
+            tls = self.tls = await self._secure()
             if self._doomed:
                 self._close(whole=False)
                 return
@@ -197,18 +206,14 @@ class DataTransfer:
         return None
 
     async def _server_end(self) -> Socket:
-        end, self.ends.server = self.ends.server, None
-        if isinstance(end, Expectation):
-            try:
-                self._server = await end.wait(now() + self._pace.data_connect)
-            except TimeoutError:
-                raise RelayError(425, f"the server opened no data connection in time{_stranger(end)}") from None
-            finally:
-                end.cancel()
-        else:
-            self._server = end
-        if self._server is None:
+        tls = self.ends.tls
+        if tls is None:
             raise RelayError(425, "no data connection to the server was prepared")
+        try:
+            self._server = await tls.connection(now() + self._pace.data_connect)
+        except TimeoutError:
+            who = f"; one came from {tls.stranger}" if tls.stranger else ""
+            raise RelayError(425, f"the server opened no data connection in time{who}") from None
         return self._server
 
     async def _client_end(self) -> Socket:
@@ -248,12 +253,12 @@ class DataTransfer:
     def _watch_client(self) -> Departure:
         return self.ends.watch_client(self._control)
 
-    async def _secure(self, server: Socket) -> Tls:
-        upstream = self._service.upstream
-        # The name is the control connection's, whatever address the data goes to.
-        tls = self.ends.tls or self._service.context.connect(upstream.server_name, self._resumption.offer())
+    async def _secure(self) -> Tls:
+        upstream, handshake = self._service.upstream, self.ends.tls
+        assert handshake is not None  # noqa: S101 - its connection was had
+        tls = handshake.tls
         try:
-            await shake_hands(server, tls, now() + self._pace.handshake)
+            await handshake.finish(now() + self._pace.handshake)
             if not tls.resumed:
                 check_pins(tls, upstream.pins)
                 if upstream.data_session_reuse == "require":

@@ -13,7 +13,7 @@ As long as there is work the loop sleeps in its own epoll, a moment at a time; t
 """
 
 from ftpsproxy.reactor.loop import Reactor, now
-from ftpsproxy.reactor.tasks import NEVER, Cancelled, Flag, Task
+from ftpsproxy.reactor.tasks import NEVER, Cancelled, Flag, Start, Task
 from ftpsproxy.reactor.waits import outside, pause, readable, this_task, turn, writable
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Cancelled",
     "Flag",
     "Reactor",
+    "Start",
     "Task",
     "now",
     "outside",

@@ -207,6 +207,10 @@ class Task:
         self._reactor.ended(self)
 
 
+Start = Callable[[Coroutine[Any, Any, None]], Task]
+"""Starts a task that ends with whoever gave this."""
+
+
 class Flag:
     """Something that one task waits for and others say; it stays said until cleared."""
 

@@ -1,6 +1,7 @@
 """The TLS handshake over a non-blocking socket, for control and data connections alike."""
 
 import contextlib
+from collections.abc import Callable
 
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import now, readable, turn, writable
@@ -11,8 +12,8 @@ _CHUNK = 16384 + 512
 _MOST = 512 * 1024
 
 
-async def shake_hands(sock: Socket, tls: Tls, until: float) -> None:
-    """Do the handshake.
+async def shake_hands(sock: Socket, tls: Tls, until: float, heard: Callable[[], None] | None = None) -> None:
+    """Do the handshake; `heard` is called when the server has said something.
 
     Raises TlsError (certificate, alert), Refused (an end), OSError, TimeoutError at `until`.
     """
@@ -52,6 +53,9 @@ async def shake_hands(sock: Socket, tls: Tls, until: float) -> None:
                 raise TimeoutError
         if not data:
             raise Refused("closed", "the server closed the connection in the TLS handshake")
+        if heard is not None and data:
+            heard()
+            heard = None
         tls.feed(data)
 
 
