@@ -8,7 +8,7 @@ becomes of it the transfer hears.
 from collections.abc import Callable
 
 from ftpsproxy import net
-from ftpsproxy.dataports import Expectation
+from ftpsproxy.dataports import Contested, Expectation
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import NEVER, Flag, Task
 from ftpsproxy.relay.handshake import shake_hands
@@ -43,7 +43,7 @@ class DataTls:
             self._arrived.set()
             assert self._sock is not None  # noqa: S101 - it was an expectation or a connection
             await shake_hands(self._sock, self.tls, NEVER, self._heard)
-        except (TlsError, OSError, Refused) as error:
+        except (TlsError, OSError, Refused, Contested) as error:
             self._error = error
         self._arrived.set()
         self._over.set()

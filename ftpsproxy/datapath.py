@@ -269,6 +269,8 @@ class DataPath:
         self._transfer = None
         metrics.TRANSFERS_OPEN.add(self._service.listener.name, self._upstream.name, by=-1)
         transfer.end(whole=order.whole and not amiss, answered=order.outcome != "aborted")
+        if transfer.ends.unmet is not None:
+            self._start(transfer.ends.turn_away())
         outcome: Outcome = "torn" if amiss else order.outcome
         ended_in_band = "ended_in_band" if transfer.flow.ended_in_band else ""
         code, why = (426, amiss) if amiss else (order.code, order.why or ended_in_band)

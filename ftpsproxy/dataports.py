@@ -2,13 +2,15 @@
 
 The ports needed are the transfers that one client address has at a time, whatever the number of clients; and no socket
 is made and closed for a file. Whom nobody expects is reset.
+
+Behind one address may be others than the client: a NAT, a pod, the users of a host. So the port is another one each
+time, nobody knows which, and a second connection for one expectation makes both worthless: who is who can't be told.
 """
 
 import contextlib
 import errno
 import itertools
 import random
-from collections import deque
 from collections.abc import Callable, Collection
 
 from ftpsproxy import log, net
@@ -19,6 +21,9 @@ Ports = tuple[int, int] | None
 """Lowest and highest port, or None for any free one."""
 
 
+_random = random.SystemRandom()  # RFC 2577 section 5: nobody is to guess which
+# Where any free port will do, a transfer gets one of so many at least.
+_SPARE_PORTS = 16
 # Strangers at one port are said this often, with so many of those who are expected there.
 _QUIET_SECONDS = 10.0
 _MOST_NAMED = 5
@@ -28,14 +33,35 @@ class NoPort(Exception):
     """There is no port to listen on; `str()` is one plain line."""
 
 
+class Contested(Exception):
+    """More than one connection has come for one transfer; `str()` is one plain line."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"a second data connection came from {host}, and which is the client's nobody can tell")
+
+
 class TooManyPending(NoPort):
     """As many connections are expected already as may be."""
 
 
 class Expectation:
-    """One expected connection: of one address, at one port. The first that comes is held until `wait` takes it."""
+    """One expected connection: of one address, at one port. The first that comes is held until `wait` takes it, and
+    until `cancel` there must be no other."""
 
-    __slots__ = ("_arrived", "_door", "_over", "_renewed", "_tell", "host", "port", "sock", "stranger")
+    __slots__ = (
+        "_arrived",
+        "_contested",
+        "_door",
+        "_on_contest",
+        "_over",
+        "_renewed",
+        "_taken",
+        "_tell",
+        "host",
+        "port",
+        "sock",
+        "stranger",
+    )
 
     def __init__(self, host: str, door: "_Door", over: Callable[[], None]) -> None:
         self.host = host
@@ -44,18 +70,42 @@ class Expectation:
         self.stranger = ""  # the address of somebody else who came meanwhile
         self._arrived = Flag()
         self._renewed = False
+        self._taken = False
+        self._contested = False
+        self._on_contest: Callable[[], None] | None = None
         self._door = door
         self._over: Callable[[], None] | None = over
         self._tell: Callable[[Socket], None] | None = None
 
     def deliver(self, sock: Socket) -> None:
-        """The connection has come."""
+        """A connection has come."""
+        if self._taken or self._contested or (self.sock is not None and not self._renewed):
+            self._contest(sock)
+            return
         if self.sock is not None:
-            net.reset(self.sock)  # a new one in place of the one left over
+            net.reset(self.sock)  # a new one in place of the one left over from what was refused
+        self._renewed = False
         self.sock = sock
         if self._tell is not None:
             self._tell(sock)
         self._arrived.set()
+
+    def _contest(self, sock: Socket) -> None:
+        net.reset(sock)
+        if self._contested:
+            return
+        self._contested = True
+        log.data_contested(address=self.host, port=self.port)
+        if self.sock is not None:
+            net.reset(self.sock)
+            self.sock = None
+        self._arrived.set()
+        if self._on_contest is not None:
+            self._on_contest()
+
+    def on_contest(self, contested: Callable[[], None]) -> None:
+        """Call `contested` should another connection come for it from here on."""
+        self._on_contest = contested
 
     def tell(self, arrived: Callable[[Socket], None]) -> None:
         """Call `arrived` with the connection at once when it is there; with a new one again."""
@@ -68,16 +118,21 @@ class Expectation:
         self._arrived.set()
 
     async def wait(self, until: float) -> Socket:
-        """The connection; it is the caller's from here on. Raises TimeoutError at `until`, or once its port is lost."""
+        """The connection; it is the caller's from here on. Raises TimeoutError at `until`, or once its port is lost;
+        Contested where two have come."""
         if self._renewed and self.sock is not None and _spent(self.sock) and not net.unread(self.sock):
             net.reset(self.sock)
             self.sock = None
         if self.sock is None and not self._door.closed:
-            self._arrived.clear()
+            if not self._contested:
+                self._arrived.clear()
             await self._arrived.wait(until)
+        if self._contested:
+            raise Contested(self.host)
         sock, self.sock = self.sock, None
         if sock is None:
             raise TimeoutError
+        self._taken = True
         return sock
 
     def renew(self) -> None:
@@ -108,14 +163,16 @@ def _spent(sock: Socket) -> bool:
 
 
 class _Door:
-    """One open port and who is expected at it; `once`: it is closed when nobody is any more."""
+    """One open port and who is expected at it; `once`: it is closed when nobody is any more, `single`: at the first
+    connection."""
 
-    __slots__ = ("_quiet_until", "_strangers", "expected", "listener", "once", "port", "task")
+    __slots__ = ("_quiet_until", "_strangers", "expected", "listener", "once", "port", "single", "task")
 
     def __init__(self, listener: Socket, *, once: bool) -> None:
         self.listener = listener
         self.port: int = listener.getsockname()[1]
         self.once = once
+        self.single = False
         self.expected: dict[str, Expectation] = {}
         self.task: Task | None = None
         self._strangers = 0
@@ -138,15 +195,16 @@ class _Door:
                     for waiting in self.expected.values():
                         waiting.give_up()
                     return
-                expectation = self.expected.pop(peer, None)
+                expectation = self.expected.get(peer)
                 if expectation is None:
                     net.reset(sock)
                     self._note_stranger(peer)
                     await turn()  # many of them must not keep the others from being heard
                     continue
                 expectation.deliver(sock)
-                if self.once and not self.expected:
+                if self.single:
                     return
+                await turn()
 
     def _note_stranger(self, peer: str) -> None:
         """A load balancer or a second interface of the client's, perhaps: say so, but not for each of a thousand."""
@@ -183,7 +241,7 @@ class DataListeners:
         self._most = most
         self._ranges: frozenset[Ports] | None = None
         self._pending = 0
-        self._doors: dict[tuple[str, Ports], deque[_Door]] = {}
+        self._doors: dict[tuple[str, Ports], dict[int, _Door]] = {}
 
     def change(self, most: int, ranges: Collection[Ports]) -> None:
         """The configuration has changed, and these are its ranges of ports. A door of another one, for sessions from
@@ -191,7 +249,7 @@ class DataListeners:
         self._most = most
         self._ranges = frozenset(ranges)
         for (_, ports), doors in self._doors.items():
-            for door in doors:
+            for door in doors.values():
                 door.keep_open(ports in self._ranges)
 
     def expect(self, local: str, ports: Ports, peer: str) -> Expectation:
@@ -201,18 +259,22 @@ class DataListeners:
         `ports`: lowest and highest port, or None for any free one.
         """
         self._check()
-        doors = self._doors.setdefault((local, ports), deque())
-        # The one used longest ago first: a straggler for an old transfer then finds nobody.
-        for _ in range(len(doors)):
-            door = doors.popleft()
-            if door.closed:
-                continue  # its listener has failed; the port may well be had again
-            doors.append(door)
-            if peer not in door.expected:
-                return self._add(door, peer)
-        taken = {door.port for door in doors}
-        door = self._open(local, ports, taken, once=self._ranges is not None and ports not in self._ranges)
-        doors.append(door)
+        doors = self._doors.setdefault((local, ports), {})
+        for port in [port for port, door in doors.items() if door.closed]:
+            del doors[port]  # its listener has failed; the port may well be had again
+        free = [door for door in doors.values() if peer not in door.expected]
+        unopened = _SPARE_PORTS - len(free) if ports is None else ports[1] - ports[0] + 1 - len(doors)
+        # Any of those that could be had, the ones not opened yet included.
+        if free and _random.randrange(len(free) + max(unopened, 0)) < len(free):
+            return self._add(_random.choice(free), peer)
+        try:
+            once = self._ranges is not None and ports not in self._ranges
+            door = self._open(local, ports, doors.keys(), once=once)
+        except NoPort:
+            if not free:
+                raise
+            return self._add(_random.choice(free), peer)
+        doors[door.port] = door
         return self._add(door, peer)
 
     def expect_once(self, local: str, ports: Ports, peer: str) -> Expectation:
@@ -221,7 +283,9 @@ class DataListeners:
         A server that calls from port 20 can't reach the same port of ours again within TIME_WAIT.
         """
         self._check()
-        return self._add(self._open(local, ports, set(), once=True), peer)
+        door = self._open(local, ports, set(), once=True)
+        door.single = True
+        return self._add(door, peer)
 
     def _check(self) -> None:
         if self._pending >= self._most:
@@ -236,11 +300,11 @@ class DataListeners:
         door.expected[peer] = expectation
         return expectation
 
-    def _open(self, local: str, ports: Ports, taken: set[int], *, once: bool) -> _Door:
+    def _open(self, local: str, ports: Ports, taken: Collection[int], *, once: bool) -> _Door:
         candidates = [0]
         if ports is not None:
             candidates = [port for port in range(ports[0], ports[1] + 1) if port not in taken]
-            random.shuffle(candidates)  # RFC 2577 section 5: no guessable order
+            _random.shuffle(candidates)
         why = f"all ports {ports[0]} to {ports[1]} are in use" if ports is not None else "no port"
         for port in candidates:
             try:

@@ -238,6 +238,7 @@ UPSTREAM_SECONDS = _family(
 UPSTREAM_FAILURES = _family(
     "upstream_failures", Kind.COUNTER, "No secure session with the server.", (*_SESSION, "reason")
 )
+DATA_CONTESTED = _family("data_contested", Kind.COUNTER, "Transfers for which more than one data connection came.")
 CLOSE_NOTIFY_MISSING = _family(
     "close_notify_missing", Kind.COUNTER, "Listings taken for whole that ended without close_notify.", _SESSION
 )

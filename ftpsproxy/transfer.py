@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ftpsproxy import metrics, net
 from ftpsproxy.data_tls import DataTls
-from ftpsproxy.dataports import Expectation
+from ftpsproxy.dataports import Contested, Expectation
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
@@ -27,6 +27,8 @@ from ftpsproxy.tls import Refused, Resumption, Tls, TlsError, check_pins, explai
 
 # How often a transfer whose connection may stay open is looked at.
 _LOOK_SECONDS = 0.05
+# To connect to a client only to reset that.
+_TURN_AWAY_SECONDS = 5.0
 # An end counts as one byte; its acknowledgement, which clients delay, need not be waited for.
 _END = 1
 
@@ -46,6 +48,16 @@ class Ends:
     client_mode: str = ""
     server_mode: str = ""
     departure: Departure | None = None
+    unmet: Endpoint | None = None
+
+    async def turn_away(self) -> None:
+        """An active client that waits for its connection, and hears nothing else meanwhile, gets one that is reset."""
+        if self.unmet is not None:
+            with contextlib.suppress(OSError):  # TimeoutError, too
+                family, sockaddr = net.numeric(self.unmet.host, self.unmet.port)
+                sock = net.start_connecting(family, sockaddr, self.client_source)
+                await net.finish_connecting(sock, now() + _TURN_AWAY_SECONDS)
+                net.reset(sock)
 
     def watch_client(self, control: Socket) -> Departure:
         """From now on, which of the client's two connections ends first."""
@@ -68,9 +80,11 @@ class Ends:
         self.drop_server()
 
     def drop_client(self) -> None:
-        """Forget the client's."""
+        """Forget the client's; an active one that has begun to wait is `unmet`."""
         if isinstance(self.client, Expectation):
             self.client.cancel()
+        elif self.client is not None:
+            self.unmet = self.client
         self.client = None
         if self.departure is not None:
             self.departure.close()
@@ -126,6 +140,8 @@ class DataTransfer:
         self._client: Socket | None = None
         self._server: Socket | None = None
         self._drained = False
+        self._expectation: Expectation | None = None
+        self._amiss = ""
         self._direction = order.direction
         if service.listener.digest == "sha256":
             self.flow.start_digest()
@@ -221,10 +237,9 @@ class DataTransfer:
         until = now() + self._pace.data_connect
         try:
             if isinstance(end, Expectation):
-                try:
-                    self._take_client(await end.wait(until))
-                finally:
-                    end.cancel()
+                self._expectation = end
+                self._take_client(await end.wait(until))
+                end.on_contest(self._contested)
             elif end is not None:
                 # Known before it is up: its far side may end it, and leave, before we have had our turn.
                 family, sockaddr = net.numeric(end.host, end.port)
@@ -233,6 +248,8 @@ class DataTransfer:
                 await net.finish_connecting(client, until)
                 if self.ends.departure is not None:
                     self.ends.departure.look(0)  # being connected put it first in the order
+        except Contested as error:
+            raise RelayError(425, str(error)) from None
         except TimeoutError:
             self._client = None
             stranger = _stranger(end) if isinstance(end, Expectation) else ""
@@ -244,6 +261,15 @@ class DataTransfer:
         if self._client is None:
             raise RelayError(425, "no data connection with the client was prepared")
         return self._client
+
+    def _contested(self) -> None:
+        """Somebody else has come for this transfer, too: whatever has passed is not kept as whole."""
+        assert self._expectation is not None  # noqa: S101 - it tells of itself
+        self._amiss = str(Contested(self._expectation.host))
+        self._close(whole=False)
+        self._report(DataEnded(self.order.number, False, 425, self._amiss))
+        if self.task is not None:
+            self.task.cancel()
 
     def _take_client(self, client: Socket) -> None:
         self._client = client
@@ -341,7 +367,7 @@ class DataTransfer:
                 return f"the client took no bytes for {self._pace.client_stall:g} seconds"
             with contextlib.suppress(OSError):  # closed meanwhile: seen above
                 await readable(client, time_now + _LOOK_SECONDS)  # most close once they have it all
-        return "the session ended"
+        return self._amiss or "the session ended"
 
     def end(self, *, whole: bool, answered: bool = True) -> None:
         """Close: whole, so that the client sees the end of a file, or torn, with resets both ways.
@@ -355,6 +381,7 @@ class DataTransfer:
             self._linger_until = now() + self._pace.linger
             if self.task is not None:
                 self.task.deadline(self._linger_until)
+            self._expect_nobody()
             if self._client is not None:
                 self._client.close()
                 self._client = None
@@ -367,7 +394,12 @@ class DataTransfer:
             self.task.cancel()
         self._close(whole=whole)
 
+    def _expect_nobody(self) -> None:
+        if self._expectation is not None:
+            self._expectation.cancel()
+
     def _close(self, *, whole: bool) -> None:
+        self._expect_nobody()
         self.ends.drop()
         for sock in (self._client, self._server):
             if sock is not None:

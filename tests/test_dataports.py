@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from ftpsproxy import net
-from ftpsproxy.dataports import DataListeners, Expectation, NoPort, TooManyPending
+from ftpsproxy.dataports import Contested, DataListeners, Expectation, NoPort, TooManyPending
 from ftpsproxy.reactor import now
 from tests.support.ports import free_range
 from tests.support.reacting import Reacting, reacting
@@ -200,20 +200,51 @@ async def test_a_new_connection_replaces_the_one_left_over() -> None:
                 expectation.cancel()
 
 
-async def test_a_door_given_to_another_session_meanwhile_is_not_taken_back() -> None:
+async def test_a_port_is_one_transfers_until_that_is_over() -> None:
     ports = free_range(1)
     async with data_listeners() as listeners:
         first = listeners.expect(LOCAL, ports, LOCAL)
         with call(first.port):
-            await _come(first)
-            other = listeners.expect(LOCAL, ports, LOCAL)
-            first.renew()
-            with call(other.port):
-                await _come(other)
-                assert await listeners.take(first) == LOCAL
-                assert await listeners.take(other) == LOCAL
-            first.cancel()
-            other.cancel()
+            assert await listeners.take(first) == LOCAL
+            with pytest.raises(NoPort):
+                listeners.expect(LOCAL, ports, LOCAL)
+        first.cancel()
+        assert listeners.expect(LOCAL, ports, LOCAL).port == first.port
+
+
+@pytest.mark.parametrize("when", ["before it is taken", "behind that"])
+async def test_a_second_connection_makes_both_worthless(when: str) -> None:
+    async with data_listeners() as listeners:
+        expectation = listeners.expect(LOCAL, None, LOCAL)
+        told: list[str] = []
+        expectation.on_contest(lambda: told.append("contested"))
+        with call(expectation.port) as first:
+            await _come(expectation)
+            if when == "behind that":
+                (await listeners.taken(expectation)).close()
+            with call(expectation.port) as second:
+                with pytest.raises(ConnectionResetError):
+                    await trio.to_thread.run_sync(second.recv, 1)
+                if when == "before it is taken":
+                    with pytest.raises(ConnectionResetError):
+                        await trio.to_thread.run_sync(first.recv, 1)
+                    with pytest.raises(Contested, match=f"came from {LOCAL}"):
+                        await listeners.taken(expectation)
+        assert told == ["contested"]
+        expectation.cancel()
+
+
+async def test_the_port_of_the_next_transfer_can_not_be_guessed() -> None:
+    ports = free_range(16)
+    for which in (ports, None):
+        async with data_listeners() as listeners:
+            seen = []
+            for _ in range(100):
+                expectation = listeners.expect(LOCAL, which, LOCAL)
+                seen.append(expectation.port)
+                expectation.cancel()
+            assert len(set(seen)) > 8
+            assert max(seen.count(port) for port in set(seen)) < 40
 
 
 async def test_ports_of_another_configuration_are_not_held() -> None:
@@ -237,5 +268,6 @@ async def test_ports_of_another_configuration_are_not_held() -> None:
         held.cancel()
         with call(late.port, "127.0.0.4"):
             assert await listeners.take(late) == "127.0.0.4"
+        late.cancel()
         with pytest.raises(ConnectionRefusedError):
             call(late.port)

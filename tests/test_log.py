@@ -127,6 +127,7 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     ),
     "upstream.reply_ignored": ("info", lambda: log.upstream_reply_ignored(reply="227 (1,2)", reason="an address")),
     "upstream.close_notify_missing": ("warning", lambda: log.upstream_close_notify_missing(verb="LIST")),
+    "data.contested": ("warning", lambda: log.data_contested(address="10.0.0.1", port=50000)),
     "data.failed": ("warning", lambda: log.data_failed(side="server", mode="epsv", reason="no answer")),
     "data.stranger": (
         "warning",

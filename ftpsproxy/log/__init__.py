@@ -291,6 +291,12 @@ def upstream_close_notify_missing(*, verb: str, again: bool = False) -> None:
         _log.warning("upstream.close_notify_missing", verb=verb)
 
 
+def data_contested(*, address: str, port: int) -> None:
+    """A second connection came for one transfer: neither is kept."""
+    metrics.DATA_CONTESTED.add()
+    _log.warning("data.contested", address=address, port=port)
+
+
 def data_stranger(*, address: str, port: int, expected: list[str], count: int) -> None:
     """Somebody who is not expected at a passive port came there, and was reset; `count` since the last such line."""
     _log.warning("data.stranger", address=address, port=port, expected=expected, count=count)

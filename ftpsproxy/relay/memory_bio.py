@@ -30,7 +30,7 @@ _END = 1
 _TALK_SECONDS = 5.0
 _TALK_LOOK_SECONDS = 0.05
 # Of what servers say during an upload, tickets and alerts, at a time.
-_HEARD = 65536
+_HEARD = 16384
 
 _pool: list[Buffer] = []
 
@@ -287,7 +287,7 @@ async def drain(server: Socket, tls: Tls, flow: Flow, limit: Callable[[], float]
     """
     while True:
         try:
-            data = server.recv(65536)
+            data = server.recv(_HEARD)
         except BlockingIOError:
             if not await reactor.readable(server, limit()):
                 return

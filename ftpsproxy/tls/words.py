@@ -38,6 +38,10 @@ _REASONS = {
     258: _VERSION,  # unsupported protocol
     1070: _VERSION,
     338: ("handshake_failed", "the server's TLS is too old to be safe (it knows no secure renegotiation, RFC 5746)"),
+    1080: (
+        "handshake_refused",
+        "the server fails in the handshake (internal error); some do when told of FTP (see alpn)",
+    ),
     1112: ("wrong_host", "the server does not know the name it is asked for (see server_name)"),
     1120: ("handshake_refused", "the server does not want to hear in the handshake that this is FTP (see alpn)"),
     1116: ("client_certificate_required", "the server wants a client certificate (see cert_file)"),

@@ -57,6 +57,7 @@ PROFILES: Mapping[str, Settings] = {
     "two_places": {"upstream": {"sessions": 2}, "timeouts": {"queue": 20}},
     "one_place_hasty": {"upstream": {"sessions": 1}, "timeouts": {"queue": 1}},
     "starved": {},
+    "ports": {"listener": {"passive_ports": "{ports}"}},
     "watched": {"admin": {"listen": "127.0.0.1:0"}, "timeouts": {"reply": 5, "login": 10}},
     "few": {"limits": {"sessions": 2}},
     "few_per_client": {"limits": {"sessions_per_client": 2}},
@@ -97,12 +98,15 @@ class Stages:
         self._begun: list[Stage] = []
         self._stack = ExitStack()
 
-    def __call__(self, profile: str, *, upstream_port: int | None = None) -> Stage:
-        """Return the stage, ready for this test. One with an `upstream_port` of its own is not shared."""
+    def __call__(
+        self, profile: str, *, upstream_port: int | None = None, facts: Mapping[str, str] | None = None
+    ) -> Stage:
+        """Return the stage, ready for this test. One with an `upstream_port` of its own is not shared; `facts` go into
+        the settings of a new one."""
         if upstream_port is None and profile in self._open:
             stage = self._open[profile]
         else:
-            stage = self._start(profile, upstream_port)
+            stage = self._start(profile, upstream_port, facts or {})
             if upstream_port is None:
                 self._open[profile] = stage
         if stage not in self._begun:
@@ -119,7 +123,7 @@ class Stages:
     def close(self) -> None:
         self._stack.close()
 
-    def _start(self, profile: str, upstream_port: int | None) -> Stage:
+    def _start(self, profile: str, upstream_port: int | None, more: Mapping[str, str]) -> Stage:
         certificates = self._certificates
         server = self._stack.enter_context(
             BadServer(
@@ -128,7 +132,7 @@ class Stages:
                 host="::1" if profile.startswith("ipv6") else "127.0.0.1",
             )
         )
-        facts = {"port": upstream_port or server.port, "pin": certificates.server.spki_pin}
+        facts: dict[str, object] = {"port": upstream_port or server.port, "pin": certificates.server.spki_pin, **more}
         if profile == "crl":
             facts["crl_file"] = certificates.crl_file
         if profile == "client_certificate":
@@ -144,7 +148,7 @@ class Stages:
             env={"PYTHONWARNINGS": "always::ResourceWarning"},
             **{"log": {"level": "info"}, **tables},
         )
-        return Stage(self._stack.enter_context(gateway), server, certificates)
+        return Stage(self._stack.enter_context(gateway), server, certificates, more)
 
 
 def _fill(value: object, facts: Mapping[str, object]) -> object:

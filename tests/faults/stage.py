@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tests.support.bad_client import BadClient
@@ -19,7 +20,14 @@ FILE = b"".join(b"%07d\n" % number for number in range(40_000))
 class Stage:
     """What a test works with. Events are those since the test began."""
 
-    def __init__(self, gateway: Gateway, server: BadServer, certificates: Certificates) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        server: BadServer,
+        certificates: Certificates,
+        facts: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.facts = facts
         self.gateway = gateway
         self.server = server
         self.certificates = certificates

@@ -294,3 +294,15 @@ def test_a_transfer_command_without_a_data_connection(stage: Stage) -> None:
     with stage.logged_in() as client:
         assert client.command("RETR file").code in (425, 503)
         assert client.download()[0].data == FILE
+
+
+@pytest.mark.parametrize("verb", ["PORT", "EPRT"])
+def test_an_active_client_does_not_wait_for_what_will_not_come(stage: Stage, verb: str) -> None:
+    """TLS with the server fails behind its 150: a client that sits in accept() gets a connection that is reset."""
+    stage.play(Quirks(alert_in_data_handshake=1))
+    with stage.logged_in() as client:
+        data = client.active(verb)
+        assert client.command("RETR file").code in (125, 150)
+        with pytest.raises(ConnectionResetError):
+            data.sock.recv(1)
+        assert client.reply().code == 425
