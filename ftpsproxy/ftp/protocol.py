@@ -441,7 +441,7 @@ class Protocol:
     def _untold(self, exchange: Exchange, reply: Reply) -> Reply:
         """What the client has not heard of a reply."""
         told, exchange.told = exchange.told, 0
-        return Reply(reply.code, reply.lines[told:]) if told else reply
+        return Reply(reply.code, reply.lines[min(told, len(reply.lines) - 1) :]) if told else reply
 
     def _begin(self, exchange: Exchange) -> list[Order]:
         self._ends.ready = False

@@ -24,6 +24,10 @@ LINES = st.sampled_from(
         "STOR a",
         "LIST",
         "XFOO",
+        "DELE a",
+        "P@SW",
+        "SITE x",
+        "TYPE I",
         "REST 5",
         "PWD",
         "ABOR",
@@ -53,6 +57,9 @@ REPLIES = st.sampled_from(
         "331 more",
         "350 more",
         "213 1",
+        "213 9",
+        "421 no more",
+        "120 soon",
         "227 (1,2,3,4,8,0)",
         "229 (|||2000|)",
         "227 none",
@@ -85,6 +92,8 @@ class AnySession(RuleBasedStateMachine):
         self.begun = 0
         self.open_transfer = 0
         self.data_ok: bool | None = None
+        self.unproved = 0
+        self.listing = False
         self.server_good: bool | None = None
         self.asked = 0
         self.answered = 0
@@ -104,6 +113,8 @@ class AnySession(RuleBasedStateMachine):
                     assert self.secure or data.startswith(b"AUTH ")
                 case messages.StartTls():
                     self.pending.append(messages.Secured())
+                case messages.ListenToData():
+                    self.pending.append(messages.DataSpoke())
                 case messages.ListenForClient():
                     self.pending.append(messages.ClientListening(Endpoint("10.0.0.1", 3000)))
                 case messages.ConnectToServer():
@@ -115,12 +126,15 @@ class AnySession(RuleBasedStateMachine):
                     assert transfer.number == self.begun + 1
                     self.begun = self.open_transfer = self.number = transfer.number
                     self.data_ok = None
+                    self.unproved = 0
+                    self.listing = transfer.verb == b"LIST"
                 case messages.EndData(number, whole, code, _, _):
                     assert number == self.open_transfer, "a transfer ended twice, or one that never began"
                     self.open_transfer = 0
                     if whole:
                         assert self.data_ok is True
                         assert self.server_good is True
+                        assert not self.unproved or event == messages.ServerSaid(reply(f"213 {self.unproved}"))
                         assert 200 <= code < 300
                         closed = messages.DataClosed(number, "broken" if self.breaks else "")
                     else:
@@ -221,7 +235,21 @@ class AnySession(RuleBasedStateMachine):
         number = self.number - late
         if number == self.open_transfer and number and self.data_ok is not False:
             self.data_ok = ok
+            self.unproved = 0
         self.feed(messages.DataEnded(number, ok, 226 if ok else 426, "" if ok else "cut"))
+
+    @rule()
+    def unproved_data(self) -> None:
+        """They have ended without close_notify."""
+        if self.open_transfer and self.data_ok is None:
+            self.data_ok = True
+            self.unproved = 0 if self.listing else 9
+            self.feed(messages.DataEnded(self.number, True, unproved=9))
+
+    @rule(code=st.sampled_from([211, 250, 227, 550]))
+    def lines(self, code: int) -> None:
+        """Of a reply that has several."""
+        self.feed(messages.ServerSaidLines(code, (b"%d-one" % code, b" two")))
 
     @rule()
     def clock(self) -> None:
