@@ -87,7 +87,10 @@ def run(settings: Settings, load: Load) -> None:
     """Serve until SIGTERM or SIGINT, which drain; a second one ends at once; SIGHUP has the settings loaded again.
     Raises as `serve` does."""
     settle()
-    trio.run(_run, settings, load)
+    try:
+        trio.run(_run, settings, load)
+    finally:
+        log.flush()
 
 
 def settle() -> None:

@@ -23,6 +23,8 @@ from ftpsproxy.turns import NoTurn, Turns
 if TYPE_CHECKING:
     from ftpsproxy.admin import Admin
 
+# How often is looked after what no event tells of.
+_LOOK_SECONDS = 1.0
 _STOPPING = "gateway is shutting down"
 _NOT_ALLOWED = Refusal("clients", "address not allowed")
 
@@ -62,6 +64,7 @@ class Gateway:
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._reactor.run)
+                self._nursery.start_soon(self._look_after)
                 task_status.started(self._change(self._settings, build_contexts(self._settings)))
                 self._reactor.share(False)
                 await stop.wait()
@@ -124,6 +127,15 @@ class Gateway:
                 sockets[addresses[listening.ADMIN]] if settings.admin.host else None, settings.admin.clients
             )
         return listening.real(settings, sockets)
+
+    async def _look_after(self) -> None:
+        """Every second, what no event tells of. A defect here must not end sessions."""
+        while True:
+            await trio.sleep(_LOOK_SECONDS)
+            try:
+                log.sum_up()
+            except Exception as error:
+                log.gateway_crashed(error=error)
 
     def _have_admin(self, settings: Settings) -> None:
         """Be ready to answer probes, if that is wanted. Raises ListenError."""

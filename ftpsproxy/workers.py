@@ -139,6 +139,7 @@ class _Parent:
             self._start_missing()
         listening.drop(self._held, {})
         log.gateway_stopped(seconds=round(time.monotonic() - started, 3))
+        log.flush()
 
     def _heed(self, number: int) -> None:
         if number == signal.SIGCHLD:
@@ -218,6 +219,7 @@ class _Parent:
             else:
                 log.gateway_crashed(error=error)
         finally:
+            log.flush()
             if sys.stdout is not None:
                 sys.stdout.flush()
             os._exit(status)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -154,7 +155,14 @@ def test_every_function_of_the_vocabulary_is_shown_above() -> None:
     functions = {
         name for name, value in vars(log).items() if inspect.isfunction(value) and value.__module__ == log.__name__
     }
-    public = {name for name in functions if not name.startswith("_")} - {"configure", "bind", "unbind", "hide"}
+    public = {name for name in functions if not name.startswith("_")} - {
+        "configure",
+        "bind",
+        "unbind",
+        "hide",
+        "flush",
+        "sum_up",
+    }
     assert public == {event.replace(".", "_") for event in EVENTS}
 
 
@@ -352,25 +360,57 @@ def test_a_log_that_cannot_be_written_harms_nobody(capfd: pytest.CaptureFixture[
     ]
 
 
-def test_a_full_pipe_drops_lines_and_never_joins_two() -> None:
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+@pytest.mark.parametrize("kind", ["pipe", "socket", "another user's pipe"])
+def test_whoever_reads_the_log_is_not_waited_for(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the reader has no room for comes later, up to a bound; no line is torn, and what is lost is said."""
+    if kind == "socket":
+        ours, theirs = socket.socketpair()
+        reader, writer = ours.detach(), theirs.detach()
+    else:
+        reader, writer = os.pipe()
+    if kind == "another user's pipe":
+        monkeypatch.setattr(os, "open", _denied)
     with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb") as pipe:
         log.configure("json", "info", stream)
-        for _ in range(300):
-            log.session_limit(limit="x", detail="y" * 9000)
-        os.set_blocking(reader, False)
-        text = b""
-        while chunk := pipe.read(1 << 20):
-            text += chunk
-            log.session_opened()
-            if chunk.endswith(b"}\n") and b"session.opened" in chunk:
-                break
-    *whole, last = [line for line in text.split(b"\n") if line]
-    assert json.loads(last)["event"] == "session.opened"
-    torn = [line for line in whole if not line.endswith(b"}")]
-    assert len(torn) <= 1
-    assert all(json.loads(line) for line in whole if line not in torn)
+        for number in range(300):
+            transfer(number=number, path="y" * 9000)
+        found: list[int] = []
+        lost = 0
+        while len(found) + lost < 300:
+            event = json.loads(pipe.readline())
+            if event["event"] == "gateway.log_lost":
+                lost += event["count"]
+            else:
+                found.append(event["number"])
+        assert 0 < lost < 200
+        assert found == sorted(found)
+        transfer(number=300)
+        assert json.loads(pipe.readline())["number"] == 300
+
+
+def _denied(*_: object) -> int:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_nobody_elses_descriptor_is_changed() -> None:
+    """A terminal, or a pipe, that others have, too, would not wait for them either."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb"):
+        log.configure("json", "info", stream)
+        log.session_opened()
+        assert os.get_blocking(writer)
+
+
+def test_the_end_of_the_process_waits_a_moment_for_a_slow_reader() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb") as pipe:
+        log.configure("json", "info", stream)
+        for number in range(50):
+            transfer(number=number, path="y" * 9000)
+        log.flush()  # in vain, and not for long
+        for number in range(50):
+            assert json.loads(pipe.readline())["number"] == number
+        log.flush()
 
 
 def test_no_standard_output_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,8 +40,17 @@ class ClientWay:
 DATA_END_VERBS = frozenset({b"PASV", b"EPSV", b"PORT", b"EPRT"})
 
 
+class IllegalAddress(Exception):
+    """PORT or EPRT with no address, or not the client's; `orders` refuse it, `str()` is one plain line."""
+
+    def __init__(self, why: str, orders: list[Order]) -> None:
+        super().__init__(why)
+        self.orders = orders
+
+
 def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool) -> ClientWay | list[Order]:
-    """PASV, EPSV, PORT or EPRT → the way the client of address `client` wants, or the refusal of it.
+    """PASV, EPSV, PORT or EPRT → the way the client of address `client` wants, or the refusal of it. Raises
+    IllegalAddress.
 
     `epsv_only`: after EPSV ALL (RFC 2428 section 4); `v4`: whether there is an IPv4 address to put into 227.
     """
@@ -63,11 +72,13 @@ def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool) -> Clien
     try:
         endpoint = addresses.parse_port(argument) if command.verb == b"PORT" else addresses.parse_eprt(argument)
     except ProtocolError as error:
-        return _refused(name, replies.own(501, f"Illegal {name} command: {error}."))
+        why = f"Illegal {name} command: {error}"
+        raise IllegalAddress(why, _refused(name, replies.own(501, f"{why}."))) from None
     # RFC 2577: no bounce to third hosts, none to the ports of services.
     if endpoint.host != client or endpoint.port < LOWEST_PORT:
         refusal = f"Illegal {name} command: only your own address, ports from {LOWEST_PORT} on."
-        return [NoteLimit("bounce", f"{name} to {endpoint}"), TellClient(replies.own(500, refusal))]
+        note = NoteLimit("bounce", f"{name} to {endpoint}")
+        raise IllegalAddress(note.detail, [note, TellClient(replies.own(500, refusal))])
     return ClientWay(command.verb, endpoint)
 
 
@@ -184,7 +195,7 @@ class DataEnds:
         return self._preparation is not None and self._preparation.waits_for_server
 
     def prepare(self, command: Command) -> list[Order]:
-        """PASV, EPSV, PORT or EPRT of the client's."""
+        """PASV, EPSV, PORT or EPRT of the client's. Raises IllegalAddress."""
         if command.verb == b"EPSV" and (command.argument or b"").strip().upper() == b"ALL":
             self._epsv_only = True
             return [TellClient(replies.own(200, "EPSV ALL ok."))]

@@ -17,7 +17,7 @@ from typing import Any
 
 from ftpsproxy.ftp import commands, replies
 from ftpsproxy.ftp.commands import Command, Direction
-from ftpsproxy.ftp.dataends import DATA_END_VERBS, DataEnds
+from ftpsproxy.ftp.dataends import DATA_END_VERBS, DataEnds, IllegalAddress
 from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.exchange import Exchange, in_band, reuse_note
 from ftpsproxy.ftp.login import Login
@@ -275,18 +275,23 @@ class Protocol:
         if not self.idle:
             self._held = event
             return []
+        refusal = TellClient(replies.own(500, f"Not understood: {event.why}."))
+        return self._bad_line(event.why, [NoteCommand("", event.why), refusal])
+
+    def _bad_line(self, why: str, orders: list[Order]) -> list[Order]:
+        """These orders refuse a line that no honest client says; after some of them, the good-bye."""
         self._bad_lines += 1
-        if self._bad_lines >= self._policy.bad_lines:
-            return [
-                NoteLimit("bad_lines", event.why),
-                *self._goodbye("Too many bad lines, closing.", "bad lines"),
-            ]
-        return [NoteCommand("", event.why), TellClient(replies.own(500, f"Not understood: {event.why}."))]
+        if self._bad_lines < self._policy.bad_lines:
+            return orders
+        return [NoteLimit("bad_lines", why), *self._goodbye("Too many bad lines, closing.", "bad lines")]
 
     def _execute(self, command: Command) -> list[Order]:
         verb = command.verb
         if verb in DATA_END_VERBS:
-            return self._ends.prepare(command)
+            try:
+                return self._ends.prepare(command)
+            except IllegalAddress as error:
+                return self._bad_line(str(error), error.orders)
         if (reason := commands.REFUSED.get(verb)) is not None:
             return [NoteCommand(verb.decode(), reason), TellClient(replies.own(502, reason))]
         if commands.is_http(command):

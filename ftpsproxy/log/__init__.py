@@ -6,8 +6,9 @@ once, at the root of the session (`bind`), and stand in every line of it. A line
     timestamp (ISO 8601, UTC, milliseconds) · level · event · session, client, listener, upstream · the event's fields
 
 as JSON, logfmt or text for a terminal (`lines`). The arguments of PASS and ACCT never reach these functions, and are
-struck out once more here. A log that cannot be written (disk full, pipe closed) loses lines; it never harms a session,
-and standard error hears of it once. Until `configure` is called nothing is logged.
+struck out once more here. What a peer can have said again and again is limited and summed up (`budget`). A log that
+cannot be written (disk full, pipe closed, nobody reads it) loses lines; it never harms or holds up a session, and
+standard error hears of it once (`output`). Until `configure` is called nothing is logged.
 """
 
 import logging
@@ -20,11 +21,15 @@ from typing import Any, Literal, TextIO
 
 from ftpsproxy import metrics
 from ftpsproxy.ftp.commands import SECRET
-from ftpsproxy.log.lines import Bound, Console, Json, Logfmt, Output, bound, make
+from ftpsproxy.log.budget import Budget, Said
+from ftpsproxy.log.lines import Bound, Console, Json, Logfmt, bound, make
+from ftpsproxy.log.output import Output
 
 Format = Literal["json", "logfmt", "console", "auto"]
 Level = Literal["debug", "info", "warning"]
 
+# How long a slow reader of the log may keep the process from ending.
+_LAST_SECONDS = 0.5
 _SECRET_VERBS = frozenset(verb.decode() for verb in SECRET)
 _SECRET_IN_TEXT = re.compile(rf"(?<![A-Za-z])({'|'.join(sorted(_SECRET_VERBS))})[ \t]+[^\r\n]*", re.IGNORECASE)
 _SHORTEST_SECRET = 3  # shorter ones are found in every text
@@ -36,14 +41,27 @@ _MOST_SECRETS = 8
 def configure(format: Format, level: Level, stream: TextIO | None = None) -> None:
     """Log events of `level` and above to `stream`, standard output by default. The format `auto` is console on a
     terminal and json elsewhere; NO_COLOR in the environment keeps a terminal's lines plain."""
-    global _log
+    global _log, _output
     target = sys.stdout if stream is None else stream
     terminal = target is not None and not target.closed and target.isatty()
     if format == "auto":
         format = "console" if terminal else "json"
     colour = terminal and not os.environ.get("NO_COLOR")
     form = Json() if format == "json" else Logfmt() if format == "logfmt" else Console(colour)
-    _log = make(Output(target), form, getattr(logging, level.upper()))
+    if _output.stream is not target or target is None or target.closed:
+        _output = Output(target)
+    _log = make(_output, form, getattr(logging, level.upper()))
+
+
+def flush() -> None:
+    """The process is about to end: say what is summed up, and give a slow reader of the log a moment."""
+    _budget.sum_up(late=False)
+    _output.flush(_LAST_SECONDS)
+
+
+def sum_up() -> None:
+    """To be called every few seconds: say how many lines were left out some time ago (`budget`)."""
+    _budget.sum_up()
 
 
 def bind(session: str, client: str, listener: str, upstream: str) -> None:
@@ -64,7 +82,27 @@ def unbind() -> None:
     bound.set(None)
 
 
-_log: Any = make(Output(None), Json(), logging.CRITICAL)
+_output = Output(None)
+_log: Any = make(_output, Json(), logging.CRITICAL)
+os.register_at_fork(after_in_child=lambda: _output.forked())
+
+
+def _again(said: Said, left_out: int) -> None:
+    before = bound.set(said.session)
+    try:
+        getattr(_log, said.level)(said.event, **said.fields, suppressed=left_out or None)
+    finally:
+        bound.reset(before)
+
+
+_budget = Budget(_again)
+
+
+def _limited(level: str, event: str, *, of: str = "", **fields: object) -> None:
+    """An event that a peer can cause as often as it likes; `of` is its address where that is not the session's."""
+    mine = bound.get()
+    client = of or (mine.client if mine is not None else "")
+    _budget.take(client, Said(level, event, fields, mine))
 
 
 def _where() -> tuple[str, str]:
@@ -118,7 +156,7 @@ def gateway_worker_retired(*, worker: int, pid: int, reason: str) -> None:
 
 def gateway_crashed(*, error: BaseException) -> None:
     """A defect of the gateway, in no session: it cost a worker, or the answer to a probe."""
-    _log.error("gateway.crashed", **_told(error))
+    _limited("error", "gateway.crashed", **_told(error))
 
 
 def gateway_starved(*, reason: str) -> None:
@@ -142,7 +180,7 @@ def gateway_stopped(*, seconds: float) -> None:
 
 def session_queued(*, client: str, listener: str, upstream: str, ahead: int) -> None:
     """A client waits, without a session yet, for a place at its upstream; `ahead` of it so many in this process."""
-    _log.info("session.queued", client=client, listener=listener, upstream=upstream, ahead=ahead)
+    _limited("info", "session.queued", of=client, client=client, listener=listener, upstream=upstream, ahead=ahead)
 
 
 def session_opened(*, waited_seconds: float | None = None) -> None:
@@ -155,7 +193,7 @@ def session_refused(*, client: str, listener: str, reason: str, limit: str) -> N
     """A client was turned away before it had a session; `limit` is a key of the configuration (clients, sessions,
     sessions_per_client, queue), or `shutdown`, `changed` (settings), `left` (it has gone itself)."""
     metrics.SESSIONS_REFUSED.add(listener, limit)
-    _log.warning("session.refused", client=client, listener=listener, reason=reason, limit=limit)
+    _limited("warning", "session.refused", of=client, client=client, listener=listener, reason=reason, limit=limit)
 
 
 def session_login(*, user: str, ok: bool, reply: int) -> None:
@@ -178,24 +216,26 @@ def session_reply(*, code: int, text: str) -> None:
 
 def command_refused(*, verb: str, reason: str) -> None:
     """A command that the gateway itself refuses; `verb` is empty for a line that is no command."""
-    _log.info("command.refused", verb=_redact(verb), reason=_redact(reason))
+    _limited("info", "command.refused", verb=_redact(verb), reason=_redact(reason))
 
 
 def session_limit(*, limit: str, detail: str) -> None:
     """A limit was met; `limit` is its key in the configuration, or `login_timeout` or `bounce` (README.md)."""
     metrics.LIMITS.add(*_where(), limit)
-    _log.warning("session.limit", limit=limit, detail=_redact(detail))
+    _limited("warning", "session.limit", limit=limit, detail=_redact(detail))
 
 
 def session_foreign(*, protocol: str) -> None:
     """The client speaks something else than FTP."""
-    _log.warning("session.foreign", protocol=protocol)
+    _limited("warning", "session.foreign", protocol=protocol)
 
 
 def session_closed(
     *, seconds: float, reason: str, commands: int, transfers: int, torn: int, bytes_up: int, bytes_down: int
 ) -> None:
     """The session's totals; `torn` counts the transfers that were not complete."""
+    if (mine := bound.get()) is not None:
+        _budget.sum_up(mine)
     _log.info(
         "session.closed",
         seconds=round(seconds, 3),
@@ -211,7 +251,7 @@ def session_closed(
 def session_crashed(*, error: BaseException) -> None:
     """A defect of the gateway ended this session. The traceback shows code, never the values of variables."""
     metrics.SESSIONS_CRASHED.add(*_where())
-    _log.error("session.crashed", **_told(error))
+    _limited("error", "session.crashed", **_told(error))
 
 
 def _told(error: BaseException) -> dict[str, str]:
@@ -257,23 +297,23 @@ def upstream_certificate_expiring(*, days_left: int, subject: str) -> None:
 def upstream_failed(*, reason: str, detail: str) -> None:
     """No secure session with the server; `reason` is one machine word (unknown_ca, expired, wrong_host …)."""
     metrics.UPSTREAM_FAILURES.add(*_where(), reason)
-    _log.warning("upstream.failed", reason=reason, detail=_redact(detail))
+    _limited("warning", "upstream.failed", reason=reason, detail=_redact(detail))
 
 
 def upstream_address_ignored(*, reply_host: str, peer: str) -> None:
     """The server named another host for data; the control connection's peer is used."""
-    _log.info("upstream.address_ignored", reply_host=reply_host, peer=peer)
+    _limited("info", "upstream.address_ignored", reply_host=reply_host, peer=peer)
 
 
 def upstream_reply_ignored(*, reply: str, reason: str) -> None:
     """The server said something that the client did not hear: nobody asked, it is no reply, it holds an address."""
-    _log.info("upstream.reply_ignored", reply=_redact(reply), reason=reason)
+    _limited("info", "upstream.reply_ignored", reply=_redact(reply), reason=reason)
 
 
 def upstream_session_reuse_refused(*, reply: str, hint: str | None = None) -> None:
     """The server refused a data connection for want of a resumed TLS session; what to try if it does so always."""
     metrics.UPSTREAM_REUSE_REFUSED.add(*_where())
-    _log.warning("upstream.session_reuse_refused", reply=_redact(reply), hint=hint)
+    _limited("warning", "upstream.session_reuse_refused", reply=_redact(reply), hint=hint)
 
 
 # --- data connections -------------------------------------------------------------------------------------------------
@@ -281,7 +321,7 @@ def upstream_session_reuse_refused(*, reply: str, hint: str | None = None) -> No
 
 def data_failed(*, side: str, mode: str, reason: str) -> None:
     """A data connection could not be prepared: with the `client` or the `server`, by which command."""
-    _log.warning("data.failed", side=side, mode=mode, reason=_redact(reason))
+    _limited("warning", "data.failed", side=side, mode=mode, reason=_redact(reason))
 
 
 def upstream_close_notify_missing(*, verb: str, again: bool = False) -> None:
@@ -299,7 +339,7 @@ def data_contested(*, address: str, port: int) -> None:
 
 def data_stranger(*, address: str, port: int, expected: list[str], count: int) -> None:
     """Somebody who is not expected at a passive port came there, and was reset; `count` since the last such line."""
-    _log.warning("data.stranger", address=address, port=port, expected=expected, count=count)
+    _limited("warning", "data.stranger", of=address, address=address, port=port, expected=expected, count=count)
 
 
 # --- the transfer -----------------------------------------------------------------------------------------------------
@@ -307,7 +347,7 @@ def data_stranger(*, address: str, port: int, expected: list[str], count: int) -
 
 def transfer_refused(*, verb: str, path: str, reply: int, text: str) -> None:
     """There was no transfer: the server's reply to the command, or the gateway's own."""
-    _log.warning("transfer.refused", verb=verb, path=path, reply=reply, text=_redact(text))
+    _limited("warning", "transfer.refused", verb=verb, path=path, reply=reply, text=_redact(text))
 
 
 def transfer_finished(

@@ -1,66 +1,22 @@
-"""How an event becomes a line, and where the line goes; what is bound to a session stands in every line of it.
+"""How an event becomes a line; what is bound to a session stands in every line of it.
 
 Whatever a peer sends can neither end a line nor steer a terminal: JSON and logfmt are pure ASCII, the console form
 escapes what is not printable. This is the only file that imports structlog.
 """
 
-import contextlib
 import json
-import os
 import re
 import time
 from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 import structlog
 
-from ftpsproxy import metrics
+from ftpsproxy.log.output import Output
 
 bound: ContextVar["Bound | None"] = ContextVar("ftpsproxy_log", default=None)
 """What stands in every line of the current task, and of the tasks it starts."""
-
-
-class Output:
-    """Where lines go: one write each, straight to the descriptor where there is one. Never raises."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-        self._descriptor: int | None = None
-        self._torn = False  # the last line was only partly written
-        self._lost = False
-        try:
-            if stream is not None:
-                stream.flush()
-                self._descriptor = stream.fileno()
-        except (OSError, ValueError):
-            pass  # a stream in memory, or a closed one
-
-    def line(self, text: str) -> None:
-        try:
-            if self._descriptor is not None:
-                data = (f"\n{text}\n" if self._torn else f"{text}\n").encode("utf-8", "backslashreplace")
-                sent = os.write(self._descriptor, data)
-                while sent < len(data):
-                    self._torn = True
-                    sent += os.write(self._descriptor, data[sent:])
-                self._torn = False
-            elif self._stream is not None:
-                self._stream.write(f"{text}\n")
-                self._stream.flush()
-        except (OSError, ValueError) as error:
-            self._lose(error)
-
-    def _lose(self, error: OSError | ValueError) -> None:
-        """Standard error is the last place left to say that nothing is said any more."""
-        metrics.LOG_LINES_LOST.add()
-        if not self._lost:
-            self._lost = True
-            why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is closed"
-            with contextlib.suppress(OSError):
-                os.write(2, f"ftpsproxy: the log can't be written, lines are lost: {why}\n".encode())
-
-    debug = info = warning = error = line
 
 
 class Form(Protocol):
@@ -74,10 +30,11 @@ class Form(Protocol):
 class Bound:
     """What `bind` named, and its rendering in the form last asked for; `secrets` must stand in no line of it."""
 
-    __slots__ = ("_fields", "_form", "_text", "secrets", "where")
+    __slots__ = ("_fields", "_form", "_text", "client", "secrets", "where")
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         self.where = fields["listener"], fields["upstream"]
+        self.client = fields["client"]
         self.secrets: list[str] = []
         self._fields = fields
         self._form: Form | None = None
@@ -101,6 +58,10 @@ def make(output: Output, form: Form, level: int) -> Any:
             parts.append(form.fields(fields))
         return form.line(level_name, name, parts)
 
+    def lost(count: int) -> str:
+        return form.line("error", "gateway.log_lost", [form.fields({"count": count})])
+
+    output.lost = lost
     wrapper: Any = structlog.make_filtering_bound_logger(level)
     return wrapper(output, [render], {})
 

@@ -48,6 +48,8 @@ class Gateway:
         self._lines: list[str] = []
         self._events: list[Event] = []
         self._news = threading.Condition()
+        self._may_read = threading.Event()
+        self._may_read.set()
         self._ended = False
         self._reader = threading.Thread(target=self._read, name="gateway log", daemon=True)
         self._reader.start()
@@ -57,6 +59,7 @@ class Gateway:
         assert self._process.stdout is not None
         with self._process.stdout as stream:
             for raw in stream:
+                self._may_read.wait()
                 line = raw.decode("utf-8", "replace").rstrip("\n")
                 with self._news:
                     self._lines.append(line)
@@ -68,6 +71,15 @@ class Gateway:
         with self._news:
             self._ended = True
             self._news.notify_all()
+
+    @contextlib.contextmanager
+    def unread(self) -> Iterator[None]:
+        """Nobody reads its log meanwhile."""
+        self._may_read.clear()
+        try:
+            yield
+        finally:
+            self._may_read.set()
 
     @property
     def pid(self) -> int:
