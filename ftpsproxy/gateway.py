@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ftpsproxy import listening, log, metrics, net
+from ftpsproxy.clients import one_client
 from ftpsproxy.config import Settings
 from ftpsproxy.dataports import DataListeners
 from ftpsproxy.ftp import replies
@@ -50,7 +51,7 @@ class Gateway:
         self._accepting: list[Task] = []
         self._admin: Admin | None = None
         self._nursery: trio.Nursery | None = None
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Session, tuple[str, str]] = {}  # and at which upstream whose place each has
         self._clients = 0  # those that have a seat: in a session, or on the way to one
         self._open = False
         self._draining = False
@@ -134,8 +135,23 @@ class Gateway:
             await trio.sleep(_LOOK_SECONDS)
             try:
                 log.sum_up()
+                self._make_way()
             except Exception as error:
                 log.gateway_crashed(error=error)
+
+    def _make_way(self) -> None:
+        """Where clients wait for places, end sessions that only hold one: without a login, or silent, of a client that
+        has two more than whoever is next; of these one at a time, as each changes who has how many."""
+        places, seconds = self._places, self._settings.timeouts.others_wait
+        wanted = {upstream: has for upstream in places.limits if (has := places.wanted(upstream)) is not None}
+        if not wanted:
+            return
+        busy = {upstream for session, (upstream, _) in self._sessions.items() if session.makes_way}
+        for session, (upstream, who) in list(self._sessions.items()):
+            if upstream in wanted:
+                rich = upstream not in busy and places.has(upstream, who) >= wanted[upstream] + 2
+                if session.make_way(seconds, rich=rich):
+                    busy.add(upstream)
 
     def _have_admin(self, settings: Settings) -> None:
         """Be ready to answer probes, if that is wanted. Raises ListenError."""
@@ -215,24 +231,25 @@ class Gateway:
 
     async def _serve_client(self, service: Service, sock: Socket, client: str) -> None:
         """Raises NoTurn."""
+        who = one_client(client)
         upstream = service.upstream.name
 
         def queued(ahead: int) -> None:
             log.session_queued(client=client, listener=service.listener.name, upstream=upstream, ahead=ahead)
 
-        waited = await self._turns.take(upstream, sock, queued)
+        waited = await self._turns.take(upstream, who, sock, queued)
         try:
             service = self._current(service, client)
             session = Session(service, sock, client, waited)
-            self._sessions.add(session)
+            self._sessions[session] = upstream, who
             metrics.SESSIONS_OPEN.add(service.listener.name, upstream)
             try:
                 await session.run()
             finally:
                 metrics.SESSIONS_OPEN.add(service.listener.name, upstream, by=-1)
-                self._sessions.discard(session)
+                del self._sessions[session]
         finally:
-            self._turns.leave(upstream)
+            self._turns.leave(upstream, who)
 
     def _current(self, service: Service, client: str) -> Service:
         """What is now in place of this service, for one that may have waited over a change. Raises NoTurn."""

@@ -5,6 +5,7 @@ import fcntl
 import mmap
 import os
 import secrets
+import time
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -122,21 +123,32 @@ class SharedSeats:
 class Places:
     """The sessions with each upstream, across all workers, against the limits of those that have one (`limits`).
 
-    Each worker writes its own row: for each upstream the sessions it has, and since when (CLOCK_MONOTONIC, one for all
-    processes) its first client waits for one, 0 for nobody. A place is taken under a lock, as a server that bans who
-    comes once too often leaves no room for one too many; the kernel takes the lock back from a worker that is lost.
+    A free place goes to the waiting client that has the fewest there; of those with as many to the one whose last turn
+    is longest ago; of one client's own to the first that came. So one client may have all places that nobody else
+    wants, but keeps nobody waiting with a crowd.
+
+    Each worker writes its own row: for each upstream the sessions it has, and who of those that wait here is next:
+    since when (CLOCK_MONOTONIC, one for all processes; 0 for nobody), and which bucket it counts in. Clients of each
+    upstream fall into buckets by a secret number: two in one take their turns as one. A place is taken under a lock, as
+    a server that bans who comes once too often leaves no room for one too many; the kernel takes the lock back from a
+    worker that is lost.
     """
 
     UPSTREAMS = 4096
+    BUCKETS = 65536
+    _CELLS = 3
 
     def __init__(self, limits: Mapping[str, int] | None = None, workers: int = 1) -> None:
         self.limits: dict[str, int] = {}
         self.workers = workers
         self._columns: dict[str, int] = {}
-        self._row = 2 * self.UPSTREAMS
+        self._row = self._CELLS * self.UPSTREAMS
         self._table = memoryview(mmap.mmap(-1, workers * self._row * 8)).cast("d")
+        self._counts = memoryview(mmap.mmap(-1, workers * self.BUCKETS * 4)).cast("I")  # places, by worker and bucket
+        self._turns = memoryview(mmap.mmap(-1, self.BUCKETS * 8)).cast("d")  # when the last place was taken, by bucket
+        self._salt = secrets.token_bytes(8)
         self._lock = os.memfd_create("places") if workers > 1 else None
-        self._own = 0
+        self._worker = 0
         self.know(limits or {})
         self.limit(limits or {})
 
@@ -150,7 +162,7 @@ class Places:
         if len(self._columns) + len(new) > self.UPSTREAMS:
             raise TooManyUpstreams(f"more than {self.UPSTREAMS} upstreams since the start; start the gateway anew")
         for name in new:
-            self._columns[name] = 2 * len(self._columns)
+            self._columns[name] = self._CELLS * len(self._columns)
 
     def limit(self, limits: Mapping[str, int]) -> None:
         """These are the limits from now on, 0 for none; who still waits for one that is not named waits for its old."""
@@ -159,13 +171,14 @@ class Places:
 
     def serve(self, worker: int) -> None:
         """From here on this process is worker number `worker`; what one before it had counted is forgotten."""
-        self._own = worker * self._row
+        self._worker = worker
         self.clear(worker)
 
     def clear(self, worker: int) -> None:
         """A worker is gone, and its sessions and waiting clients with it."""
-        for column in range(worker * self._row, (worker + 1) * self._row):
-            self._table[column] = 0.0
+        for table, row in ((self._table, self._row), (self._counts, self.BUCKETS)):
+            start = worker * row * table.itemsize
+            table.cast("B")[start : start + row * table.itemsize] = bytes(row * table.itemsize)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -178,25 +191,63 @@ class Places:
         finally:
             fcntl.lockf(self._lock, fcntl.LOCK_UN)
 
-    def take(self, upstream: str, since: float) -> bool:
-        """Take a place for a client that came at `since`, if one is free and nobody elsewhere waits longer."""
+    def _bucket(self, upstream: str, client: str) -> int:
+        return zlib.crc32(self._salt + f"{self._columns[upstream]} {client}".encode()) % self.BUCKETS
+
+    def _has(self, bucket: int) -> int:
+        return sum(self._counts[worker * self.BUCKETS + bucket] for worker in range(self.workers))
+
+    def _rank(self, bucket: int, since: float) -> tuple[float, float, float]:
+        return self._has(bucket), self._turns[bucket], since
+
+    def _next(self, upstream: str) -> Iterator[tuple[int, float, int]]:
+        """Who is next in each worker where somebody waits: the worker, since when, the bucket."""
         column = self._columns[upstream]
+        for worker in range(self.workers):
+            cell = worker * self._row + column
+            if since := self._table[cell + 1]:
+                yield worker, since, int(self._table[cell + 2])
+
+    def has(self, upstream: str, client: str) -> int:
+        """How many places this client has there."""
+        return self._has(self._bucket(upstream, client))
+
+    def rank(self, upstream: str, client: str, since: float) -> tuple[float, float, float]:
+        """The lower it is, the sooner is the turn of this client, which came at `since`."""
+        return self._rank(self._bucket(upstream, client), since)
+
+    def wanted(self, upstream: str) -> int | None:
+        """How many places the client has that is next; None: nobody waits."""
+        return min((self._has(bucket) for _, _, bucket in self._next(upstream)), default=None)
+
+    def take(self, upstream: str, client: str, since: float) -> bool:
+        """Take a place for a client that came at `since`, if one is free and it is nobody's turn elsewhere."""
+        bucket = self._bucket(upstream, client)
         if upstream not in self.limits:
-            self._table[self._own + column] += 1.0
+            self._count(upstream, bucket, 1)
             return True
         with self._locked():
-            rows = range(column, len(self._table), self._row)
-            if any(0.0 < self._table[row + 1] < since for row in rows if row != self._own + column):
+            rank = self._rank(bucket, since)
+            for worker, others, where in self._next(upstream):
+                if worker != self._worker and self._rank(where, others) < rank:
+                    return False
+            taken = sum(self._table[cell] for cell in range(self._columns[upstream], len(self._table), self._row))
+            if taken >= self.limits[upstream]:
                 return False
-            if sum(self._table[row] for row in rows) >= self.limits[upstream]:
-                return False
-            self._table[self._own + column] += 1.0
+            self._count(upstream, bucket, 1)
+            self._turns[bucket] = time.monotonic()
             return True
 
-    def leave(self, upstream: str) -> None:
+    def leave(self, upstream: str, client: str) -> None:
         """Give it back."""
-        self._table[self._own + self._columns[upstream]] -= 1.0
+        self._count(upstream, self._bucket(upstream, client), -1)
 
-    def waits(self, upstream: str, since: float | None) -> None:
-        """The first client that waits here came at `since`; None: nobody waits."""
-        self._table[self._own + self._columns[upstream] + 1] = since or 0.0
+    def _count(self, upstream: str, bucket: int, more: int) -> None:
+        self._table[self._worker * self._row + self._columns[upstream]] += more
+        self._counts[self._worker * self.BUCKETS + bucket] += more
+
+    def waits(self, upstream: str, client: str, since: float) -> None:
+        """This client, which came at `since`, is next here; 0: nobody waits."""
+        cell = self._worker * self._row + self._columns[upstream]
+        self._table[cell + 2] = self._bucket(upstream, client)
+        self._table[cell + 1] = since

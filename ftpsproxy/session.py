@@ -68,6 +68,8 @@ class Session:
         self._over = False
         self._stop_reason = ""
         self._stop_now = False
+        self.makes_way = False  # for others that wait
+        self._quiet_since = self._greeted = self._opened
         self._crash: BaseException | None = None
         self._events: deque[Event] = deque()
         self._feeding = False
@@ -170,6 +172,24 @@ class Session:
             elif now:
                 self._main.cancel()
 
+    def make_way(self, seconds: float, *, rich: bool) -> bool:
+        """Others wait for the place at the server: end the session if it has no login by now, or if it is silent for so
+        long and its client has more places than they (`rich`) → whether it ends."""
+        protocol, time_now = self._protocol, now()
+        if self._over or self._stop_reason or not self._hearing or protocol.waiting is Waiting.OPENING:
+            return False
+        if not protocol.logged_in:
+            late = time_now - self._greeted - seconds
+            why = "Others wait for a place at the server, and you have not logged in."
+            makes_way = late >= (0 if protocol.idle else seconds)  # the server may be slow to answer a login
+        else:
+            why = "Others wait for a place at the server, and you have several and say nothing."
+            makes_way = rich and protocol.idle and time_now - self._quiet_since >= seconds
+        if makes_way:
+            self.makes_way = True
+            self.stop(why, now=True)
+        return makes_way
+
     async def _serve(self) -> None:
         self._start(self._hear_client())  # which finds out, too, when the client leaves before there is a server
         try:
@@ -238,6 +258,8 @@ class Session:
     def _look_at_clock(self) -> None:
         """Hearing the server was interrupted: by the time, or for a reason."""
         if self._stop_reason and (self._stop_now or self._protocol.idle):
+            if self.makes_way:
+                log.session_limit(limit="others_wait", detail=self._stop_reason)
             self.feed(messages.Stopped(self._stop_reason, self._stop_now))
         if not self._over and now() >= self._due:
             self.feed(messages.TimedOut())
@@ -361,6 +383,9 @@ class Session:
     def _arm(self) -> None:
         """Set the time by which something must happen, according to what is being waited for."""
         waiting = self._protocol.waiting
+        self._quiet_since = self._reactor.time
+        if waiting is Waiting.OPENING:
+            self._greeted = self._reactor.time
         due = self._login_due if waiting is Waiting.LOGIN else self._reactor.time + self._patience[waiting]
         if waiting is Waiting.OPENING:
             due = min(due, self._login_due)  # a server that says 120 again and again would never be late

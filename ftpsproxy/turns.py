@@ -2,12 +2,12 @@
 
 The gateway is one address to the server, which may allow an address only a few sessions (421, too many connections).
 A client over the limit is kept connected, without a greeting, until a place is free; `limits` bound this crowd, too.
-The order is that of arrival, across all workers.
+Turns go round among client addresses, across all workers (`seats.Places`); one address's own keep their order.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ftpsproxy import metrics, net
 from ftpsproxy.net import Socket
@@ -29,11 +29,48 @@ class NoTurn(Exception):
 
 
 class _Waiter:
-    __slots__ = ("since", "woken")
+    __slots__ = ("client", "since", "woken")
 
-    def __init__(self) -> None:
+    def __init__(self, client: str) -> None:
+        self.client = client
         self.since = time.monotonic()
         self.woken = Flag()
+
+
+class _Queue:
+    """Who waits for one upstream in this process: the clients, and each one's own line. `next` is whose turn it is."""
+
+    __slots__ = ("_lines", "next")
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[_Waiter]] = {}
+        self.next: _Waiter | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def __iter__(self) -> Iterator[_Waiter]:
+        for line in self._lines.values():
+            yield from line
+
+    @property
+    def firsts(self) -> list[_Waiter]:
+        """The first of each client."""
+        return [line[0] for line in self._lines.values()]
+
+    def ahead(self, client: str) -> int:
+        """How many have their turn before one more of this client's, if they go round."""
+        own = len(self._lines.get(client, ()))
+        return sum(min(len(line), own + 1) for name, line in self._lines.items() if name != client) + own
+
+    def add(self, waiter: _Waiter) -> None:
+        self._lines.setdefault(waiter.client, deque()).append(waiter)
+
+    def remove(self, waiter: _Waiter) -> None:
+        line = self._lines[waiter.client]
+        line.remove(waiter)
+        if not line:
+            del self._lines[waiter.client]
 
 
 class Turns:
@@ -46,15 +83,15 @@ class Turns:
         self._places = places
         self._seconds = seconds
         self._closed = ""
-        self._queues: dict[str, deque[_Waiter]] = {}
+        self._queues: dict[str, _Queue] = {}
 
     def change(self, seconds: float) -> None:
         """The limits of the places have changed, and how long those that come may wait."""
         self._seconds = seconds
-        for queue in self._queues.values():
-            self._wake_next(queue)
+        for upstream, queue in self._queues.items():
+            self._choose(upstream, queue)
 
-    async def take(self, upstream: str, sock: Socket, queued: Callable[[int], None]) -> float | None:
+    async def take(self, upstream: str, client: str, sock: Socket, queued: Callable[[int], None]) -> float | None:
         """A place for the client on `sock` → seconds it waited, None for an upstream without limit. Raises NoTurn.
 
         Nobody gets one once `close` was called: whoever begins a session then would never be told to end it.
@@ -63,42 +100,44 @@ class Turns:
         """
         if self._closed:
             raise NoTurn("shutdown", self._closed)
-        if upstream not in self._places.limits:
-            self._places.take(upstream, 0.0)
+        places = self._places
+        if upstream not in places.limits:
+            places.take(upstream, client, 0.0)
             return None
-        queue = self._queues.setdefault(upstream, deque())
-        waiter = _Waiter()
-        if not queue and self._places.take(upstream, waiter.since):
+        queue = self._queues.setdefault(upstream, _Queue())
+        waiter = _Waiter(client)
+        if not queue and places.take(upstream, client, waiter.since):
             return 0.0
-        queued(len(queue))
-        queue.append(waiter)
+        queued(queue.ahead(client))
+        queue.add(waiter)
         metrics.SESSIONS_WAITING.add(upstream)
-        self._tell_others(upstream, queue)
+        self._choose(upstream, queue)
         try:
             seconds = self._seconds
             until = now() + seconds
-            while self._closed or not (queue[0] is waiter and self._places.take(upstream, waiter.since)):
+            while self._closed or not (queue.next is waiter and places.take(upstream, client, waiter.since)):
                 if self._closed:
                     raise NoTurn("shutdown", self._closed)
                 if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):
                     raise NoTurn("left", "the client left while it waited for a place")
                 if (time_now := now()) >= until:
                     raise NoTurn("queue", f"no place at the server became free within {seconds:g} seconds")
-                alone = queue[0] is not waiter or self._places.workers == 1
+                looks = queue.next is waiter and places.workers > 1
                 waiter.woken.clear()
-                await waiter.woken.wait(min(until, time_now + (_LOOK_SECONDS if alone else _OTHERS_SECONDS)))
+                await waiter.woken.wait(min(until, time_now + (_OTHERS_SECONDS if looks else _LOOK_SECONDS)))
+                if looks:
+                    self._choose(upstream, queue)  # who has how many elsewhere may have changed
             return time.monotonic() - waiter.since
         finally:
             queue.remove(waiter)
             metrics.SESSIONS_WAITING.add(upstream, by=-1)
-            self._tell_others(upstream, queue)
-            self._wake_next(queue)
+            self._choose(upstream, queue)
 
-    def leave(self, upstream: str) -> None:
+    def leave(self, upstream: str, client: str) -> None:
         """Give back a place that `take` gave."""
-        self._places.leave(upstream)
+        self._places.leave(upstream, client)
         if queue := self._queues.get(upstream):
-            self._wake_next(queue)
+            self._choose(upstream, queue)
 
     def close(self, why: str) -> None:
         """Nobody gets a place any more: all who wait are turned away."""
@@ -107,9 +146,13 @@ class Turns:
             for waiter in queue:
                 waiter.woken.set()
 
-    def _tell_others(self, upstream: str, queue: deque[_Waiter]) -> None:
-        self._places.waits(upstream, queue[0].since if queue else None)
-
-    def _wake_next(self, queue: deque[_Waiter]) -> None:
-        if queue:
-            queue[0].woken.set()
+    def _choose(self, upstream: str, queue: _Queue) -> None:
+        """Find out, and tell all, whose turn it is: if not here, another process has the one that has."""
+        places = self._places
+        best = min(queue.firsts, key=lambda waiter: places.rank(upstream, waiter.client, waiter.since), default=None)
+        queue.next = best
+        if best is None:
+            places.waits(upstream, "", 0.0)
+        else:
+            places.waits(upstream, best.client, best.since)
+            best.woken.set()

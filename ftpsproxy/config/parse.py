@@ -306,6 +306,7 @@ TIMEOUTS: Mapping[str, Parser] = {
     "final_reply": seconds(0.1, _WEEK),
     "login": seconds(0.1, 3600),
     "queue": seconds(0, 3600),
+    "others_wait": seconds(0.1, 3600),
     "idle": seconds(0.1, _WEEK),
     "data_connect": seconds(0.1, 600),
     "client_stall": seconds(0.1, _WEEK),

@@ -142,6 +142,7 @@ class Timeouts:
     final_reply: float = 600.0  # before and after the data: servers fetch tapes, scan files, commit them to storage
     login: float = 60.0  # from the connection to the server to a successful login; a server's slow greeting counts
     queue: float = 30.0  # for a place at an upstream that limits its sessions; clients give up waiting for a greeting
+    others_wait: float = 10.0  # for whoever only holds a place there: devices log in at once; well below `queue`
     idle: float = 900.0  # a logged-in client that says nothing
     data_connect: float = 30.0
     client_stall: float = 300.0  # no byte moves because of the client

@@ -161,6 +161,11 @@ class Protocol:
         return self._exchange is None and not self._ends.busy and self._opening is None and not self._login.busy
 
     @property
+    def logged_in(self) -> bool:
+        """Whether the client has logged in."""
+        return self._login.done
+
+    @property
     def hears_client(self) -> bool:
         """Whether the client's lines are wanted now."""
         return self._held is None and self._opening is None and not self._closed

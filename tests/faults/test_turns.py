@@ -185,21 +185,21 @@ async def test_no_place_once_closed() -> None:
     turns = Turns(Places({"few": 1, "many": 0}), 20)
     async with reacting() as reactor:
         with socket.create_server(("127.0.0.1", 0)) as sock:  # one that has not ended
-            assert await reactor.call(turns.take("few", sock, lambda ahead: None)) == 0.0
+            assert await reactor.call(turns.take("few", "a", sock, lambda ahead: None)) == 0.0
             async with trio.open_nursery() as nursery:
 
                 async def wait() -> None:
                     with pytest.raises(NoTurn, match="closing"):
-                        await reactor.call(turns.take("few", sock, lambda ahead: waits.set()))
+                        await reactor.call(turns.take("few", "a", sock, lambda ahead: waits.set()))
 
                 waits = trio.Event()
                 nursery.start_soon(wait)
                 await waits.wait()
                 turns.close("closing")
-                turns.leave("few")
+                turns.leave("few", "a")
             for upstream in ("few", "many"):
                 with pytest.raises(NoTurn, match="closing"):
-                    await reactor.call(turns.take(upstream, sock, lambda ahead: None))
+                    await reactor.call(turns.take(upstream, "a", sock, lambda ahead: None))
 
 
 def test_workers_share_the_places(fault_certificates: Certificates) -> None:
@@ -235,14 +235,33 @@ def test_the_place_of_a_lost_worker_is_free() -> None:
     places = Places({"a": 1, "b": 0}, 2)
     assert list(places.limits) == ["a"]
     places.serve(1)
-    places.waits("a", 5.0)
+    places.waits("a", "x", 5.0)
     places.serve(0)
-    assert not places.take("a", 7.0)  # somebody waits longer over there
-    assert places.take("a", 4.0)
-    assert not places.take("a", 3.0)
-    places.leave("a")
+    assert not places.take("a", "y", 7.0)  # somebody waits longer over there
+    assert places.take("a", "y", 4.0)
+    assert not places.take("a", "y", 3.0)
+    places.leave("a", "y")
     places.clear(1)
-    assert places.take("a", 7.0)
+    assert places.take("a", "y", 7.0)
+
+
+def test_turns_go_round_across_workers() -> None:
+    """Who has the fewest places is next, then whose last turn is longest ago, and only then who came first."""
+    places = Places({"a": 3}, 2)
+    places.serve(1)
+    assert places.take("a", "many", 1.0)
+    places.waits("a", "many", 2.0)
+    assert places.wanted("a") == 1
+    places.serve(0)
+    assert places.take("a", "one", 9.0)
+    assert not places.take("a", "one", 9.5)  # as many, and its turn was later
+    assert places.take("a", "new", 10.0)
+    places.leave("a", "new")
+    places.waits("a", "new", 11.0)
+    assert (places.wanted("a"), places.has("a", "new"), places.has("a", "one")) == (0, 0, 1)
+    places.serve(1)
+    assert places.has("a", "many") == 0
+    assert not places.take("a", "new", 12.0)  # the same client's, who waits since 11 over there
 
 
 @pytest.mark.parametrize("workers", [1, 3])
