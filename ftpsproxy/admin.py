@@ -49,6 +49,7 @@ class Admin:
         self._clients: tuple[Network, ...] = ()
         self._changed = trio.Event()
         self._connections: dict[trio.CancelScope, None] = {}
+        self._room = trio.Event()
 
     def open(self, sock: Socket | None, clients: tuple[Network, ...]) -> None:
         """Listen on this socket and no other, on none for None; closing it is for the caller."""
@@ -74,28 +75,38 @@ class Admin:
             try:
                 async with trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup())) as listener:
                     while True:
-                        nursery.start_soon(self._serve, await listener.accept())
+                        await self._have_room()
+                        stream = await listener.accept()
+                        scope = trio.CancelScope()
+                        self._connections[scope] = None  # from here on it counts
+                        nursery.start_soon(self._serve, stream, scope)
             except OSError as error:
                 log.gateway_starved(reason=f"for probes: {(error.strerror or str(error)).lower()}")
                 await trio.sleep(_AGAIN_SECONDS)
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
-        """One connection; a defect here must not end sessions."""
-        if len(self._connections) >= _CONNECTIONS:
-            # The oldest, which has said nothing yet: what is asked is answered at once.
+    async def _have_room(self) -> None:
+        """Until one more connection may be taken. The oldest makes room: it has said nothing yet, as what is asked is
+        answered at once."""
+        while len(self._connections) >= _CONNECTIONS:
             next(iter(self._connections)).cancel()
-        with trio.move_on_after(_REQUEST_SECONDS) as scope:
-            self._connections[scope] = None
-            try:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    async def _serve(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+        """One connection; a defect here must not end sessions."""
+        scope.deadline = trio.current_time() + _REQUEST_SECONDS
+        try:
+            with scope:
                 if self._lets_in(stream):
                     await self._converse(stream)
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # it is gone
-            except Exception as error:
-                log.gateway_crashed(error=error)
-            finally:
-                self._connections.pop(scope, None)
-                await trio.aclose_forcefully(stream)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # it is gone
+        except Exception as error:
+            log.gateway_crashed(error=error)
+        finally:
+            await trio.aclose_forcefully(stream)
+            del self._connections[scope]
+            self._room.set()
 
     def _lets_in(self, stream: trio.SocketStream) -> bool:
         """Whether this peer may ask; a stranger is not even heard. Raises OSError."""
