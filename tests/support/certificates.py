@@ -139,7 +139,10 @@ class Certificates:
         key: Key | None = None,
         client: bool = False,
     ) -> KeyPair:
-        """A certificate signed by ``authority`` (default: ours), valid between the two moments, in days from now."""
+        """A certificate signed by ``authority`` (default: ours), valid between the two moments, in days from now.
+
+        Without ``names`` it has no subjectAltName.
+        """
         issuer = authority or self.authority
         own_key = key or (ec.generate_private_key(ec.SECP256R1()) if client else self._server_key)
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
@@ -160,7 +163,7 @@ class Certificates:
                 critical=False,
             )
         )
-        if not client:
+        if not client and names:
             alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
             builder = builder.add_extension(alternatives, critical=False)
         return self._write(stem, builder.sign(issuer.key, hashes.SHA256()), own_key)

@@ -42,6 +42,8 @@ def build(certificate: Path, key: Path, quirks: Quirks, seen: SeenSession | Seen
     if not quirks.tickets:
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
+    if quirks.ciphers:
+        context.set_ciphers(quirks.ciphers)
     if quirks.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(quirks.client_ca)

@@ -83,6 +83,7 @@ class Quirks:
     handshake: Handshake = Handshake.NORMAL
     tls_max: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
     tickets: bool = True  # False: TLS 1.2 session ids, no TLS 1.3 tickets at all
+    ciphers: str = ""  # of TLS 1.2
     client_ca: Path | None = None  # ask for a client certificate of this CA
     alpn: tuple[str, ...] = ("ftp",)
     renegotiate_at: int | None = None  # renegotiate (TLS 1.2) after this many bytes of a data connection (U10)
