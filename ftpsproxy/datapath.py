@@ -17,6 +17,7 @@ from ftpsproxy.ftp.messages import (
     DataClosed,
     DataFailed,
     DataSpoke,
+    DataUnused,
     DropServerEnd,
     EndData,
     EndInBand,
@@ -27,7 +28,7 @@ from ftpsproxy.ftp.messages import (
     ServerListening,
 )
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import Start, Task, now
+from ftpsproxy.reactor import NEVER, Start, Task, now
 from ftpsproxy.relay.contract import Pace
 from ftpsproxy.service import Service
 from ftpsproxy.tls import Resumption, TlsError
@@ -74,6 +75,7 @@ class DataPath:
         control: Socket,
     ) -> None:
         self.totals = Totals()
+        self.unused_by = NEVER  # when what was prepared has waited too long
         self._service = service
         self._listener = service.listener
         self._upstream = service.upstream
@@ -99,6 +101,7 @@ class DataPath:
 
     def drop(self) -> None:
         """Forget what was prepared."""
+        self.unused_by = NEVER
         self._stop_connecting()
         self._ends.drop()
 
@@ -106,8 +109,20 @@ class DataPath:
         """Forget the server's end; behind a refusal the client may use its own once more."""
         self._stop_connecting()
         self._ends.drop_server()
-        if order.refused and isinstance(self._ends.client, Expectation):
-            self._ends.client.renew()
+        self.unused_by = NEVER
+        if order.refused:
+            self._await_transfer()
+            if isinstance(self._ends.client, Expectation):
+                self._ends.client.renew()
+
+    def _await_transfer(self) -> None:
+        self.unused_by = now() + self._service.timeouts.data_unused
+
+    def give_up(self) -> None:
+        """No transfer came in time for what was prepared; feeds DataUnused."""
+        self._await_transfer()  # unless the protocol knows of one
+        client = self._ends.client
+        self._feed(DataUnused(absent=isinstance(client, Expectation) and client.sock is None))
 
     def _stop_connecting(self) -> None:
         if self._connecting is not None:
@@ -128,6 +143,7 @@ class DataPath:
             return
         self._ends.client = expectation
         self._ends.client_mode = "passive"
+        self._await_transfer()
         shown = self._listener.passive_address or route.client_local
         self._feed(ClientListening(Endpoint(net.unzoned(shown), expectation.port)))
 
@@ -137,6 +153,7 @@ class DataPath:
         self._ends.client = Endpoint(self._route.client_peer, order.endpoint.port)
         self._ends.client_source = self._route.client_local
         self._ends.client_mode = "active"
+        self._await_transfer()
 
     def connect_to_server(self, order: ConnectToServer) -> None:
         """Connect to the server's passive port; feeds ServerDataReady or DataFailed."""
@@ -215,6 +232,7 @@ class DataPath:
     def begin(self, order: BeginData) -> None:
         """Begin a transfer over the prepared ends."""
         self.leave()
+        self.unused_by = NEVER
         ends, self._ends = self._ends, Ends()
         self._transfer = DataTransfer(
             order.transfer, ends, self._service, self._resumption, self._pace, self._feed, self._control

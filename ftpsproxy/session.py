@@ -225,9 +225,9 @@ class Session:
             self._hearing = True
             try:
                 if self._server_gone:
-                    await pause(self._due)  # a transfer that has its verdict is carried through
+                    await pause(self._wakes_at)  # a transfer that has its verdict is carried through
                     raise TimeoutError
-                if not await server.receive(min(self._due, self._ends_by)):
+                if not await server.receive(self._wakes_at):
                     self._lose_server("closed by the server")
                 await self._hear_replies(server)
             except TimeoutError:
@@ -261,6 +261,8 @@ class Session:
             if self.makes_way:
                 log.session_limit(limit="others_wait", detail=self._stop_reason)
             self.feed(messages.Stopped(self._stop_reason, self._stop_now))
+        if self._data is not None and now() >= self._data.unused_by:
+            self._data.give_up()
         if not self._over and now() >= self._due:
             self.feed(messages.TimedOut())
 
@@ -391,7 +393,11 @@ class Session:
             due = min(due, self._login_due)  # a server that says 120 again and again would never be late
         self._due = due
         if self._main is not None and self._hearing:
-            self._main.deadline(min(self._due, self._ends_by))
+            self._main.deadline(self._wakes_at)
+
+    @property
+    def _wakes_at(self) -> float:
+        return min(self._due, self._ends_by, self._data.unused_by if self._data is not None else NEVER)
 
     # --- events and orders ------------------------------------------------------------------------------------------
 

@@ -309,6 +309,7 @@ TIMEOUTS: Mapping[str, Parser] = {
     "others_wait": seconds(0.1, 3600),
     "idle": seconds(0.1, _WEEK),
     "data_connect": seconds(0.1, 600),
+    "data_unused": seconds(0.1, 3600),
     "client_stall": seconds(0.1, _WEEK),
     "server_stall": seconds(0.1, _WEEK),
     "drain": seconds(0, _WEEK),

@@ -145,6 +145,9 @@ class Timeouts:
     others_wait: float = 10.0  # for whoever only holds a place there: devices log in at once; well below `queue`
     idle: float = 900.0  # a logged-in client that says nothing
     data_connect: float = 30.0
+    data_unused: float = (
+        60.0  # a passive port that no transfer comes for: they are few, and shared by all of an address
+    )
     client_stall: float = 300.0  # no byte moves because of the client
     server_stall: float = 300.0  # no byte moves because of the server
     drain: float = 30.0  # how long running transfers may go on after SIGTERM

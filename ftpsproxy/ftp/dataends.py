@@ -156,7 +156,8 @@ class _Preparation:
 class DataEnds:
     """The ends prepared for a session's next transfer. `ready`: the client's stands, and the server's unless put off.
 
-    `peer` is the server's address; `rest` the REST that the next transfer command is to find.
+    `peer` is the server's address; `rest` the REST that the next transfer command is to find; `given_up` that the
+    client has not come to its passive port in time.
     """
 
     __slots__ = (
@@ -167,6 +168,7 @@ class DataEnds:
         "_preparation",
         "_put_off",
         "_v4",
+        "given_up",
         "peer",
         "ready",
         "rest",
@@ -181,7 +183,7 @@ class DataEnds:
         self._preparation: _Preparation | None = None
         self._put_off = False
         self.peer = ""
-        self.ready = False
+        self.ready = self.given_up = False
         self.rest: Command | None = None
 
     @property
@@ -202,7 +204,7 @@ class DataEnds:
         way = wanted(command, self._client, epsv_only=self._epsv_only, v4=self._v4)
         if not isinstance(way, ClientWay):
             return way
-        self.ready = False
+        self.ready = self.given_up = False
         self._preparation = _Preparation(way, self._server_end())
         return self._after(self._preparation, self._preparation.start())
 
@@ -246,3 +248,16 @@ class DataEnds:
             return []
         self._put_off = True
         return [DropServerEnd(refused=True)]
+
+    def unused(self, *, absent: bool) -> list[Order]:
+        """No transfer came for what was prepared, which takes ports of ours and of the server's.
+
+        The server's end can be asked for anew, the client's passive port can't: others may have it meanwhile.
+        """
+        if not self.ready:
+            return []
+        if absent:
+            self.ready, self.given_up = False, True
+            return [DropData()]
+        self._put_off = True
+        return [DropServerEnd()]

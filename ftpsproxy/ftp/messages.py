@@ -74,6 +74,13 @@ class ServerSaidLines:
 
 
 @dataclass(frozen=True, slots=True)
+class DataUnused:
+    """What was prepared waits too long for its transfer. `absent`: the client has not come to its passive port."""
+
+    absent: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DataSpoke:
     """The server has spoken on the prepared data connection: it answers TLS there, so the command is a transfer."""
 
@@ -171,6 +178,7 @@ Event = (
     | ServerSaid
     | ServerSaidLines
     | DataSpoke
+    | DataUnused
     | ClientListening
     | ServerListening
     | ServerDataReady

@@ -32,6 +32,7 @@ from ftpsproxy.ftp.messages import (
     DataEnded,
     DataFailed,
     DataSpoke,
+    DataUnused,
     DropData,
     Event,
     HangUp,
@@ -297,6 +298,8 @@ class Protocol:
                 return self._ends.prepare(command)
             except IllegalAddress as error:
                 return self._bad_line(str(error), error.orders)
+        if verb in commands.DATA_VERBS and self._ends.given_up:
+            return self._too_late(command)
         if (reason := commands.REFUSED.get(verb)) is not None:
             return [NoteCommand(verb.decode(), reason), TellClient(replies.own(502, reason))]
         if commands.is_http(command):
@@ -306,6 +309,14 @@ class Protocol:
             self._closed = True
             return [NoteForeign("http"), HangUp("foreign protocol")]
         return self._forward(command)
+
+    def _too_late(self, command: Command) -> list[Order]:
+        """A transfer whose passive port was given up: the server must not open a file, or even empty it, for that."""
+        rest, self._ends.rest = self._ends.rest, None
+        if rest is not None:  # to be taken back, or the next file would begin there
+            return self._forward(command, Command(b"REST", b"0"))
+        reply = replies.own(425, "Nobody came to the passive port in time, ask for another one.")
+        return [NoteNoTransfer(command, reply), TellClient(reply)]
 
     def _forward(self, command: Command, sent: Command | None = None) -> list[Order]:
         sent = sent if sent is not None else command
@@ -429,6 +440,14 @@ class Protocol:
         if exchange is None or not exchange.listens or exchange.transfer is not None or exchange.abort is not None:
             return []
         return self._begin(exchange)
+
+    def _data_unused(self, event: DataUnused) -> list[Order]:
+        exchange = self._exchange
+        if exchange is not None and (
+            exchange.command.verb in commands.DATA_VERBS or exchange.listens or exchange.abort is not None
+        ):
+            return []  # it waits for its transfer, and that is asked for
+        return self._ends.unused(absent=event.absent)
 
     def _server_said_lines(self, event: ServerSaidLines) -> list[Order]:
         """Some commands take long and tell how far they are; what the client is to hear as it is, it hears at once."""
@@ -631,6 +650,7 @@ _HANDLERS: dict[type[Event], Callable[[Protocol, Any], list[Order]]] = {
     ServerSaid: Protocol._server_said,
     ServerSaidLines: Protocol._server_said_lines,
     DataSpoke: Protocol._data_spoke,
+    DataUnused: Protocol._data_unused,
     DataEnded: Protocol._data_ended,
     DataClosed: Protocol._data_closed,
     ServerDataReady: Protocol._data_end,
