@@ -165,7 +165,7 @@ def test_variables_that_describe_a_service_are_no_settings() -> None:
 
 def test_file_with_all_kinds_of_values(write: Any, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").touch()
-    (tmp_path / "crt.pem").touch()
+    (tmp_path / "crt.pem").touch(mode=0o600)
     path = write(f"""
         [[listener]]
         name = "scanners"
@@ -407,7 +407,7 @@ def test_short_forms_need_a_single_listener_and_upstream(write: Any) -> None:
 
 
 def test_key_needs_certificate_and_versions_an_order(write: Any, tmp_path: Path) -> None:
-    (tmp_path / "key.pem").touch()
+    (tmp_path / "key.pem").touch(mode=0o600)
     assert "a key without a certificate" in refused(write(UP + 'key_file = "key.pem"'))
     assert "is above tls_max" in refused(write(UP + 'tls_min = "1.3"\ntls_max = "1.2"'))
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ftpsproxy.config.parse import TABLES, ConfigError, nearest
+from ftpsproxy.config.parse import TABLES, ConfigError, nearest, private
 from ftpsproxy.config.sources import (
     PREFIX,
     SECTIONS,
@@ -120,6 +120,11 @@ def _upstream(written: Written, name: str, table: Table) -> Upstream:
         )
     if upstream.key_file and not upstream.cert_file:
         raise ConfigError(f"{table['key_file'].place}: a key without a certificate; set cert_file too")
+    if upstream.cert_file and not upstream.key_file:
+        try:
+            private(str(upstream.cert_file))
+        except ValueError as error:
+            raise ConfigError(f"{table['cert_file'].place}: {error}") from None
     if upstream.verify == "pin" and not upstream.pins:
         raise ConfigError(f"{table['verify'].place}: 'pin' needs something to compare with; set pins")
     if upstream.tls_min > upstream.tls_max:

@@ -230,6 +230,22 @@ def readable(value: object) -> Path:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
 
 
+def private(value: object) -> Path:
+    """The same for a file with a private key: its owner's, perhaps a group's to read, and nobody else's.
+
+    A group may read: systemd's credentials and ACME clients give services their keys so.
+    """
+    path = readable(value)
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode) and mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
+        who = "change" if mode & (stat.S_IWOTH | stat.S_IWGRP) else "read"
+        raise ValueError(
+            f"{path} holds a private key, and others may {who} it (mode {stat.S_IMODE(mode):04o}); "
+            "chmod 0600 or 0640, in Kubernetes defaultMode: 0440"
+        )
+    return path
+
+
 def pins(value: object) -> tuple[str, ...]:
     """SHA-256 digests of public keys (SPKI), each as sha256/BASE64."""
     found = []
@@ -269,7 +285,7 @@ UPSTREAM: Mapping[str, Parser] = {
     "ca_file": readable,
     "crl_file": readable,
     "cert_file": readable,
-    "key_file": readable,
+    "key_file": private,
     "verify": choice("chain", "pin"),
     "pins": pins,
     "tls_min": choice("1.2", "1.3"),
