@@ -1,7 +1,7 @@
 """Passive ports, shared: a door stays open and hands each connection to the session that expects its address there.
 
 The ports needed are the transfers that one client address has at a time, whatever the number of clients; and no socket
-is made and closed for a file. Whom nobody expects is reset.
+is made and closed for a file. Whom nobody expects is reset. A door that was of no use for some time is closed.
 
 Behind one address may be others than the client: a NAT, a pod, the users of a host. So the port is another one each
 time, nobody knows which, and a second connection for one expectation makes both worthless: who is who can't be told.
@@ -166,7 +166,7 @@ class _Door:
     """One open port and who is expected at it; `once`: it is closed when nobody is any more, `single`: at the first
     connection."""
 
-    __slots__ = ("_quiet_until", "_strangers", "expected", "listener", "once", "port", "single", "task")
+    __slots__ = ("_quiet_until", "_strangers", "expected", "listener", "once", "port", "single", "task", "used")
 
     def __init__(self, listener: Socket, *, once: bool) -> None:
         self.listener = listener
@@ -175,6 +175,7 @@ class _Door:
         self.single = False
         self.expected: dict[str, Expectation] = {}
         self.task: Task | None = None
+        self.used = now()  # when somebody was last expected, or came
         self._strangers = 0
         self._quiet_until = 0.0
 
@@ -201,6 +202,7 @@ class _Door:
                     self._note_stranger(peer)
                     await turn()  # many of them must not keep the others from being heard
                     continue
+                self.used = now()
                 expectation.deliver(sock)
                 if self.single:
                     return
@@ -220,6 +222,7 @@ class _Door:
         """Called when an expectation is over."""
         if self.expected.get(expectation.host) is expectation:
             del self.expected[expectation.host]
+            self.used = now()
             self._close_if_done()
 
     def keep_open(self, keep: bool) -> None:
@@ -251,6 +254,17 @@ class DataListeners:
         for (_, ports), doors in self._doors.items():
             for door in doors.values():
                 door.keep_open(ports in self._ranges)
+
+    def close_unused(self, seconds: float) -> None:
+        """Close the doors at which nobody was expected for so long."""
+        before = now() - seconds
+        for key, doors in list(self._doors.items()):
+            for door in list(doors.values()):
+                if door.used < before and not door.expected:
+                    door.keep_open(False)
+                    del doors[door.port]
+            if not doors:
+                del self._doors[key]
 
     def expect(self, local: str, ports: Ports, peer: str) -> Expectation:
         """Expect a connection from `peer` at a port of the local address `local`. Raises NoPort.

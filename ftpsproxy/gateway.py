@@ -24,6 +24,8 @@ from ftpsproxy.turns import NoTurn, Turns
 if TYPE_CHECKING:
     from ftpsproxy.admin import Admin
 
+# A burst of transfers opens doors, and should find them for the next one; nobody comes in by one that is closed.
+_DOOR_SECONDS = 300.0
 # How often is looked after what no event tells of.
 _LOOK_SECONDS = 1.0
 _STOPPING = "gateway is shutting down"
@@ -136,6 +138,7 @@ class Gateway:
             try:
                 log.sum_up()
                 self._make_way()
+                self._data_listeners.close_unused(_DOOR_SECONDS)
             except Exception as error:
                 log.gateway_crashed(error=error)
 

@@ -247,6 +247,33 @@ async def test_the_port_of_the_next_transfer_can_not_be_guessed() -> None:
             assert max(seen.count(port) for port in set(seen)) < 40
 
 
+async def test_a_door_of_no_use_is_closed() -> None:
+    """Not where somebody is expected, nor to those that came in; and it is opened again when it is needed."""
+    ports = free_range(2)
+    async with data_listeners() as listeners:
+        waiting = listeners.expect(LOCAL, ports, LOCAL)
+        unused = listeners.expect(LOCAL, ports, LOCAL)
+        with call(unused.port) as early:
+            await _come(unused)
+            listeners.close_unused(300)
+            with call(unused.port) as stranger, pytest.raises(ConnectionResetError):
+                await trio.to_thread.run_sync(stranger.recv, 1)
+            listeners.close_unused(0)
+            with pytest.raises(ConnectionRefusedError):
+                call(unused.port)
+            with await listeners.taken(unused) as sock:
+                assert sock.getpeername() == early.getsockname()
+            unused.cancel()
+        with call(waiting.port):
+            assert await listeners.take(waiting) == LOCAL
+        again = listeners.expect(LOCAL, ports, "127.0.0.2")
+        other = listeners.expect(LOCAL, ports, "127.0.0.2")
+        assert {again.port, other.port} == {waiting.port, unused.port}
+        for one in (again, other):
+            with call(one.port, one.host):
+                assert await listeners.take(one) == one.host
+
+
 async def test_ports_of_another_configuration_are_not_held() -> None:
     """Doors of a range that is no more close at once, or when the last that is expected there has come."""
     ports = free_range(2)
