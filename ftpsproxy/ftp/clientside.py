@@ -1,0 +1,142 @@
+"""What the client says: refused here, answered here, held, or given to the server."""
+
+from ftpsproxy.ftp import commands, replies
+from ftpsproxy.ftp.commands import Command
+from ftpsproxy.ftp.dataends import DATA_END_VERBS, IllegalAddress
+from ftpsproxy.ftp.errors import ProtocolError
+from ftpsproxy.ftp.exchange import Exchange
+from ftpsproxy.ftp.messages import (
+    ClientErred,
+    ClientListening,
+    ClientSaid,
+    DataFailed,
+    HangUp,
+    NoteCommand,
+    NoteForeign,
+    NoteLimit,
+    NoteNoTransfer,
+    Order,
+    ServerDataReady,
+    ServerListening,
+    TellClient,
+    TellServer,
+    TellStatus,
+)
+from ftpsproxy.ftp.serverend import Late
+from ftpsproxy.ftp.state import State
+
+
+def said(state: State, event: ClientSaid) -> list[Order]:
+    """A line of the client's."""
+    try:
+        command = commands.parse(event.line)
+    except ProtocolError as error:
+        return erred(state, ClientErred(str(error)))
+    if command is None:
+        return []
+    if state.idle:
+        return execute(state, command)
+    exchange = state.exchange
+    if exchange is not None and exchange.abort is None and not (exchange.closing or exchange.proving):
+        verb = exchange.command.verb
+        transferring = exchange.transfer is not None or exchange.listens or verb in commands.DATA_VERBS
+        if command.verb == b"ABOR" and transferring:
+            return state.after(exchange, exchange.start_abort())
+        if transferring:
+            if command.verb == b"NOOP":
+                return [TellClient(replies.own(200, "NOOP ok."))]
+            if command.verb == b"STAT" and not command.argument:
+                return [TellStatus(exchange.transfer.number if exchange.transfer else state.number + 1)]
+    state.held = command
+    return []
+
+
+def erred(state: State, event: ClientErred) -> list[Order]:
+    """A line that can't be read."""
+    if not state.idle:
+        state.held = event
+        return []
+    refusal = TellClient(replies.own(500, f"Not understood: {event.why}."))
+    return _bad_line(state, event.why, [NoteCommand("", event.why), refusal])
+
+
+def _bad_line(state: State, why: str, orders: list[Order]) -> list[Order]:
+    """These orders refuse a line that no honest client says; after some of them, the good-bye."""
+    state.bad_lines += 1
+    if state.bad_lines < state.policy.bad_lines:
+        return orders
+    return [NoteLimit("bad_lines", why), *state.goodbye("Too many bad lines, closing.", "bad lines")]
+
+
+def execute(state: State, command: Command) -> list[Order]:
+    """Take up a command; nothing is under way."""
+    verb = command.verb
+    if verb in DATA_END_VERBS:
+        try:
+            return state.ends.prepare(command)
+        except IllegalAddress as error:
+            return _bad_line(state, str(error), error.orders)
+    if verb in commands.DATA_VERBS and state.ends.given_up:
+        return _too_late(state, command)
+    if (reason := commands.REFUSED.get(verb)) is not None:
+        return [NoteCommand(verb.decode(), reason), TellClient(replies.own(502, reason))]
+    if commands.is_http(command):
+        if state.login.done and not commands.is_http_request(command):
+            reason = "Not an FTP command."
+            return [NoteCommand(command.shown_verb, reason), TellClient(replies.own(502, reason))]
+        state.closed = True
+        return [NoteForeign("http"), HangUp("foreign protocol")]
+    return forward(state, command)
+
+
+def _too_late(state: State, command: Command) -> list[Order]:
+    """A transfer whose passive port was given up: the server must not open a file, or even empty it, for that."""
+    rest, state.ends.rest = state.ends.rest, None
+    if rest is not None:  # to be taken back, or the next file would begin there
+        return forward(state, command, Command(b"REST", b"0"))
+    reply = replies.own(425, "Nobody came to the passive port in time, ask for another one.")
+    return [NoteNoTransfer(command, reply), TellClient(reply)]
+
+
+def forward(state: State, command: Command, sent: Command | None = None) -> list[Order]:
+    """Give a command to the server, perhaps as `sent` instead of as it is."""
+    sent = sent if sent is not None else command
+    exchange = state.exchange = Exchange(command, sent)
+    _note_size(state, exchange)
+    if command.verb in commands.DATA_VERBS and (late := state.ends.late(command)) is not None:
+        exchange.late = late
+        return go_on(state, exchange, late, late.start())
+    return [_tell(state, exchange)]
+
+
+def _note_size(state: State, exchange: Exchange) -> None:
+    """How what is downloaded could be proved to be whole."""
+    command, rest = exchange.command, state.ends.rest
+    offset = (rest.argument or b"").strip() if rest is not None else b"0"
+    if command.verb == b"RETR" and command.argument and state.type == b"I" and offset.isdigit():
+        exchange.size_of, exchange.offset = Command(b"SIZE", command.argument), int(offset)
+
+
+def _tell(state: State, exchange: Exchange) -> Order:
+    transfers = commands.DATA_VERBS.get(exchange.command.verb) if state.ends.ready else None
+    return TellServer(exchange.sent.encode(), transfers)
+
+
+def go_on(state: State, exchange: Exchange, late: Late, orders: list[Order]) -> list[Order]:
+    """With what goes before a transfer command whose server end was put off."""
+    if late.failed is not None:
+        state.exchange = None
+        return [*orders, *state.ends.refused(), TellClient(late.failed)]
+    if not late.done:
+        return orders
+    exchange.late = None
+    state.ends.late_done()
+    return [*orders, _tell(state, exchange)]
+
+
+def prepared(state: State, event: ServerDataReady | ServerListening | ClientListening | DataFailed) -> list[Order]:
+    """News of an end of a data connection."""
+    exchange = state.exchange
+    if exchange is not None and (late := exchange.late) is not None and not isinstance(event, ClientListening):
+        return go_on(state, exchange, late, late.on(event))
+    return state.ends.on(event)

@@ -1,0 +1,107 @@
+"""How a session ends: somebody leaves, is of no use any more, or time is up."""
+
+from ftpsproxy.ftp import replies
+from ftpsproxy.ftp.messages import (
+    ClientLost,
+    HangUp,
+    NoteLimit,
+    Order,
+    ServerLost,
+    ServerRefused,
+    Stopped,
+    TellClient,
+    TellServer,
+    TimedOut,
+    Waiting,
+)
+from ftpsproxy.ftp.state import State
+
+_QUIT = b"QUIT\r\n"
+
+
+def server_refused(state: State, event: ServerRefused) -> list[Order]:
+    """There is nothing to be had of this server."""
+    return [*state.abandon(426, event.detail), *state.refuse(event.reason, event.detail)]
+
+
+def server_lost(state: State, event: ServerLost) -> list[Order]:
+    """Its control connection is gone."""
+    if state.opening is not None:
+        step, said = state.opening.step, state.farewell
+        why = event.why if said is None else f"{event.why}; it had said {said.code} {said.text}"
+        return state.refuse("closed", f"the server closed the connection while {step} was awaited: {why}")
+    exchange = state.exchange
+    if (said := state.farewell) is not None:
+        orders = state.abandon(421, f"the server said 421 {said.text}")
+        state.closed = True
+        if not state.farewell_told or not state.idle:
+            orders.append(TellClient(said))
+        return [*orders, HangUp(f"server: 421 {said.text}")]
+    if exchange is not None and exchange.command.verb == b"QUIT" and exchange.transfer is None:
+        return state.goodbye("Goodbye.", "quit", 221)
+    orders = state.abandon(426, f"control connection to the server lost: {event.why}")
+    if orders:
+        orders.append(TellClient(replies.own(426, "Transfer failed: control connection to the server lost.")))
+    return orders + state.goodbye(f"Connection to the server lost: {event.why}", f"server lost: {event.why}")
+
+
+def client_lost(state: State, event: ClientLost) -> list[Order]:
+    """The client's is gone."""
+    exchange = state.exchange
+    if event.data_left and exchange is not None and state.upload_under_way:
+        exchange.client_gone = state.client_gone = True  # cameras and meters leave once their data is sent
+        state.held = None
+        return []
+    why = event.why or "it closed it"
+    orders = state.abandon(0, f"the client's control connection was lost: {why}")
+    state.closed = True
+    if state.idle:
+        orders.append(TellServer(_QUIT))
+    return [*orders, HangUp(f"client gone: {event.why}" if event.why else "client gone")]
+
+
+def stopped(state: State, event: Stopped) -> list[Order]:
+    """The gateway ends the session."""
+    orders = state.abandon(421, event.why)
+    if state.idle:
+        orders.append(TellServer(_QUIT))
+    return orders + state.goodbye(event.why, event.why)
+
+
+def timed_out(state: State, event: TimedOut) -> list[Order]:
+    """What is waited for has lasted too long."""
+    match state.waiting:
+        case Waiting.OPENING:
+            step = state.opening.step if state.opening is not None else ""
+            return state.refuse("timeout", f"the server did not answer in time while {step} was awaited")
+        case Waiting.LOGIN:
+            return [
+                NoteLimit("login_timeout", ""),
+                TellServer(_QUIT),
+                *state.goodbye("Login timed out.", "login timeout"),
+            ]
+        case Waiting.CLIENT:
+            return [TellServer(_QUIT), *state.goodbye("Idle for too long, closing.", "idle timeout")]
+        case Waiting.TORN if (exchange := state.exchange) and exchange.ended:
+            return exchange.rouse(exchange.ended.why)
+        case Waiting.VERDICT:
+            why = "no final reply from the server in time"
+            orders = [NoteLimit("final_reply_timeout", why), *state.abandon(426, why)]
+            told = TellClient(replies.own(426, f"Transfer failed: {why}."))
+            return [*orders, told, *state.goodbye("The server does not answer.", "reply timeout")]
+        case Waiting.DATA | Waiting.CONNECTION:
+            return []
+        case Waiting.ABORT if (exchange := state.exchange) and exchange.abort and not exchange.abort.asked:
+            state.ends.ready = False
+            return exchange.ask_to_abort(exchange.abort)
+        case Waiting.ABORT if (exchange := state.exchange) and exchange.abort and exchange.abort.first:
+            return state.after(exchange, exchange.abort_over(exchange.abort))
+        case Waiting.REPLY if (exchange := state.exchange) and exchange.proving:
+            why = "the server did not say the SIZE in time"
+            told = TellClient(replies.own(426, f"Transfer failed: {why}."))
+            torn = [NoteLimit("reply_timeout", why), *state.abandon(426, why), told]
+            return [*torn, *state.goodbye("The server does not answer.", "reply timeout")]
+        case _:
+            asked = state.exchange.sent.verb.decode() if state.exchange is not None else "what the gateway asked"
+            note = NoteLimit("reply_timeout", f"the server did not answer {asked}")
+            return [note, *state.goodbye("The server does not answer.", "reply timeout")]

@@ -1,0 +1,284 @@
+"""What the server says, and what its data connections do: whose answer it is, and what the client hears of it."""
+
+from ftpsproxy.ftp import clientside, commands, partings, replies
+from ftpsproxy.ftp.commands import Command, Direction
+from ftpsproxy.ftp.exchange import Exchange, in_band, reuse_note
+from ftpsproxy.ftp.messages import (
+    BeginData,
+    Connected,
+    DataClosed,
+    DataEnded,
+    DataSpoke,
+    DataUnused,
+    DropData,
+    HangUp,
+    LeaveData,
+    ListenToData,
+    NoteLimit,
+    NoteNoTransfer,
+    NoteReply,
+    Order,
+    Secured,
+    ServerRefused,
+    ServerSaid,
+    ServerSaidLines,
+    TellClient,
+    TellLines,
+    TellServer,
+    Transfer,
+)
+from ftpsproxy.ftp.opening import Opening
+from ftpsproxy.ftp.replies import Reply
+from ftpsproxy.ftp.state import State
+
+_GREETING = replies.own(220, "FTP service ready.")
+_QUIT = b"QUIT\r\n"
+# Passive replies: to anything but our own PASV and EPSV they would send the client past the gateway.
+_ADDRESSES = frozenset({227, 228, 229})
+# In a session, and for a command; a sane server comes nowhere near.
+_MOST_STRAYS = 100
+_MOST_PRELIMINARIES = 1000
+# Verbs whose replies are looked at as a whole, and may be changed.
+_WHOLE = frozenset({b"USER", b"PASS", b"ACCT", b"FEAT", b"OPTS", b"QUIT", *commands.DATA_VERBS, *commands.MODERN})
+
+
+def connected(state: State, event: Connected) -> list[Order]:
+    """Its control connection is up."""
+    state.ends.peer = event.peer
+    return []
+
+
+def secured(state: State, event: Secured) -> list[Order]:
+    """So is TLS on it."""
+    return state.opening.secured() if state.opening is not None else []
+
+
+def _open(state: State, opening: Opening, reply: Reply) -> list[Order]:
+    orders = opening.heard(reply)
+    if reply.refused:
+        state.farewell = reply
+    if opening.refusal is not None:
+        return state.refuse(opening.refusal.reason, opening.refusal.detail)
+    if opening.done:
+        state.opening = None
+        state.login.protect = opening.protect_later
+        greeting = _GREETING if state.policy.own_greeting or opening.greeting is None else opening.greeting
+        return [*orders, TellClient(greeting)]
+    return orders
+
+
+def said(state: State, event: ServerSaid) -> list[Order]:
+    """A whole reply."""
+    reply = event.reply
+    if event.read is not None:
+        state.read = event.read
+        asking = state.exchange is not None and state.exchange.abort is not None
+        if event.read == state.asked_at and not asking:
+            return _stray(state, reply, "it was there before anybody had asked")
+    if state.opening is not None:
+        return _open(state, state.opening, reply)
+    orders = _hear(state, reply)
+    state.farewell = reply if reply.code == 421 else None
+    state.farewell_told = any(isinstance(order, TellClient) and order.reply is reply for order in orders)
+    return orders
+
+
+def _hear(state: State, reply: Reply) -> list[Order]:
+    if state.login.busy:
+        return _login_step(state, state.login.heard(reply))
+    if state.ends.waits_for_server:
+        return state.ends.heard(reply)
+    exchange = state.exchange
+    if exchange is None or (exchange.settled and reply.code == 421):
+        # Nobody asked. Passed on, it would be taken for the answer to the client's next command; a farewell is said
+        # when the server has gone, if it does go.
+        return _stray(state, reply, "nobody asked for it")
+    if reply.code in _ADDRESSES and exchange.abort is None and exchange.late is None:
+        return [NoteReply(_shown(reply), "it holds an address"), *_replied(state, exchange, _withheld(reply))]
+    return _replied(state, exchange, reply)
+
+
+def _stray(state: State, reply: Reply, why: str) -> list[Order]:
+    """A reply of no use; a server that goes on so is of none, too."""
+    state.strays += 1
+    if state.strays > _MOST_STRAYS:
+        return partings.server_refused(
+            state, ServerRefused("protocol_error", "the server says again and again what nobody asks")
+        )
+    return [NoteReply(_shown(reply), why)]
+
+
+def _replied(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
+    """The server's reply to the command under way."""
+    if (abort := exchange.abort) is not None:
+        if exchange.transfer is None and not abort.asked and state.ends.ready:
+            if reply.preliminary:
+                begun = _begin(state, exchange)
+                assert exchange.transfer is not None  # noqa: S101 - it has just begun
+                return [*begun, *exchange.abort_begun(exchange.transfer)]
+            state.ends.ready = False
+            return [DropData(), *state.after(exchange, exchange.abort_heard(abort, reply))]
+        return state.after(exchange, exchange.abort_heard(abort, reply))
+    if (late := exchange.late) is not None:
+        return clientside.go_on(state, exchange, late, late.heard(reply)) if late.waits_for_server else []
+    if exchange.proving:
+        return state.after(exchange, exchange.size_heard(reply)) if not reply.preliminary else []
+    if reply.preliminary:
+        return _preliminary(state, exchange, reply)
+    if exchange.transfer is not None:
+        return state.after(exchange, exchange.verdict(exchange.transfer, reply))
+    if reply.good and state.ends.ready and exchange.command.verb in commands.DATA_VERBS:
+        # A final reply without 150: the data connection still has to show what it carries.
+        exchange.reply = reply
+        orders = _begin(state, exchange)
+        return orders + in_band(exchange.transfer) if exchange.transfer is not None else orders
+    return _answered(state, exchange, reply)
+
+
+def _preliminary(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
+    exchange.preliminaries += 1
+    if exchange.preliminaries > _MOST_PRELIMINARIES:
+        return partings.server_refused(
+            state, ServerRefused("protocol_error", "the server is about to begin again and again")
+        )
+    told = [TellClient(_untold(state, exchange, reply))]
+    verb = exchange.command.verb
+    if exchange.transfer is not None or not state.ends.ready or verb in commands.NO_DATA_VERBS:
+        return [*told]
+    if verb in commands.DATA_VERBS:
+        return [*_begin(state, exchange), *told]
+    if exchange.listens:
+        return [*told]
+    exchange.listens = True
+    return [ListenToData(), *told]
+
+
+def data_spoke(state: State, event: DataSpoke) -> list[Order]:
+    """A command that nobody knows is a transfer."""
+    exchange = state.exchange
+    if exchange is None or not exchange.listens or exchange.transfer is not None or exchange.abort is not None:
+        return []
+    return _begin(state, exchange)
+
+
+def data_unused(state: State, event: DataUnused) -> list[Order]:
+    """No transfer came for what was prepared."""
+    exchange = state.exchange
+    if exchange is not None and (
+        exchange.command.verb in commands.DATA_VERBS or exchange.listens or exchange.abort is not None
+    ):
+        return []  # it waits for its transfer, and that is asked for
+    return state.ends.unused(absent=event.absent)
+
+
+def said_lines(state: State, event: ServerSaidLines) -> list[Order]:
+    """Some commands take long and tell how far they are; what the client is to hear as it is, it hears at once."""
+    exchange = state.exchange
+    if (
+        exchange is None
+        or exchange.transfer is not None
+        or exchange.abort is not None
+        or exchange.late is not None
+        or exchange.command.verb in _WHOLE
+        or event.code >= 400
+        or event.code in _ADDRESSES
+        or state.ends.waits_for_server
+        or state.login.busy
+    ):
+        return []
+    exchange.told += len(event.lines)
+    return [TellLines(event.lines)]
+
+
+def _untold(state: State, exchange: Exchange, reply: Reply) -> Reply:
+    """What the client has not heard of a reply."""
+    told, exchange.told = exchange.told, 0
+    return Reply(reply.code, reply.lines[min(told, len(reply.lines) - 1) :]) if told else reply
+
+
+def _begin(state: State, exchange: Exchange) -> list[Order]:
+    state.ends.ready = False
+    state.login.done = True  # whatever the server said to the login
+    state.number += 1
+    verb = exchange.command.verb
+    exchange.transfer = Transfer(
+        state.number,
+        verb,
+        exchange.command.text,
+        commands.DATA_VERBS.get(verb, Direction.UNKNOWN),
+        state.mode,
+    )
+    return [BeginData(exchange.transfer)]
+
+
+def _answered(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
+    """The final reply to a command without a transfer."""
+    state.exchange = None
+    command = exchange.command
+    reply = _untold(state, exchange, reply)
+    match command.verb:
+        case b"USER" | b"PASS" | b"ACCT":
+            return _login_step(state, state.login.answered(command, reply))
+        case b"FEAT" if reply.good:
+            return [TellClient(Reply(reply.code, commands.visible_features(reply.lines)))]
+        case b"QUIT":
+            state.closed = True
+            return [TellClient(reply), HangUp("quit")]
+        case b"MODE" if reply.good:
+            state.mode = (command.argument or b"S").strip()[:1].upper()
+        case b"TYPE" if reply.good:
+            state.type = (command.argument or b"").strip()[:1].upper()
+        case b"REST" if not reply.refused:
+            state.ends.rest = command
+        case b"OPTS" if reply.refused and state.login.keeps(command):
+            return [TellClient(replies.own(200, "UTF8 noted."))]
+    modern = commands.MODERN.get(command.verb)
+    if modern is not None and exchange.sent is command and reply.refused and reply.code != 421:
+        return clientside.forward(state, command, Command(modern, command.argument))
+    if command.verb in commands.DATA_VERBS:
+        if not reply.refused:
+            # There was no data connection here, so nothing has passed, whatever it says.
+            why = f"No data connection was prepared (PASV or PORT); the server said {reply.code}"
+            reply = replies.own(425, why)
+        return [NoteNoTransfer(command, reply), *reuse_note(reply), *state.ends.refused(), TellClient(reply)]
+    if reply.code in (230, 232):
+        return _login_step(state, state.login.answered(command, reply))  # SITE AUTH of Tumbleweed
+    return [LeaveData(), TellClient(reply)] if exchange.listens else [TellClient(reply)]
+
+
+def _login_step(state: State, orders: list[Order]) -> list[Order]:
+    """After what the login wants done, what follows from its failure."""
+    login = state.login
+    if login.refusal is not None:
+        return [*orders, TellServer(_QUIT), *state.refuse(login.refusal.reason, login.refusal.detail)]
+    if login.exhausted:
+        note = NoteLimit("login_attempts", f"{state.policy.login_attempts} logins refused")
+        goodbye = state.goodbye("Too many refused logins, closing.", "login attempts")
+        return [*orders, note, TellServer(_QUIT), *goodbye]
+    return orders
+
+
+def data_ended(state: State, event: DataEnded) -> list[Order]:
+    """The bytes of a transfer have ended."""
+    exchange = state.exchange
+    if exchange is None:
+        return []
+    orders = exchange.data_ended(event)
+    if exchange.proving and state.deferred:
+        orders = exchange.size_heard(None)  # the server has gone meanwhile
+    return state.after(exchange, orders)
+
+
+def data_closed(state: State, event: DataClosed) -> list[Order]:
+    """A transfer that was to end whole is closed."""
+    exchange = state.exchange
+    return state.after(exchange, exchange.data_closed(event)) if exchange is not None else []
+
+
+def _shown(reply: Reply) -> str:
+    return f"{reply.code} {reply.text}"
+
+
+def _withheld(reply: Reply) -> Reply:
+    """What the client hears in place of an address that nobody here asked for."""
+    return replies.own(502, f"Refused here: the server answers {reply.code}, an address. Use PASV or EPSV.")

@@ -1,0 +1,151 @@
+"""What a session knows between two events, and what that says: what is waited for, who is heard. No decision."""
+
+from dataclasses import dataclass
+
+from ftpsproxy.ftp import commands, replies
+from ftpsproxy.ftp.commands import Command, Direction
+from ftpsproxy.ftp.dataends import DataEnds
+from ftpsproxy.ftp.exchange import Exchange
+from ftpsproxy.ftp.login import Login
+from ftpsproxy.ftp.messages import (
+    ClientErred,
+    ClientLost,
+    HangUp,
+    NoteRefused,
+    Order,
+    ServerLost,
+    ServerRefused,
+    Stopped,
+    TellClient,
+    Waiting,
+)
+from ftpsproxy.ftp.opening import Opening
+from ftpsproxy.ftp.replies import Reply
+from ftpsproxy.ftp.serverend import Learned
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the protocol must know of its listener, upstream and limits. `client` is the client's plain address."""
+
+    client: str
+    implicit: bool = False
+    greeting_in_clear: bool = False
+    auth: tuple[str, ...] = ("TLS",)
+    data_mode: str = "auto"
+    own_greeting: bool = True
+    login_attempts: int = 6
+    bad_lines: int = 10
+    passive_v4: bool = True
+
+
+class State:
+    """One session's. `exchange` is the command under way at the server, `held` the client's next; `deferred` is what
+    has to wait for a transfer that has its verdict; `farewell` the last 421, whether it has been told to the client.
+
+    `read` counts the reads of the server's connection, `asked_at` is the one behind which it was last told something.
+    """
+
+    def __init__(self, policy: Policy, learned: Learned | None = None) -> None:
+        self.policy = policy
+        self.opening: Opening | None = Opening(
+            implicit=policy.implicit, auth=policy.auth, greeting_in_clear=policy.greeting_in_clear
+        )
+        self.login = Login(implicit=policy.implicit, attempts=policy.login_attempts)
+        learned = learned if learned is not None else Learned()
+        self.ends = DataEnds(policy.client, policy.data_mode, learned, v4=policy.passive_v4)
+        self.exchange: Exchange | None = None
+        self.held: Command | ClientErred | None = None
+        self.mode = b"S"
+        self.type = b"A"  # RFC 959 section 3.1.1.1: the default
+        self.closed = False
+        self.client_gone = False
+        self.deferred: list[ServerLost | ServerRefused | ClientLost | Stopped] = []
+        self.farewell: Reply | None = None
+        self.farewell_told = False
+        self.strays = 0
+        self.read = 0
+        self.asked_at = -1
+        self.bad_lines = 0
+        self.number = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether the client's next command can be taken up at once."""
+        return self.exchange is None and not self.ends.busy and self.opening is None and not self.login.busy
+
+    @property
+    def hears_client(self) -> bool:
+        """Whether the client's lines are wanted now."""
+        return self.held is None and self.opening is None and not self.closed
+
+    @property
+    def owes_replies(self) -> bool:
+        """Whether a client that says no more may still be waiting for replies.
+
+        Not round a transfer, which ends with its control connection (RFC 959 section 4.1.1, QUIT).
+        """
+        exchange = self.exchange
+        if self.closed or self.opening is not None or self.idle or (exchange is not None and exchange.transfer):
+            return False
+        said = (exchange.command if exchange is not None else None, self.held)
+        return not any(isinstance(one, Command) and one.verb in commands.DATA_VERBS for one in said)
+
+    @property
+    def waiting(self) -> Waiting:
+        """What kind of waiting this is."""
+        if self.closed:
+            return Waiting.NOTHING
+        if self.opening is not None:
+            return Waiting.OPENING
+        exchange = self.exchange
+        if exchange is None:
+            if self.ends.busy:
+                return Waiting.REPLY if self.ends.waits_for_server else Waiting.CONNECTION
+            if self.login.busy:
+                return Waiting.REPLY
+            return Waiting.CLIENT if self.login.done else Waiting.LOGIN
+        if exchange.abort is not None:
+            return Waiting.ABORT
+        if exchange.late is not None:
+            return Waiting.REPLY if exchange.late.waits_for_server else Waiting.CONNECTION
+        if exchange.transfer is None:
+            return Waiting.START if exchange.command.verb in commands.DATA_VERBS else Waiting.REPLY
+        if exchange.proving:
+            return Waiting.REPLY
+        if exchange.reply is not None:
+            return Waiting.DATA
+        if exchange.ended is None:
+            return Waiting.DATA
+        return Waiting.VERDICT if exchange.ended.ok else Waiting.TORN
+
+    @property
+    def upload_under_way(self) -> bool:
+        """Whether an upload is under way, so that the end of its data counts when the client is lost."""
+        exchange = self.exchange
+        if exchange is None or exchange.abort is not None:
+            return False
+        if exchange.transfer is not None:
+            return exchange.transfer.direction is not Direction.DOWNLOAD
+        return self.ends.ready and commands.DATA_VERBS.get(exchange.command.verb) is Direction.UPLOAD
+
+    def after(self, exchange: Exchange, orders: list[Order]) -> list[Order]:
+        """What is ordered behind the last news of an exchange, which may be over."""
+        if exchange.over:
+            self.exchange = None
+        return orders
+
+    def abandon(self, code: int, why: str) -> list[Order]:
+        """End the transfer under way, if there is one, as torn."""
+        return self.exchange.abandon(code, "torn", why) if self.exchange is not None else []
+
+    def refuse(self, reason: str, detail: str) -> list[Order]:
+        """There is no session to be had: say so to the log and the client, and end."""
+        return [NoteRefused(reason, detail), *self.goodbye(f"Service not available: {detail}", reason)]
+
+    def goodbye(self, text: str, why: str, code: int = 421) -> list[Order]:
+        """A last reply, and the end."""
+        self.closed = True
+        if text and not text.endswith((".", "!", "?")):
+            text += "."
+        return [TellClient(replies.own(code, text[:400])), HangUp(why)]
