@@ -11,7 +11,7 @@ from ftpsproxy import listening, log, metrics
 from ftpsproxy.config import ConfigError, Settings, same_workers
 from ftpsproxy.gateway import Gateway
 from ftpsproxy.listening import ListenError
-from ftpsproxy.seats import OwnSeats, Places, TooManyUpstreams
+from ftpsproxy.seats import OwnSeats, Places, RefusedLogins, TooManyUpstreams
 from ftpsproxy.tls import TlsConfigError
 
 Load = Callable[[], Settings]
@@ -74,7 +74,7 @@ async def serve(
     started = time.monotonic()
     table = metrics.Table()
     metrics.count_in(table)
-    gateway = Gateway(settings, OwnSeats(settings.limits), Places(), table)
+    gateway = Gateway(settings, OwnSeats(settings.limits), Places(), RefusedLogins(), table)
     async with trio.open_nursery() as nursery:
         real = await nursery.start(gateway.serve, stop if stop is not None else trio.Event())
         listeners, admin = listening.shown(real)

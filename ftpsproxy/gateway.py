@@ -15,7 +15,7 @@ from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listening import ListenError, Sockets
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import Reactor, Task, turn
-from ftpsproxy.seats import Places, Refusal, Seats
+from ftpsproxy.seats import TOO_MANY_LOGINS, Places, Refusal, RefusedLogins, Seats
 from ftpsproxy.service import Service, patience
 from ftpsproxy.session import Session
 from ftpsproxy.tls import Context, build_context
@@ -36,11 +36,19 @@ class Gateway:
     """See above. In a worker, `settings` are its share of them."""
 
     def __init__(
-        self, settings: Settings, seats: Seats, places: Places, table: metrics.Table, *, share_port: bool = False
+        self,
+        settings: Settings,
+        seats: Seats,
+        places: Places,
+        refused_logins: RefusedLogins,
+        table: metrics.Table,
+        *,
+        share_port: bool = False,
     ) -> None:
         self._settings = settings
         self._seats = seats
         self._places = places
+        self._refused_logins = refused_logins
         self._table = table
         self._turns = Turns(places, settings.timeouts.queue)
         self._share_port = share_port
@@ -119,6 +127,7 @@ class Gateway:
                 self._data_listeners,
                 self._resolver,
                 patience(settings.timeouts),
+                self._refused_logins,
                 settings.log.level == "debug",
             )
             sock = sockets[addresses[listening.of_listener(listener.name)]]
@@ -205,36 +214,40 @@ class Gateway:
     async def _accept(self, listener: Socket, service: Service) -> None:
         while True:
             sock, client = await net.accepted(listener)
-            if (reason := self._refusal(client, service)) is not None:
+            who = one_client(client, service.limits.client_prefix)
+            if (reason := self._refusal(client, who, service)) is not None:
                 _turn_away(sock, client, service, reason)
                 # Many that are turned away must not keep the others from being heard.
                 await turn()
                 continue
             self._clients += 1
-            self._reactor.start(self._session(service, sock, client))
+            self._reactor.start(self._session(service, sock, client, who))
 
-    def _refusal(self, client: str, service: Service) -> Refusal | None:
-        """Why this client gets no session; None when it does, and has its seat."""
-        return self._seats.take(client) if _allowed(client, service) else _NOT_ALLOWED
+    def _refusal(self, client: str, who: str, service: Service) -> Refusal | None:
+        """Why this client gets no session; None when it does, and has its seat. `who` stands for it where clients are
+        counted."""
+        if not _allowed(client, service):
+            return _NOT_ALLOWED
+        lately = self._refused_logins.count(service.upstream.name, who, service.timeouts.refused_logins)
+        return TOO_MANY_LOGINS if lately >= service.limits.refused_logins else self._seats.take(who)
 
-    async def _session(self, service: Service, sock: Socket, client: str) -> None:
+    async def _session(self, service: Service, sock: Socket, client: str, who: str) -> None:
         """One client that has its seat: its turn at the upstream, its session, and nothing left behind."""
         try:
-            await self._serve_client(service, sock, client)
+            await self._serve_client(service, sock, client, who)
         except NoTurn as error:
             _turn_away(sock, client, service, error.refusal)
         except Exception as error:
             log.session_crashed(error=error)
         finally:
             sock.close()
-            self._seats.leave(client)
+            self._seats.leave(who)
             self._clients -= 1
             if not self._clients and self._draining:
                 self._empty.set()
 
-    async def _serve_client(self, service: Service, sock: Socket, client: str) -> None:
+    async def _serve_client(self, service: Service, sock: Socket, client: str, who: str) -> None:
         """Raises NoTurn."""
-        who = one_client(client)
         upstream = service.upstream.name
 
         def queued(ahead: int) -> None:

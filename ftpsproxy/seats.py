@@ -8,7 +8,7 @@ import secrets
 import time
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,7 @@ class Refusal:
 
 TOO_MANY = Refusal("sessions", "too many sessions")
 TOO_MANY_OF_CLIENT = Refusal("sessions_per_client", "too many sessions from your address")
+TOO_MANY_LOGINS = Refusal("refused_logins", "too many refused logins from your address")
 
 
 class TooManyUpstreams(Exception):
@@ -118,6 +119,53 @@ class SharedSeats:
         """See Seats."""
         self._table[self._own] -= 1
         self._table[self._own + self._bucket(client)] -= 1
+
+
+class RefusedLogins:
+    """How many logins of each client were refused lately, across all workers; made before they are forked.
+
+    Lately: in the present half of the time asked for, and in the one before. Clients fall into buckets as in
+    SharedSeats: a bounded memory, and two in one bucket can only be turned away too early. Each worker writes its own
+    rows, one for each half, and the number of the half that is in each.
+    """
+
+    BUCKETS = 65536
+
+    def __init__(self, workers: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        self._workers = range(workers)
+        self._worker = 0
+        self._clock = clock
+        self._salt = secrets.token_bytes(8)
+        self._table = memoryview(mmap.mmap(-1, workers * 2 * self.BUCKETS * 4)).cast("I")
+        self._halves = memoryview(mmap.mmap(-1, workers * 2 * 8)).cast("d")
+
+    def serve(self, worker: int) -> None:
+        """From here on this process is worker number `worker`, and goes on where one before it ended."""
+        self._worker = worker
+
+    def _bucket(self, upstream: str, client: str) -> int:
+        return zlib.crc32(self._salt + f"{upstream} {client}".encode()) % self.BUCKETS
+
+    def _half(self, seconds: float) -> int:
+        return 1 + int(self._clock() / (seconds / 2))
+
+    def add(self, upstream: str, client: str, seconds: float) -> int:
+        """One more → how many there were within the last `seconds`."""
+        half = self._half(seconds)
+        row = 2 * self._worker + half % 2
+        start = row * self.BUCKETS
+        if self._halves[row] != half:
+            self._table[start : start + self.BUCKETS] = memoryview(bytes(self.BUCKETS * 4)).cast("I")
+            self._halves[row] = half
+        self._table[start + self._bucket(upstream, client)] += 1
+        return self.count(upstream, client, seconds)
+
+    def count(self, upstream: str, client: str, seconds: float) -> int:
+        """How many there were within the last `seconds`."""
+        half, bucket = self._half(seconds), self._bucket(upstream, client)
+        rows = [2 * worker + one % 2 for worker in self._workers for one in (half, half - 1)]
+        alive = (row for row in rows if self._halves[row] in (half, half - 1))
+        return sum(self._table[row * self.BUCKETS + bucket] for row in alive)
 
 
 class Places:

@@ -8,6 +8,7 @@ from ftpsproxy.ftp.messages import Waiting
 from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.net import Resolver
 from ftpsproxy.reactor import NEVER, Reactor
+from ftpsproxy.seats import RefusedLogins
 from ftpsproxy.tls import Context
 
 
@@ -25,6 +26,7 @@ class Service:
     data_listeners: DataListeners
     resolver: Resolver
     patience: dict[Waiting, float]
+    refused_logins: RefusedLogins
     debug: bool = False
 
 

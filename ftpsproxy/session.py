@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ftpsproxy import log, net
+from ftpsproxy.clients import one_client
 from ftpsproxy.control import ClientControl, Flood, ForeignProtocol, Lost, ServerControl
 from ftpsproxy.datapath import DataPath, Route, Totals
 from ftpsproxy.ftp import commands, messages, replies
@@ -443,6 +444,17 @@ class Session:
         moved = self._data.moved if self._data is not None else 0
         self._control.send(replies.own(211, f"Transfer {order.number} under way, {moved} bytes so far.").encode())
 
+    def _note_login(self, order: messages.NoteLogin) -> None:
+        log.session_login(user=order.user, ok=order.ok, reply=order.code)
+        if order.ok:
+            return
+        service, limit = self._service, self._service.limits.refused_logins
+        who = one_client(self.client, service.limits.client_prefix)
+        lately = service.refused_logins.add(service.upstream.name, who, service.timeouts.refused_logins)
+        if lately >= limit:
+            log.session_limit(limit="refused_logins", detail=f"{lately} of this client lately")
+            self.feed(messages.Stopped("Too many refused logins from your address, closing."))
+
     def _note_reply(self, order: messages.NoteReply) -> None:
         log.upstream_reply_ignored(reply=order.reply, reason=order.why)
 
@@ -485,7 +497,7 @@ _DO: dict[type[messages.Order], Callable[[Session, Any], None]] = {
     messages.EndData: lambda session, order: session._path.end(order),
     messages.EndInBand: lambda session, order: session._path.end_in_band(order),
     messages.HangUp: Session._hang_up,
-    messages.NoteLogin: lambda session, order: log.session_login(user=order.user, ok=order.ok, reply=order.code),
+    messages.NoteLogin: Session._note_login,
     messages.NoteRefused: lambda session, order: log.upstream_failed(reason=order.reason, detail=order.detail),
     messages.NoteAddress: Session._note_address,
     messages.NoteReuse: Session._note_reuse,

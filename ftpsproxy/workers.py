@@ -28,7 +28,7 @@ from ftpsproxy.gateway import Gateway, build_contexts
 from ftpsproxy.listening import ListenError
 from ftpsproxy.net import Socket
 from ftpsproxy.pulse import SILENT_SECONDS, Pulse
-from ftpsproxy.seats import Places, SharedSeats
+from ftpsproxy.seats import Places, RefusedLogins, SharedSeats
 
 _DRAIN, _STOP, _CHANGE = b"d", b"s", b"c"
 _READY, _CHANGED, _FAILED = b"r", b"c", b"x"  # and why, behind the last
@@ -110,6 +110,7 @@ class _Parent:
         self._settings = listening.real(settings, self._held)
         self._seats = SharedSeats(settings.limits, workers)
         self._places = Places(workers=workers)
+        self._refused_logins = RefusedLogins(workers)
         self._places.know(settings.upstreams)
         self._table = metrics.Table(workers + 1)  # one row is the parent's
         self._workers: dict[int, _Worker] = {}
@@ -208,8 +209,10 @@ class _Parent:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             self._seats.serve(worker)
             self._places.serve(worker)
+            self._refused_logins.serve(worker)
             metrics.count_in(self._table, worker)
-            served = Gateway(share(self._settings, worker), self._seats, self._places, self._table, share_port=True)
+            mine = share(self._settings, worker)
+            served = Gateway(mine, self._seats, self._places, self._refused_logins, self._table, share_port=True)
             status = trio.run(_serve, served, worker, orders, self._pulse)
         except BaseException as error:
             while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:  # a nursery's wrapping

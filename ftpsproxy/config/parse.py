@@ -306,8 +306,10 @@ LOG: Mapping[str, Parser] = {
 LIMITS: Mapping[str, Parser] = {
     "sessions": whole(1, 1_000_000),
     "sessions_per_client": whole(1, 1_000_000),
+    "client_prefix": whole(16, 128),
     "pending_data": whole(1, 1_000_000),
     "commands_per_second": whole(1, 1_000_000),
+    "refused_logins": whole(1, 1_000_000),
     "login_attempts": whole(1, 1000),
     "line_bytes": whole(512, 65_536),
     "bad_lines": whole(1, 10_000),
@@ -322,6 +324,7 @@ TIMEOUTS: Mapping[str, Parser] = {
     "final_reply": seconds(0.1, _WEEK),
     "login": seconds(0.1, 3600),
     "queue": seconds(0, 3600),
+    "refused_logins": seconds(1, _WEEK),
     "others_wait": seconds(0.1, 3600),
     "idle": seconds(0.1, _WEEK),
     "data_connect": seconds(0.1, 600),

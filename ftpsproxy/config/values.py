@@ -123,8 +123,10 @@ class Limits:
 
     sessions: int = 2000
     sessions_per_client: int = 200  # a site behind one NAT address is one client here
+    client_prefix: int = 64  # one client has so much of an IPv6 address in common: any host may use all of its /64
     pending_data: int = 2000  # data connections waited for: one a session
     commands_per_second: int = 10000  # a healthy client waits for replies and comes nowhere near
+    refused_logins: int = 30  # of a client, in `timeouts.refused_logins`: else a new session begins to count anew
     login_attempts: int = 6  # failed ones in a session: the upstream bans our address, not the client's
     line_bytes: int = 8192  # a path of 4096 bytes with every byte doubled by Telnet
     bad_lines: int = 10  # over-long or malformed lines before the good-bye
@@ -142,6 +144,7 @@ class Timeouts:
     final_reply: float = 600.0  # before and after the data: servers fetch tapes, scan files, commit them to storage
     login: float = 60.0  # from the connection to the server to a successful login; a server's slow greeting counts
     queue: float = 30.0  # for a place at an upstream that limits its sessions; clients give up waiting for a greeting
+    refused_logins: float = 600.0  # for so long they are remembered; guards of servers look at about as much
     others_wait: float = 10.0  # for whoever only holds a place there: devices log in at once; well below `queue`
     idle: float = 900.0  # a logged-in client that says nothing
     data_connect: float = 30.0

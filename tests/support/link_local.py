@@ -54,16 +54,42 @@ def with_link_local(count: int, play: Callable[[list[str]], None]) -> None:
         raise failed[0]
 
 
-def _own_network(count: int) -> list[str]:
-    """A network namespace for this thread alone; its loopback interface is the link. It ends with its last thread."""
+def with_addresses(addresses: list[str], play: Callable[[], None]) -> None:
+    """Call `play` in a thread that has a network of its own, whose loopback interface has these IPv6 addresses, too."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            assert _have(addresses), "no network namespace can be made here"
+            play()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name="addresses")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+
+
+def _have(addresses: list[str]) -> bool:
+    """A network namespace for this thread alone, with these on its loopback interface. It ends with its last thread."""
     if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
-        return []
+        return False
     index = socket.if_nametoindex("lo")
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
-        for number in range(1, count + 1):
-            address = socket.inet_pton(socket.AF_INET6, f"fe80::{number}")
-            fcntl.ioctl(sock, _SIOCSIFADDR, struct.pack("=16sIi", address, 64, index))
+        for address in addresses:
+            packed = socket.inet_pton(socket.AF_INET6, address)
+            fcntl.ioctl(sock, _SIOCSIFADDR, struct.pack("=16sIi", packed, 64, index))
+        return True
+    return False
+
+
+def _own_network(count: int) -> list[str]:
+    """The loopback interface of a network of one's own is the link."""
+    if not _have([f"fe80::{number}" for number in range(1, count + 1)]):
+        return []
     for _ in range(500):
         if len(found := _link_local()) == count:
             return sorted(found)
