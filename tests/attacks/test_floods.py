@@ -7,6 +7,7 @@ are answered all the while, the attacker's session ends by a limit that the log 
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import threading
 import time
@@ -18,7 +19,9 @@ import pytest
 from tests.faults.profiles import Stages
 from tests.faults.stage import Stage
 from tests.support.bad_client import BadClient
-from tests.support.bad_server import Quirks
+from tests.support.bad_server import BadServer, Quirks
+from tests.support.certificates import Certificates
+from tests.support.gateway import start_gateway
 from tests.support.records import ALERT, DATA, HANDSHAKE, KEY_UPDATE, KEY_UPDATE_REQUESTED
 
 # The aim is a quarter of a second; the machine that runs the tests may be busy with others.
@@ -178,3 +181,30 @@ def test_tls_messages_without_end_behind_an_upload(watched: tuple[Stage, Neighbo
     stage.server.quirks = Quirks(asides=ASIDES["keys"], aside_flood=20.0)
     with stage.logged_in() as client:
         assert client.upload(b"x" * 1000, "up")[-1].code == 426
+
+
+@pytest.mark.parametrize("data", [b"AUTH TLS\r\n", b"\r\n"], ids=repr)
+def test_a_flood_does_not_keep_the_gateway_from_ending(certificates: Certificates, data: bytes) -> None:
+    with (
+        BadServer(certificates.server.certificate_file, certificates.server.key_file) as server,
+        start_gateway(f"ftpes://127.0.0.1:{server.port}", certificates.ca_file, timeouts={"drain": 1}) as gateway,
+        BadClient(gateway.endpoint.port) as client,
+    ):
+        over = threading.Event()
+
+        def flood() -> None:
+            with contextlib.suppress(OSError):
+                while not over.is_set():
+                    client.sock.sendall(data * 1000)
+
+        thread = threading.Thread(target=flood)
+        thread.start()
+        try:
+            began = time.monotonic()
+            gateway.signal(signal.SIGTERM)
+            assert gateway.wait(30) == 0
+            assert time.monotonic() - began < 1 + 1 + _PROMPT_SECONDS
+        finally:
+            over.set()
+            client.sock.close()
+            thread.join(30)
