@@ -14,8 +14,8 @@ from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.listening import ListenError, Sockets
 from ftpsproxy.net import Socket
-from ftpsproxy.reactor import Reactor, Task, turn
-from ftpsproxy.seats import TOO_MANY_LOGINS, Places, Refusal, RefusedLogins, Seats
+from ftpsproxy.reactor import Reactor, Task, now, pause, turn
+from ftpsproxy.seats import TOO_MANY_LOGINS, Arrivals, Places, Refusal, RefusedLogins, Seats
 from ftpsproxy.service import Service, patience
 from ftpsproxy.session import Session
 from ftpsproxy.tls import Context, build_context
@@ -50,6 +50,7 @@ class Gateway:
         self._places = places
         self._refused_logins = refused_logins
         self._table = table
+        self._arrivals = Arrivals()
         self._turns = Turns(places, settings.timeouts.queue)
         self._share_port = share_port
         self._reactor = Reactor()
@@ -253,7 +254,14 @@ class Gateway:
         def queued(ahead: int) -> None:
             log.session_queued(client=client, listener=service.listener.name, upstream=upstream, ahead=ahead)
 
+        early = self._arrivals.wait(who, service.limits)
+        if early:
+            await pause(now() + early)
+            if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):
+                raise NoTurn("left", "the client left while it waited")
         waited = await self._turns.take(upstream, who, sock, queued)
+        if early:
+            waited = early + (waited or 0.0)
         try:
             service = self._current(service, client)
             session = Session(service, sock, client, waited)
@@ -269,12 +277,12 @@ class Gateway:
 
     def _current(self, service: Service, client: str) -> Service:
         """What is now in place of this service, for one that may have waited over a change. Raises NoTurn."""
-        now = self._services.get(service.listener.name)
-        if now is service:
+        new = self._services.get(service.listener.name)
+        if new is service:
             return service
-        if now is None or now.upstream.name != service.upstream.name or not _allowed(client, now):
+        if new is None or new.upstream.name != service.upstream.name or not _allowed(client, new):
             raise NoTurn("changed", "the gateway's settings have changed, please connect again")
-        return now
+        return new
 
 
 def build_contexts(settings: Settings) -> dict[str, Context]:

@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 import zlib
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -119,6 +119,27 @@ class SharedSeats:
         """See Seats."""
         self._table[self._own] -= 1
         self._table[self._own + self._bucket(client)] -= 1
+
+
+class Arrivals:
+    """How fast each client's sessions come, in this process: each of them costs the server a TLS handshake, before the
+    client has said a word. Those that come too fast wait. Remembers a bounded number of clients."""
+
+    CLIENTS = 4096
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._credit: OrderedDict[str, tuple[float, float]] = OrderedDict()  # sessions to go, and when that was so
+
+    def wait(self, client: str, limits: Limits) -> float:
+        """How long one more session of this client has to wait, in seconds."""
+        time_now, burst = self._clock(), float(limits.sessions_per_client)
+        credit, then = self._credit.pop(client, (burst, time_now))
+        credit = min(burst, credit + (time_now - then) * limits.sessions_per_second) - 1
+        self._credit[client] = credit, time_now
+        if len(self._credit) > self.CLIENTS:
+            self._credit.popitem(last=False)
+        return max(0.0, -credit / limits.sessions_per_second)
 
 
 class RefusedLogins:

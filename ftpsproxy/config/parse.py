@@ -306,6 +306,7 @@ LOG: Mapping[str, Parser] = {
 LIMITS: Mapping[str, Parser] = {
     "sessions": whole(1, 1_000_000),
     "sessions_per_client": whole(1, 1_000_000),
+    "sessions_per_second": whole(1, 1_000_000),
     "client_prefix": whole(16, 128),
     "pending_data": whole(1, 1_000_000),
     "commands_per_second": whole(1, 1_000_000),

@@ -123,6 +123,7 @@ class Limits:
 
     sessions: int = 2000
     sessions_per_client: int = 200  # a site behind one NAT address is one client here
+    sessions_per_second: int = 50  # new ones of a client, after a burst: each is a TLS handshake for the server
     client_prefix: int = 64  # one client has so much of an IPv6 address in common: any host may use all of its /64
     pending_data: int = 2000  # data connections waited for: one a session
     commands_per_second: int = 10000  # a healthy client waits for replies and comes nowhere near

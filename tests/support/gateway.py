@@ -228,9 +228,12 @@ def configuration(
         upstream_table["ca_file"] = ca_file
     upstream_table |= dict(upstream or {})
     # Every test run logs in from one address: the defaults that guard against that would be in the way.
-    limits_table = {"sessions_per_client": 1000, "commands_per_second": 5000, "refused_logins": 1000} | dict(
-        limits or {}
-    )
+    limits_table = {
+        "sessions_per_client": 1000,
+        "sessions_per_second": 1000,
+        "commands_per_second": 5000,
+        "refused_logins": 1000,
+    } | dict(limits or {})
     return (
         _toml_table("[[listener]]", listener_table)
         + _toml_table("[upstream.server]", upstream_table)
