@@ -16,12 +16,14 @@ from ftpsproxy.tls import Refused, Tls, TlsError
 
 
 class DataTls:
-    """One handshake under way. `run` is a task of the session; `on_heard` is called at the server's first byte."""
+    """One handshake under way. `run` is a task of the session; `on_heard` is called at the server's first byte, `failed`
+    when it fails, whether anybody waits for it or not."""
 
-    __slots__ = ("_arrived", "_end", "_error", "_over", "_sock", "on_heard", "task", "tls")
+    __slots__ = ("_arrived", "_end", "_error", "_failed", "_over", "_sock", "on_heard", "task", "tls")
 
-    def __init__(self, end: Expectation | Socket, tls: Tls) -> None:
+    def __init__(self, end: Expectation | Socket, tls: Tls, failed: Callable[[Tls], None]) -> None:
         self.tls = tls
+        self._failed = failed
         self.on_heard: Callable[[], None] | None = None
         self.task: Task | None = None
         self._end: Expectation | Socket | None = end
@@ -45,6 +47,7 @@ class DataTls:
             await shake_hands(self._sock, self.tls, NEVER, self._heard)
         except (TlsError, OSError, Refused, Contested) as error:
             self._error = error
+            self._failed(self.tls)
         self._arrived.set()
         self._over.set()
 

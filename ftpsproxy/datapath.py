@@ -214,9 +214,8 @@ class DataPath:
             self._ends.watch_client(self._control)
         with contextlib.suppress(TlsError):  # then there is none, and the transfer says so
             # The name is the control connection's, whatever address the data goes to.
-            self._ends.start_tls(
-                self._service.context.connect(self._upstream.server_name, self._resumption.offer()), self._start
-            )
+            tls = self._service.context.connect(self._upstream.server_name, self._resumption.offer())
+            self._ends.start_tls(tls, self._start, self._resumption.failed)
 
     def listen(self) -> None:
         """Find out whether a command that nobody knows is a transfer: its server answers TLS then."""

@@ -23,7 +23,7 @@ Ports = tuple[int, int] | None
 
 _random = random.SystemRandom()  # RFC 2577 section 5: nobody is to guess which
 # Where any free port will do, a transfer gets one of so many at least.
-_SPARE_PORTS = 16
+SPARE_PORTS = 16
 # Strangers at one port are said this often, with so many of those who are expected there.
 _QUIET_SECONDS = 10.0
 _MOST_NAMED = 5
@@ -277,7 +277,7 @@ class DataListeners:
         for port in [port for port, door in doors.items() if door.closed]:
             del doors[port]  # its listener has failed; the port may well be had again
         free = [door for door in doors.values() if peer not in door.expected]
-        unopened = _SPARE_PORTS - len(free) if ports is None else ports[1] - ports[0] + 1 - len(doors)
+        unopened = SPARE_PORTS - len(free) if ports is None else ports[1] - ports[0] + 1 - len(doors)
         # Any of those that could be had, the ones not opened yet included.
         if free and _random.randrange(len(free) + max(unopened, 0)) < len(free):
             return self._add(_random.choice(free), peer)

@@ -100,10 +100,10 @@ class Ends:
             self.tls.drop()
         self.server = self.tls = None
 
-    def start_tls(self, tls: Tls, start: Start) -> None:
+    def start_tls(self, tls: Tls, start: Start, failed: Callable[[Tls], None]) -> None:
         """Begin TLS with the server, now or when it has connected; nothing for one that has begun."""
         if self.server is not None and self.tls is None:
-            self.tls = DataTls(self.server, tls)
+            self.tls = DataTls(self.server, tls, failed)
             self.server = None
             self.tls.task = start(self.tls.run())
 
@@ -292,7 +292,6 @@ class DataTransfer:
         except TimeoutError:
             raise RelayError(425, "the server did not finish the TLS handshake of the data connection") from None
         except (TlsError, OSError, Refused) as error:
-            self._resumption.failed(tls)
             self._resumption.start_again()
             raise RelayError(425, f"TLS on the data connection: {explain(error).detail}") from None
         return tls
