@@ -16,8 +16,8 @@ from ftpsproxy.tls import Refused, Tls, TlsError
 
 
 class DataTls:
-    """One handshake under way. `run` is a task of the session; `on_heard` is called at the server's first byte, `failed`
-    when it fails, whether anybody waits for it or not."""
+    """One handshake under way. `run` is a task of the session; `on_heard` is called at the server's first byte,
+    `failed` when it fails, whether anybody waits for it or not."""
 
     __slots__ = ("_arrived", "_end", "_error", "_failed", "_over", "_sock", "on_heard", "task", "tls")
 
