@@ -13,7 +13,7 @@ from ftpsproxy.data_tls import DataTls
 from ftpsproxy.dataports import Contested, Expectation
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.blocks import Blocks
-from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.commands import LISTINGS, Direction
 from ftpsproxy.ftp.messages import DataEnded, Transfer
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import NEVER, Start, Task, now, pause, readable
@@ -205,17 +205,17 @@ class DataTransfer:
         """A download has ended → how many bytes, if it is yet to be proved that these are all.
 
         A FIN between two records is all that a cut leaves to be seen, and the server's 226 says only what it sent: a
-        missing close_notify proves nothing. Raises RelayError where its word is taken ("reply"), but it is known to end
-        such data with close_notify.
+        missing close_notify proves nothing. Raises RelayError where its word is taken (for a listing, or by "reply"), but
+        it is known to end such data with close_notify.
         """
         owed = self._service.learned.close_notify_behind
         if self.flow.at_end:
             return None  # the data has said its end itself, and its connection may stay open
         if self.flow.close_notify:
             owed.add(self.order.verb)
-        elif self._pace.close_notify == "prove":
+        elif self._pace.close_notify == "prove" and (self.order.verb not in LISTINGS or self.order.verb not in owed):
             return self.flow.bytes
-        elif self._pace.close_notify == "reply" and self.order.verb in owed:
+        elif self._pace.close_notify in ("prove", "reply") and self.order.verb in owed:
             raise RelayError(
                 426, "the server's data ended without the close_notify it has said before, so it may be cut"
             )

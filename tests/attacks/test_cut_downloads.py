@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
 from tests.support.bad_client import BadClient, Downloaded
 from tests.support.bad_server import Fault, Quirks
@@ -73,13 +74,23 @@ def test_what_can_not_be_proved_is_torn(stage: Stage, command: str, sizes: dict[
     assert 'close_notify = "reply"' in stage.event("transfer.finished")["reason"]
 
 
-def test_a_listing_is_taken_and_told_once(stage: Stage) -> None:
+def test_a_listing_is_taken_and_told_once(fresh_stages: Stages) -> None:
+    stage = fresh_stages("default")
     stage.play(WITHOUT_CLOSE_NOTIFY)
     with stage.logged_in() as client:
         for verb in ("LIST", "NLST", "MLSD"):
             assert client.download("", verb=verb)[1][-1].code == 226
     stage.event("session.closed")
     assert [event["verb"] for event in stage.events("upstream.close_notify_missing")] == ["LIST"]
+
+
+def test_a_listing_is_torn_where_its_server_is_known_to_say_close_notify(fresh_stages: Stages) -> None:
+    stage = fresh_stages("default")
+    with stage.logged_in() as client:
+        assert client.download("", verb="LIST")[1][-1].code == 226
+        stage.server.quirks = WITHOUT_CLOSE_NOTIFY
+        downloaded, replies = client.download("", verb="LIST")
+        assert (downloaded.ended, replies[-1].code) == ("reset", 426)
 
 
 def test_a_server_that_leaves_before_it_can_be_asked(stage: Stage) -> None:
