@@ -205,8 +205,8 @@ class DataTransfer:
         """A download has ended → how many bytes, if it is yet to be proved that these are all.
 
         A FIN between two records is all that a cut leaves to be seen, and the server's 226 says only what it sent: a
-        missing close_notify proves nothing. Raises RelayError where its word is taken (for a listing, or by "reply"), but
-        it is known to end such data with close_notify.
+        missing close_notify proves nothing. Raises RelayError where its word is taken (for a listing, or by "reply"),
+        but it is known to end such data with close_notify.
         """
         owed = self._service.learned.close_notify_behind
         if self.flow.at_end:
