@@ -220,7 +220,7 @@ class Client:
     def _read(self, step: Step) -> None:
         """To the end, or so many bytes."""
         sock = self._data_now()
-        if sock is None:
+        if sock is None or self.seen.data[-1].ended:  # the kernel says RST once only
             return
         seen = self.seen.data[-1]
         sock.settimeout(max(self._patience, 1.0))

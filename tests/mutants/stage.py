@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import re
 import tempfile
 import threading
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.bench.process import pss_kib
 from tests.mutants.beside import Waits, neighbour
 from tests.mutants.cases import SETTINGS, Case
 from tests.mutants.client import Client
@@ -89,10 +89,7 @@ class Stage:
 
     def pss(self) -> float:
         """MiB of memory that are the gateway's own."""
-        text = Path(f"/proc/{self.gateway.pid}/smaps_rollup").read_text()
-        found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
-        assert found
-        return int(found[1]) / 1024
+        return pss_kib(self.gateway.pid) / 1024
 
     def descriptors(self) -> Counter[str]:
         """What it has open, by kind."""
