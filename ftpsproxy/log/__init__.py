@@ -29,7 +29,7 @@ Format = Literal["json", "logfmt", "console", "auto"]
 Level = Literal["debug", "info", "warning"]
 
 # How long a slow reader of the log may keep the process from ending.
-_LAST_SECONDS = 0.5
+_LAST_SECONDS = 0.3
 _SECRET_VERBS = frozenset(verb.decode() for verb in SECRET)
 _SECRET_IN_TEXT = re.compile(rf"(?<![A-Za-z])({'|'.join(sorted(_SECRET_VERBS))})[ \t]+[^\r\n]*", re.IGNORECASE)
 _SHORTEST_SECRET = 3  # shorter ones are found in every text

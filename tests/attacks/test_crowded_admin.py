@@ -17,7 +17,6 @@ from collections.abc import Iterator
 
 from tests.support.certificates import Certificates
 from tests.support.gateway import start_gateway
-from tests.support.ports import free_range
 
 MOST = 32
 CROWD = 900
@@ -49,8 +48,8 @@ def _watched(pid: int) -> Iterator[list[int]]:
 
 
 def test_the_bound_holds(certificates: Certificates) -> None:
-    port, _ = free_range(1)
-    with start_gateway("ftpes://127.0.0.1:1", certificates.ca_file, admin={"listen": f"127.0.0.1:{port}"}) as gateway:
+    with start_gateway("ftpes://127.0.0.1:1", certificates.ca_file, admin={"listen": "127.0.0.1:0"}) as gateway:
+        port = gateway.admin_port
         assert _healthy(port)
         before = len(os.listdir(f"/proc/{gateway.pid}/fd"))
         with _watched(gateway.pid) as seen:

@@ -21,7 +21,6 @@ from tests.support.bad_client import BadClient
 from tests.support.bad_server import BadServer, Quirks
 from tests.support.certificates import Certificates
 from tests.support.gateway import Event, Gateway, start_gateway
-from tests.support.ports import free_range
 
 PROMPT = 10.0
 
@@ -50,7 +49,6 @@ def _lost(port: int) -> int:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_nobody_reads_the_log(server: BadServer, certificates: Certificates, workers: int) -> None:
-    admin, _ = free_range(1)
     url = f"ftpes://127.0.0.1:{server.port}"
     with (
         start_gateway(
@@ -58,11 +56,12 @@ def test_nobody_reads_the_log(server: BadServer, certificates: Certificates, wor
             certificates.ca_file,
             log={"level": "debug"},
             limits={"commands_per_second": 1_000_000},
-            admin={"listen": f"127.0.0.1:{admin}"},
+            admin={"listen": "127.0.0.1:0"},
             process={"workers": workers},
         ) as gateway,
         contextlib.ExitStack() as stack,
     ):
+        admin = gateway.admin_port
         clients = [stack.enter_context(BadClient(gateway.endpoint.port, patience=PROMPT)) for _ in range(4)]
         with gateway.unread():
             for client in clients:

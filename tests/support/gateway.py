@@ -121,6 +121,11 @@ class Gateway:
         ended = f" (it has ended with {self._process.poll()})" if self._ended else ""
         raise AssertionError(f"{len(found)} of {count} {name} after {seconds} s{ended}; the log:\n{self.text}")
 
+    @property
+    def admin_port(self) -> int:
+        """Where it answers probes."""
+        return int(self.events("gateway.ready")[0]["admin"].rpartition(":")[2])
+
     def signal(self, number: int = signal.SIGTERM) -> None:
         self._process.send_signal(number)
 
