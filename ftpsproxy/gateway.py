@@ -112,7 +112,11 @@ class Gateway:
         for name in old.upstreams.keys() - settings.upstreams.keys():
             metrics.UPSTREAM_EXPIRY.forget(name)
         self._seats.limits = settings.limits
-        self._places.limit({name: one.sessions for name, one in settings.upstreams.items()})
+        upstreams = settings.upstreams
+        self._places.limit(
+            {name: one.sessions for name, one in upstreams.items()},
+            {name: one.sessions_per_client for name, one in upstreams.items()},
+        )
         self._turns.change(settings.timeouts.queue)
         self._data_listeners.change(settings.limits.pending_data, [one.passive_ports for one in settings.listeners])
         self._services = {}

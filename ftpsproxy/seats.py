@@ -209,6 +209,7 @@ class Places:
 
     def __init__(self, limits: Mapping[str, int] | None = None, workers: int = 1) -> None:
         self.limits: dict[str, int] = {}
+        self._shares: dict[str, int] = {}
         self.workers = workers
         self._columns: dict[str, int] = {}
         self._row = self._CELLS * self.UPSTREAMS
@@ -233,8 +234,12 @@ class Places:
         for name in new:
             self._columns[name] = self._CELLS * len(self._columns)
 
-    def limit(self, limits: Mapping[str, int]) -> None:
-        """These are the limits from now on, 0 for none; who still waits for one that is not named waits for its old."""
+    def limit(self, limits: Mapping[str, int], shares: Mapping[str, int] | None = None) -> None:
+        """These are the limits from now on, 0 for none; who still waits for one that is not named waits for its old.
+
+        `shares`: what one client may have of it at the most, 0 for all.
+        """
+        self._shares = {name: share for name, share in (shares or {}).items() if share}
         old = {name: limit for name, limit in self.limits.items() if name not in limits}
         self.limits = old | {name: limit for name, limit in limits.items() if limit}
 
@@ -301,7 +306,7 @@ class Places:
                 if worker != self._worker and self._rank(where, others) < rank:
                     return False
             taken = sum(self._table[cell] for cell in range(self._columns[upstream], len(self._table), self._row))
-            if taken >= self.limits[upstream]:
+            if taken >= self.limits[upstream] or self._has(bucket) >= self._shares.get(upstream, taken + 1):
                 return False
             self._count(upstream, bucket, 1)
             self._turns[bucket] = time.monotonic()

@@ -298,6 +298,7 @@ UPSTREAM: Mapping[str, Parser] = {
     "alpn": boolean,
     "auth": auth,
     "sessions": whole(0, 1_000_000),
+    "sessions_per_client": whole(0, 1_000_000),
 }
 LOG: Mapping[str, Parser] = {
     "format": choice("json", "logfmt", "console", "auto"),

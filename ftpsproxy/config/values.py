@@ -86,6 +86,7 @@ class Upstream:
     alpn: bool = True
     auth: tuple[str, ...] = ("TLS",)
     sessions: int = 0  # at a time; 0: no limit, as many as limits.sessions
+    sessions_per_client: int = 0  # of these, however few others want one; 0: all that nobody else waits for
 
     def __post_init__(self) -> None:
         if not self.server_name:

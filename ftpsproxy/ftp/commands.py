@@ -95,9 +95,6 @@ NO_DATA_VERBS = frozenset(
     XSHA256 XSHA512 XCUP XCWD XMKD XPWD XRMD PRET COMB""".split()
 )
 
-_KNOWN = NO_DATA_VERBS | DATA_VERBS.keys() | SECRET | frozenset(b"SITE PASV EPSV PORT EPRT AUTH PBSZ PROT CCC".split())
-_HARMLESS = _KNOWN - SECRET - {b"SITE"}
-
 # Other spellings. P@SW is PASV for firewalls that forbid that; vsftpd, Pure-FTPd and FileZilla Server 0.9 know it, and
 # some old clients say it.
 ALIASES = {b"P@SW": b"PASV"}
@@ -120,6 +117,9 @@ REFUSED = {
     # RFC 4217 section 11: REIN takes the TLS of the control connection back, so it can't go to the server.
     b"REIN": "Open a new connection instead.",
 }
+
+_KNOWN = NO_DATA_VERBS | DATA_VERBS.keys() | SECRET | REFUSED.keys() | frozenset(b"SITE PASV EPSV PORT EPRT".split())
+_HARMLESS = _KNOWN - SECRET - frozenset(b"SITE MIC CONF ENC".split())
 
 # Old names to try again under the new one when the server knows only that (RFC 775 against RFC 959).
 MODERN = {b"XCWD": b"CWD", b"XPWD": b"PWD", b"XMKD": b"MKD", b"XRMD": b"RMD", b"XCUP": b"CDUP"}

@@ -34,12 +34,12 @@ def server(certificates: Certificates) -> Iterator[BadServer]:
 
 @contextlib.contextmanager
 def _gateway(
-    server: BadServer, certificates: Certificates, *, places: int, workers: int = 1, queue: float = 20
+    server: BadServer, certificates: Certificates, *, places: int, workers: int = 1, queue: float = 20, share: int = 0
 ) -> Iterator[Gateway]:
     with start_gateway(
         f"ftpes://127.0.0.1:{server.port}",
         certificates.ca_file,
-        upstream={"sessions": places},
+        upstream={"sessions": places, "sessions_per_client": share},
         timeouts={"queue": queue, "others_wait": 2, "login": 60},
         process={"workers": workers},
     ) as gateway:
@@ -124,3 +124,25 @@ def test_turns_go_round(server: BadServer, certificates: Certificates) -> None:
         crowd[0].close()
         assert client.reply().code == 220
         assert all(other.quiet(0.01) for other in crowd[1:])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_client_has_no_more_than_its_share(server: BadServer, certificates: Certificates, workers: int) -> None:
+    """Sessions that work can't be taken back: where others must never wait for them, there is a bound."""
+    with (
+        _gateway(server, certificates, places=3, workers=workers, share=2) as gateway,
+        contextlib.ExitStack() as stack,
+    ):
+        busy = [stack.enter_context(BadClient(gateway.endpoint.port, local=CROWD)) for _ in range(2)]
+        for client in busy:
+            client.login()
+        third = stack.enter_context(BadClient(gateway.endpoint.port, local=CROWD, greeting=False))
+        gateway.wait_for_event("session.queued")
+        for number in range(2):
+            with BadClient(gateway.endpoint.port, local=f"127.0.0.{number + 2}") as other:
+                other.login()
+                assert other.command("QUIT").code == 221
+        assert third.quiet(0.5)
+        assert busy[0].command("QUIT").code == 221
+        assert third.reply().code == 220
+        assert busy[1].command("NOOP").code == 200

@@ -331,7 +331,7 @@ def test_a_data_connection_from_another_address_is_named(stages: Stages) -> None
 
 def test_whoever_is_refused_is_in_the_log(stage: Stage) -> None:
     with stage.logged_in() as client:
-        for line in ("AUTH TLS", "PROT\tC", "PORT 1,2,3", "EPSV 7"):
+        for line in ("AUTH TLS", "PROT\tC", "PORT 1,2,3", "EPSV 7", "LPSV"):
             assert client.command(line).code >= 500
-    stage.event("command.refused", 4)
-    assert [event["verb"] for event in stage.events("command.refused")] == ["AUTH", "", "PORT", "EPSV"]
+    stage.event("command.refused", 5)
+    assert [event["verb"] for event in stage.events("command.refused")] == ["AUTH", "", "PORT", "EPSV", "LPSV"]
