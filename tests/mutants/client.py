@@ -92,9 +92,9 @@ class Client:
             self._owed = -1
             self._patience = min(self._patience, 0.2)
             return
-        if found := re.search(rb"\(\|\|\|(\d+)\|\)", lines[-1]):
+        if found := re.match(rb"229.*\(\|\|\|(\d+)\|\)", lines[-1]):
             self._port_told = int(found[1])
-        elif found := re.search(rb"(\d+),(\d+)\)", lines[-1]):
+        elif found := re.match(rb"227.*?(\d+),(\d+)\)", lines[-1]):
             self._port_told = int(found[1]) * 256 + int(found[2])
         code = int(lines[-1][:3])
         if code < 200:

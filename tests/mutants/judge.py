@@ -82,7 +82,7 @@ def _torn_as_whole(case: Case, client: SeenClient, servers: list[SeenServer], ev
             yield f"{claim.line!r} has succeeded without a data connection"
         elif upload and not any(_arrived(data, uploads) for data in client.data):
             yield f"{claim.line!r} has succeeded, and its {len(claim.data.sent)} bytes have not arrived whole"
-        elif not upload and claim.data.ended == "reset":
+        elif not upload and all(data.ended == "reset" for data in client.data):
             yield f"{claim.line!r} has succeeded, and its data connection was reset"
     for event in events:
         if event["event"] == "transfer.finished":
