@@ -31,8 +31,16 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The words of the last line, for logs and messages."""
-        return self.lines[-1][4:].decode("utf-8", "backslashreplace")
+        """The words of the last line, for logs and messages.
+
+        A line may have a megabyte: to escape it, strike secrets out and quote it took half a second of everybody's
+        time. It is cut at a blank: half a secret would not be struck out.
+        """
+        words = self.lines[-1][4:]
+        if len(words) <= _MOST_SHOWN:
+            return words.decode("utf-8", "backslashreplace")
+        cut = words[:_MOST_SHOWN]
+        return f"{(cut.rpartition(b' ')[0] or cut).decode('utf-8', 'backslashreplace')} ... ({len(words)} bytes)"
 
     @property
     def words(self) -> bytes:
@@ -44,6 +52,8 @@ class Reply:
         return b"\r\n".join(self.lines) + b"\r\n"
 
 
+# Bytes of a line.
+_MOST_SHOWN = 1000
 # Outside replies, in a row. An empty line now and then keeps a connection alive.
 _MOST_TEXT_LINES = 100
 _MOST_EMPTY_LINES = 10_000

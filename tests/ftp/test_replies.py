@@ -10,6 +10,19 @@ from ftpsproxy.ftp.replies import Reply, ReplyReader
 from tests.ftp.test_lines import cut
 
 
+@pytest.mark.parametrize("word", [b"x", b"\xff", b"word ", "\u2603 ".encode()], ids=["x", "ff", "words", "snow"])
+def test_of_a_line_without_end_a_log_has_the_beginning(word: bytes) -> None:
+    line = b"550 " + word * (1_000_000 // len(word))
+    reply = Reply(550, (line,))
+    assert len(reply.text) < 5000
+    assert reply.text.endswith(f" ... ({len(line) - 4} bytes)")
+    assert reply.encode() == line + b"\r\n"
+
+
+def test_what_is_cut_is_cut_at_a_blank() -> None:
+    assert "sesame" not in Reply(530, (b"530 " + b"x" * 990 + b" open-sesame " + b"y" * 100,)).text
+
+
 def reader() -> ReplyReader:
     """Small bounds."""
     return ReplyReader(max_line=200, max_bytes=400, max_lines=6)
