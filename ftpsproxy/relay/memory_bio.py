@@ -17,9 +17,9 @@ from ftpsproxy.tls import Buffer, Tls, TlsError
 BUFFER = 256 * 1024
 # A side that never makes us wait would never let others run: so much ciphertext, or so many small records, are a turn.
 _TURN = 512 * 1024
-_SMALL_TURN = 32 * 1024
+_SMALL_TURN = 8 * 1024
 # What is read at a time of a server that sends hardly any data in its TLS: OpenSSL takes it all in one go.
-_SMALL = 16 * 1024
+_SMALL = 8 * 1024
 _KEPT = 16
 # What a client has said before the end of its data, ABOR perhaps, is heard by its session in the next look at all
 # sockets.
@@ -30,7 +30,7 @@ _END = 1
 _TALK_SECONDS = 5.0
 _TALK_LOOK_SECONDS = 0.05
 # Of what servers say during an upload, tickets and alerts, at a time.
-_HEARD = 16384
+_HEARD = 4096
 
 _pool: list[Buffer] = []
 
@@ -172,7 +172,8 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
     talk_until = 0.0
 
     def hear_server() -> None:
-        _hear(server, tls, flow)
+        nonlocal turn
+        turn += _hear(server, tls, flow) * (_TURN // _SMALL_TURN)
 
     def look_at_both() -> bool:
         hear_server()
@@ -248,25 +249,25 @@ def _write(tls: Tls, buffer: Buffer, size: int) -> bool:
         raise RelayError(426, f"TLS on the data connection failed: {error}") from None
 
 
-def _hear(server: Socket, tls: Tls, flow: Flow) -> None:
-    """Take what the server has sent on an upload's data connection. Raises RelayError when it ends or fails, _Done when
-    it may.
+def _hear(server: Socket, tls: Tls, flow: Flow) -> int:
+    """Take what the server has sent on an upload's data connection → how many bytes. Raises RelayError when it ends or
+    fails, _Done when it may.
 
     In TLS 1.3 its close_notify alone ends its own side only (RFC 8446 section 6.1).
     """
     try:
         data = server.recv(_HEARD)
     except BlockingIOError:
-        return
+        return 0
     except OSError as error:
         raise RelayError(426, f"the server broke the data connection: {_words(error)}") from None
     if not data:
         if flow.at_end:
             raise _Done
         raise RelayError(426, "the server closed the data connection before the upload had ended")
-    if tls.ended:
-        return
     flow.note_aside(len(data))
+    if tls.ended:
+        return len(data)
     tls.feed(data)
     try:
         while tls.read_some():
@@ -277,6 +278,7 @@ def _hear(server: Socket, tls: Tls, flow: Flow) -> None:
         if flow.at_end:
             raise _Done
         raise RelayError(426, "the server ended the upload before the client had")
+    return len(data)
 
 
 async def drain(server: Socket, tls: Tls, flow: Flow, limit: Callable[[], float]) -> None:
