@@ -44,7 +44,9 @@ _SIX = re.compile(
     rb"(-?\d{1,3})\s*,\s*(-?\d{1,3})\s*,\s*(-?\d{1,3})\s*,\s*(-?\d{1,3})\s*,\s*(-?\d{1,3})\s*,\s*(-?\d{1,3})"
 )
 # Any printable delimiter (IBM i and z/OS write `!!!6446!`), three times and behind; some name family and address, too.
-_EXTENDED = re.compile(rb"([!-~])[12]?\1[0-9A-Fa-f.:]*\1(\d{1,5})\1")
+# Not one that an address holds, and no address longer than there are: else a line of 300,000 times the letter a is
+# tried for minutes, in which nobody else is served.
+_EXTENDED = re.compile(rb"([!-\-/;-@\[-`{-~])[12]?\1[0-9A-Fa-f.:]{0,45}\1(\d{1,5})\1")
 
 
 def _port_number(text: bytes | int) -> int:

@@ -125,6 +125,17 @@ def test_a_server_that_is_not_verified(watched: tuple[Stage, Neighbour], data: b
     assert stage.event("upstream.failed")["reason"] in ("protocol_error", "timeout")
 
 
+@pytest.mark.parametrize("word", [b"a", b"|", b"1 ", b".", b" "], ids=repr)
+def test_one_line_that_is_hard_to_read(watched: tuple[Stage, Neighbour], word: bytes) -> None:
+    """An address is looked for in it."""
+    stage, _ = watched
+    line = word * (300_000 // len(word)) + b"\r\n"
+    stage.server.quirks = Quirks(replies={"EPSV": b"229 " + line, "PASV": b"227 " + line})
+    with stage.logged_in() as client:
+        assert client.command("PASV").code == 425
+        assert client.command("PWD").code == 257
+
+
 FLOODS = {
     "unasked replies": b"200 x\r\n" * 5000,
     "replies about to begin": b"150 x\r\n" * 5000,
