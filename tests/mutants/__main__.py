@@ -18,6 +18,7 @@ from tests.mutants.cases import draw
 from tests.mutants.stage import Result, Stage, open_stage
 
 _EVERY = 250
+_ENOUGH = 20  # failed cases; a gateway that hangs fails all that follow
 
 
 _COMMON = ("timestamp", "level", "event", "session", "client", "listener", "upstream")
@@ -73,6 +74,9 @@ def main() -> int:
             if options.show or result.faults:
                 print(story(result), flush=True)
             outcomes.update(_outcomes(result))
+            if len(failed) >= _ENOUGH:
+                print(f"that is enough, after {count} cases")
+                break
             if count % _EVERY == 0:
                 print(f"{count} cases, {time.monotonic() - began:.0f} s, {_size(stage)}", flush=True)
         seconds = time.monotonic() - began

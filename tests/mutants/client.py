@@ -9,7 +9,7 @@ import time
 
 from tests.campaign.links import UNREAD, counted
 from tests.mutants.cases import Case
-from tests.mutants.seen import Claim, ClientData, SeenClient
+from tests.mutants.seen import ClientData, SeenClient
 from tests.mutants.steps import NAME, PASSWORD, USER, Step
 from tests.support.bad_client import set_to_reset
 
@@ -101,7 +101,7 @@ class Client:
             self._begun = True
             return
         if self._owed == 1 and self._begun and code in (226, 250) and _TRANSFERS.fullmatch(self._asked):
-            self.seen.claims.append(Claim(self._asked, self.seen.data[-1] if self.seen.data else None))
+            self.seen.claims.append(self._asked)
         self._owed -= self._owed == 1
 
     def _line(self) -> bytes:

@@ -76,14 +76,14 @@ def _torn_as_whole(case: Case, client: SeenClient, servers: list[SeenServer], ev
         got = bytes(mine.received)
         if got and mine.ended == "fin" and not any(_may_be_whole(case, server, data, got) for data in downloads):
             yield f"a download of {len(got)} bytes was ended by FIN, no such file was ended well"
-    for claim in client.claims:
-        upload = claim.line[:4].upper() in _UP
-        if claim.data is None:
-            yield f"{claim.line!r} has succeeded without a data connection"
-        elif upload and not any(_arrived(data, uploads) for data in client.data):
-            yield f"{claim.line!r} has succeeded, and its {len(claim.data.sent)} bytes have not arrived whole"
-        elif not upload and all(data.ended == "reset" for data in client.data):
-            yield f"{claim.line!r} has succeeded, and its data connection was reset"
+    for line in client.claims:
+        if not client.data:
+            yield f"{line!r} has succeeded without a data connection"
+        elif line[:4].upper() in _UP:
+            if not any(_arrived(mine, uploads) for mine in client.data):
+                yield f"{line!r} has succeeded, and no file has arrived whole"
+        elif all(mine.ended == "reset" for mine in client.data):
+            yield f"{line!r} has succeeded, and its data connection was reset"
     for event in events:
         if event["event"] == "transfer.finished":
             yield from _told(case, event, client, server)

@@ -16,14 +16,6 @@ class ClientData:
     ended: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The client was told 226 or 250 for this line, and there was no other line it could have meant."""
-
-    line: bytes
-    data: ClientData | None
-
-
 @dataclass(slots=True)
 class SeenClient:
     """All of a client's session."""
@@ -31,7 +23,7 @@ class SeenClient:
     said: list[bytes] = field(default_factory=list)
     heard: bytearray = field(default_factory=bytearray)
     data: list[ClientData] = field(default_factory=list)
-    claims: list[Claim] = field(default_factory=list)
+    claims: list[bytes] = field(default_factory=list)  # lines answered 226 or 250 that no other can have meant
     connected: bool = False
     ended: str = ""  # how the gateway ended the control connection
 

@@ -62,7 +62,7 @@ def _has_struck(results: list[Result]) -> None:
 def test_a_case_is_its_seed_and_number() -> None:
     cases = [draw(7, number) for number in range(300)]
     assert cases == [draw(7, number) for number in range(300)]
-    assert [case.client_steps() for case in cases] == [draw(7, number).client_steps() for number in range(300)]
+    assert [case.client_steps() for case in cases[:30]] == [draw(7, number).client_steps() for number in range(30)]
     assert len({str(case) for case in cases}) == 300
     assert {mutation.kind for case in cases for mutation in case.mutations} == set(KINDS)
 
@@ -89,5 +89,7 @@ def test_the_judge_sees_what_is_wrong() -> None:
     assert faults(torn_at_client, SeenServer(), up) == 1
     assert faults(short, SeenServer(data=[sends])) == 1
     assert faults(short, SeenServer(data=[sends]), down) == 2
+    assert faults(SeenClient(claims=[b"STOR x\r\n"], data=[ClientData(cut=True)]), SeenServer()) == 1
+    assert faults(SeenClient(claims=[b"RETR x\r\n"], data=[ClientData(ended="reset")]), SeenServer()) == 1
     assert faults(SeenClient(), SeenServer(), {"event": "session.crashed"}) == 1
     assert faults(SeenClient(), SeenServer(), {**up, "outcome": "torn"}) == 1
