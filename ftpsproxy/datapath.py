@@ -271,7 +271,7 @@ class DataPath:
         transfer = self._transfer
         if transfer is None or transfer.order.number != order.number:
             return
-        done, amiss = transfer.end_client() if order.whole else (True, "")
+        done, amiss = transfer.finish() if order.whole else (True, "")
         if done:
             self._end(transfer, order, amiss)
         else:

@@ -339,8 +339,18 @@ class DataTransfer:
             return self._server
         return self._client if self._direction is Direction.UPLOAD else None
 
-    def end_client(self) -> tuple[bool, str]:
-        """A whole download may end at the client: FIN behind its bytes → whether that is done, and what is amiss."""
+    def finish(self) -> tuple[bool, str]:
+        """Both sides say that it went well: the last look → whether it may end now, and what is amiss.
+
+        The server's 226 may have been read before what it said on the data connection: an alert there gives it the lie.
+        A whole download ends at the client, with FIN behind its bytes.
+        """
+        if self.upload_read and self._server is not None and self.tls is not None:
+            try:
+                engine.hear_behind(self._server, self.tls, self.flow)
+            except RelayError as error:
+                self._resumption.failed(self.tls)
+                return True, error.why
         client = self._client
         if client is None or self._direction is not Direction.DOWNLOAD:
             return True, ""

@@ -4,6 +4,7 @@ At most one buffer of 256 KiB of ciphertext and one of cleartext is held per tra
 side that does not take bytes stops the reading from the other.
 """
 
+import contextlib
 from collections.abc import Callable
 
 from ftpsproxy import net, reactor
@@ -29,8 +30,9 @@ _END = 1
 # A server that has something to negotiate in mid-upload says more before long: for so long it is looked at that often.
 _TALK_SECONDS = 5.0
 _TALK_LOOK_SECONDS = 0.05
-# Of what servers say during an upload, tickets and alerts, at a time.
+# Of what servers say during an upload, tickets and alerts, at a time; and at most at once behind it.
 _HEARD = 4096
+_MOST_BEHIND = 16 * _HEARD
 
 _pool: list[Buffer] = []
 
@@ -284,32 +286,55 @@ def _hear(server: Socket, tls: Tls, flow: Flow) -> int:
 async def drain(server: Socket, tls: Tls, flow: Flow, limit: Callable[[], float]) -> None:
     """Behind an upload: read until the server's end, so that no unread byte turns our close into a reset.
 
-    Raises RelayError when the server broke the connection without having taken all, or says by an alert that it could
-    not read it: its 226 would be a lie. Ends at `limit()`, which is looked at for each wait: the final reply sets it.
+    Raises RelayError as `hear_behind` does. Ends at `limit()`, which is looked at for each wait: the final reply sets
+    it.
     """
     while True:
         try:
-            data = server.recv(_HEARD)
+            if not _hear_behind(server, tls, flow):
+                return
         except BlockingIOError:
             if not await reactor.readable(server, limit()):
                 return
             continue
-        except OSError as error:
-            if net.unsent(server) > _END:  # which stays as it was when the connection broke
-                raise RelayError(426, f"the server broke the data connection before the end: {_words(error)}") from None
-            return
-        if not data:
-            flow.close_notify = bool(flow.close_notify)
-            return
-        flow.note_aside(len(data))
         await reactor.turn()
         if reactor.now() >= limit():
             return
-        if flow.close_notify is None:
-            tls.feed(data)
-            try:
-                while tls.read_some():
-                    pass
-            except TlsError as error:
-                raise RelayError(426, f"TLS on the data connection failed behind the upload: {error}") from None
-            flow.close_notify = tls.ended or None
+
+
+def hear_behind(server: Socket, tls: Tls, flow: Flow) -> None:
+    """Take what the server has said behind an upload and `drain` has not read yet: its 226 may have been read first.
+
+    Raises RelayError when the server broke the connection without having taken all, or says by an alert that it could
+    not read it: its 226 would be a lie.
+    """
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(_MOST_BEHIND // _HEARD):
+            if not _hear_behind(server, tls, flow):
+                return
+        raise RelayError(426, f"the server sent more than {_MOST_BEHIND} bytes behind the upload")
+
+
+def _hear_behind(server: Socket, tls: Tls, flow: Flow) -> bool:
+    """Take what has come → whether more may. Raises BlockingIOError when nothing has, and RelayError."""
+    try:
+        data = server.recv(_HEARD)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if net.unsent(server) > _END:  # which stays as it was when the connection broke
+            raise RelayError(426, f"the server broke the data connection before the end: {_words(error)}") from None
+        return False
+    if not data:
+        flow.close_notify = bool(flow.close_notify)
+        return False
+    flow.note_aside(len(data))
+    if flow.close_notify is None:
+        tls.feed(data)
+        try:
+            while tls.read_some():
+                pass
+        except TlsError as error:
+            raise RelayError(426, f"TLS on the data connection failed behind the upload: {error}") from None
+        flow.close_notify = tls.ended or None
+    return True

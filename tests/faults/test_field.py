@@ -109,11 +109,12 @@ def test_an_alert_in_an_idle_session_is_a_lost_server_and_no_failed_handshake(st
 
 
 def test_an_alert_behind_an_upload_is_no_success(stage: Stage) -> None:
-    """The server could not read the end of it, and says 226 all the same."""
+    """The server could not read the end of it, and says 226 all the same, at once: either may be read first."""
     stage.play(Quirks(asides=((ALERT, bytes([2, 20])),)))  # bad_record_mac
     with stage.logged_in() as client:
-        assert client.upload(FILE, "up")[-1].code == 426
-    assert stage.event("transfer.finished")["outcome"] == "torn"
+        assert {client.upload(b"small", "up")[-1].code for _ in range(40)} == {426}
+    stage.event("transfer.finished", 40)
+    assert {event["outcome"] for event in stage.events("transfer.finished")} == {"torn"}
 
 
 def test_a_server_that_ends_its_own_side_at_the_start_of_an_upload(stage: Stage) -> None:
