@@ -98,6 +98,11 @@ def has_passive(words: bytes) -> bool:
     return _SIX.search(words) is not None
 
 
+def holds_any(words: bytes) -> bool:
+    """Whether a client that looks for no code would find a passive address in these words."""
+    return has_passive(words) or _EXTENDED.search(words) is not None
+
+
 def parse_extended_passive(words: bytes) -> int:
     """The words of a 229 reply → the port. Raises ProtocolError."""
     match = _EXTENDED.search(words)

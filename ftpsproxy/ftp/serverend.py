@@ -162,6 +162,9 @@ class ServerEnd:
     def _over(self, failed: Reply | None = None) -> list[Order]:
         self._step = _Step.OVER
         self.failed = failed
+        if failed is not None and addresses.holds_any(failed.words):
+            # A device that looks at no code would connect to it, past the gateway.
+            self.failed = replies.own(failed.code, "The server refuses, in words that hold an address.")
         self.stands = failed is None
         if self.stands and self._no_epsv:
             self.learned.no_epsv = True

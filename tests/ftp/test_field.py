@@ -64,6 +64,17 @@ def test_epsv_is_not_forgotten_where_pasv_does_no_better() -> None:
     assert play.noted[-1] == "server pasv: PASV: 502 no"
 
 
+@pytest.mark.parametrize("words", ["(127,0,0,1,146,195)", "no (|||4000|)", "227 192,0,2,1,8,1"])
+@pytest.mark.parametrize("ask", ["PASV", "EPSV"])
+def test_no_address_reaches_the_client_in_a_refusal(ask: str, words: str) -> None:
+    play = Play().logged_in()
+    play.client(ask)
+    play.server("502 no")
+    refusal = "C 530 The server refuses, in words that hold an address."
+    assert play.server(f"530 {words}") == ["DropData", refusal]
+    assert play.noted[-1] == f"server pasv: PASV: 530 {words}"
+
+
 @pytest.mark.parametrize("refusal", ["500 what", "501 what", "502 no", "504 no"])
 def test_an_old_verb_is_said_anew_whatever_it_is_refused_with(refusal: str) -> None:
     play = Play().logged_in()
