@@ -8,6 +8,7 @@ Passive ports are the same on both sides of a wire, at the addresses it has; act
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import socket
@@ -48,18 +49,19 @@ BOUND_SECONDS = 30.0
 """By then a session is over, whatever happens: three of those in a row, and a busy machine."""
 
 
-def _range(count: int) -> tuple[int, int]:
-    """Ports in a row that are free everywhere, below the ephemeral ones."""
+def _ranges(*counts: int) -> list[tuple[int, int]]:
+    """So many ports in a row each, one range behind the other: free everywhere, and below the ephemeral ones."""
     while True:
-        first = random.randrange(15000, 31000 - count)
+        first = random.randrange(15000, 31000 - sum(counts))
         with contextlib.ExitStack() as held:
             try:
-                for port in range(first, first + count):
+                for port in range(first, first + sum(counts)):
                     probe = held.enter_context(socket.socket())
                     probe.bind(("0.0.0.0", port))
             except OSError:
                 continue
-            return first, first + count - 1
+            ends = list(itertools.accumulate(counts, initial=first))
+            return [(low, high - 1) for low, high in itertools.pairwise(ends)]
 
 
 @dataclass(slots=True)
@@ -196,16 +198,16 @@ def open_stage(side: str, names: tuple[str, ...] = SERVERS) -> Iterator[Stage]:
         pair = certificates.issue("campaign", names=(*LOOPBACK_NAMES, TO_GATEWAY))
         wire = stack.enter_context(Wire())
         running = {}
-        ranges = {}
+        passive, active, *others = _ranges(8, 60, *(16 for _ in names))
+        ranges = dict(zip(names, others, strict=True))
         for name in names:
-            ranges[name] = _range(16)
             data = DataPorts(*ranges[name], TO_GATEWAY)
             options: dict[str, Any] = {"certificate": pair, "data": data}
             if name == "proftpd":
                 options |= {"protocols": "TLSv1.2 TLSv1.3", "inetd": True}
             running[name] = stack.enter_context(getattr(servers, name)(certificates, **options))
             _furnish(running[name], blob)
-        stage = Stage(side, folder, blob, wire, certificates, running, _range(8), _range(60))
+        stage = Stage(side, folder, blob, wire, certificates, running, passive, active)
         _open_doors(stage, ranges)
         if side == "ours":
             stage.start_gateway()
