@@ -29,6 +29,7 @@ from tests.support.hostile.renegotiating import Renegotiating
 
 PATIENCE = 3.0
 _IDLE = 60.0
+_READS_ON = 10.0  # once the gateway has closed all
 _DOWN, _UP = (b"RETR", b"LIST", b"NLST", b"MLSD"), (b"STOR", b"STOU", b"APPE")
 _PASSIVE = {
     b"EPSV": "229 Entering Extended Passive Mode (|||{port}|)\r\n",
@@ -65,8 +66,9 @@ class Upstream:
         self._case, self._sessions = case, []
 
     def over(self) -> list[SeenServer]:
-        """End what still goes on, and say what was seen; more than one session is one too many."""
+        """Say what was seen, once all that has come is read. More than one session is one too many."""
         for session in self._sessions:
+            session.join(_READS_ON)
             session.stop()
         return [session.seen for session in self._sessions]
 
