@@ -91,9 +91,8 @@ def _odd(data: bytes, dice: random.Random) -> bytes:
 
 def _long(data: bytes, dice: random.Random) -> bytes:
     at = dice.randrange(len(data) + 1)
-    return (
-        data[:at] + dice.choice((b"a", b"\xff", b"\0", b" ", b"\r\n")) * dice.choice((600, 9000, 300_000)) + data[at:]
-    )
+    word = dice.choice((b"a", b"\xff", b"\0", b" ", b"\r\n", b"|", b"1", b"1,", b"-", b"PASS "))
+    return data[:at] + word * dice.choice((600, 9000, 300_000)) + data[at:]
 
 
 def _truncate(data: bytes, dice: random.Random) -> bytes:
