@@ -19,7 +19,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 
-from ftpsproxy import __version__, log, metrics
+from ftpsproxy import __version__, errors, log, metrics
 from ftpsproxy.config import Network
 from ftpsproxy.metrics import Family, Kind, Labels, Table
 from ftpsproxy.net import Socket, plain_address
@@ -81,7 +81,7 @@ class Admin:
                         self._connections[scope] = None  # from here on it counts
                         nursery.start_soon(self._serve, stream, scope)
             except OSError as error:
-                log.gateway_starved(reason=f"for probes: {(error.strerror or str(error)).lower()}")
+                log.gateway_starved(reason=f"for probes: {errors.words(error)}")
                 await trio.sleep(_AGAIN_SECONDS)
 
     async def _have_room(self) -> None:

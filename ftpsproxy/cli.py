@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from ftpsproxy import errors
+
 if TYPE_CHECKING:
     from ftpsproxy.config import Listener, Network, Settings, Upstream
 
@@ -102,7 +104,7 @@ def _say(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
-        raise _UnwritableError(error.strerror) from None
+        raise _UnwritableError(errors.words(error)) from None
 
 
 def _missing(_options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ Sending never waits: what the kernel does not take is kept, up to a bound, and s
 import contextlib
 from collections import deque
 
-from ftpsproxy import net
+from ftpsproxy import errors, net
 from ftpsproxy.ftp.lines import LineReader, TelnetFilter
 from ftpsproxy.ftp.replies import Reply, ReplyReader
 from ftpsproxy.net import Socket
@@ -112,7 +112,7 @@ class _Reader:
 
 
 def _lost(error: OSError) -> Lost:
-    return Lost((error.strerror or str(error)).lower())
+    return Lost(errors.words(error))
 
 
 class ClientControl:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import trio
 
-from ftpsproxy import listening, log, metrics
+from ftpsproxy import errors, listening, log, metrics
 from ftpsproxy.config import ConfigError, Settings, same_workers
 from ftpsproxy.gateway import Gateway
 from ftpsproxy.listening import ListenError
@@ -56,9 +56,7 @@ def reason(error: Exception) -> str:
     """Why settings can't be used, in one line."""
     if is_plain(error):
         return str(error)
-    return (
-        error.strerror.lower() if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
-    )
+    return errors.words(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
 
 
 async def serve(

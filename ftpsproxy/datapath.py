@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ftpsproxy import log, metrics, net
+from ftpsproxy import errors, log, metrics, net
 from ftpsproxy.dataports import Expectation, NoPort, TooManyPending
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Direction
@@ -330,4 +330,4 @@ class DataPath:
 
 
 def _not_connected(address: tuple[str, int], error: OSError) -> DataFailed:
-    return DataFailed(f"{address[0]} port {address[1]}: {(error.strerror or str(error)).lower()}")
+    return DataFailed(f"{address[0]} port {address[1]}: {errors.words(error)}")

@@ -13,7 +13,7 @@ import itertools
 import random
 from collections.abc import Callable, Collection
 
-from ftpsproxy import log, net
+from ftpsproxy import errors, log, net
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import Flag, Reactor, Task, now, turn
 
@@ -326,7 +326,7 @@ class DataListeners:
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
                     continue
-                why = (error.strerror or str(error)).lower()
+                why = errors.words(error)
                 raise NoPort(f"can't listen on {net.unzoned(local)}: {why}") from None
             door = _Door(listener, once=once)
             door.task = self._reactor.start(door.serve())

@@ -7,7 +7,7 @@ import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ftpsproxy import net
+from ftpsproxy import errors, net
 from ftpsproxy.config import Settings, endpoint
 from ftpsproxy.net import Socket
 
@@ -75,7 +75,7 @@ def renew(sockets: Sockets, addresses: Mapping[str, Address], open: Open) -> Soc
 
 
 def _why(error: OSError, address: Address, sockets: Sockets) -> str:
-    why = (error.strerror or str(error)).lower()
+    why = errors.words(error)
     if error.errno == errno.EACCES:
         return f"{why}; ports below 1024 need CAP_NET_BIND_SERVICE, or take a higher one"
     if error.errno != errno.EADDRINUSE:

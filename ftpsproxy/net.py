@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from ftpsproxy import log
+from ftpsproxy import errors, log
 from ftpsproxy.reactor import NEVER, Flag, now, outside, pause, readable, writable
 
 Socket = socket.socket
@@ -70,10 +70,6 @@ def numeric(host: str, port: int) -> "Address":
     return socket.AF_INET6, (plain, port, 0, int(zone or 0))  # Python takes no zone from the text here
 
 
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
-
-
 Address = tuple[socket.AddressFamily, tuple[object, ...]]
 
 
@@ -111,7 +107,7 @@ class Resolver:
         else:
             await _answer_to(asked, until)
         if isinstance(asked.answer, OSError):
-            raise ConnectError(f"the name {host} can't be resolved: {_reason(asked.answer)}")
+            raise ConnectError(f"the name {host} can't be resolved: {errors.words(asked.answer)}")
         if isinstance(asked.answer, Exception):
             raise asked.answer
         return asked.answer
@@ -157,7 +153,7 @@ async def connect(resolver: Resolver, host: str, port: int, until: float, keepal
             if now() >= until:
                 raise
         except OSError as error:
-            why = _reason(error)
+            why = errors.words(error)
         else:
             return sock
     resolver.forget(host, port)
@@ -354,7 +350,7 @@ def _say_starved(error: OSError) -> None:
     global _starved
     if now() - _starved >= _STARVED_SECONDS:
         _starved = now()
-        log.gateway_starved(reason=_reason(error))
+        log.gateway_starved(reason=errors.words(error))
 
 
 # accept(2): errors of the new connection, not of the listener.

@@ -2,7 +2,7 @@
 
 import time
 
-from ftpsproxy import log, metrics, net
+from ftpsproxy import errors, log, metrics, net
 from ftpsproxy.control import ServerControl
 from ftpsproxy.reactor import Start, now
 from ftpsproxy.service import Service
@@ -34,7 +34,7 @@ async def reach(service: Service, start: Start) -> ServerControl:
     except net.ConnectError as error:
         raise Refused("connect_failed", str(error)) from None
     except OSError as error:
-        raise Refused("connect_failed", f"{where}: the connection broke at once: {error.strerror}") from None
+        raise Refused("connect_failed", f"{where}: the connection broke at once: {errors.words(error)}") from None
 
 
 async def secure(server: ServerControl, service: Service) -> Tls:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ftpsproxy import metrics, net
+from ftpsproxy import errors, metrics, net
 from ftpsproxy.data_tls import DataTls
 from ftpsproxy.dataports import Contested, Expectation
 from ftpsproxy.ftp.addresses import Endpoint
@@ -256,7 +256,7 @@ class DataTransfer:
             raise RelayError(425, f"the client opened no data connection in time{stranger}") from None
         except OSError as error:
             self._client = None
-            why = (error.strerror or str(error)).lower()
+            why = errors.words(error)
             raise RelayError(425, f"no connection to the client's data port: {why}") from None
         if self._client is None:
             raise RelayError(425, "no data connection with the client was prepared")

@@ -21,7 +21,7 @@ from typing import NoReturn
 
 import trio
 
-from ftpsproxy import daemon, listening, log, metrics, net
+from ftpsproxy import daemon, errors, listening, log, metrics, net
 from ftpsproxy.config import Settings
 from ftpsproxy.daemon import Load
 from ftpsproxy.gateway import Gateway, build_contexts
@@ -163,7 +163,7 @@ class _Parent:
                     self._start(worker)
                     del self._missing[worker]
                 except OSError as error:
-                    log.gateway_starved(reason=f"no worker process: {(error.strerror or str(error)).lower()}")
+                    log.gateway_starved(reason=f"no worker process: {errors.words(error)}")
                     self._missing[worker] = time_now + _SOON_SECONDS
 
     def _end_stuck(self) -> None:

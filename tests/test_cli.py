@@ -85,7 +85,7 @@ def test_run_help_names_every_option(capfd: pytest.CaptureFixture[str]) -> None:
         (["run", *UPSTREAM, "--listen", "here"], "--listen: must be ADDR:PORT"),
         (["run", *UPSTREAM, "--log-format", "xml"], "--log-format: must be one of json, logfmt, console, auto"),
         (["run", *UPSTREAM, "--log-level", "all"], "--log-level: must be one of debug, info, warning"),
-        (["run", *UPSTREAM, "--ca-file", "/no/ca"], "--ca-file: cannot read /no/ca: No such file or directory"),
+        (["run", *UPSTREAM, "--ca-file", "/no/ca"], "--ca-file: cannot read /no/ca: no such file or directory"),
     ],
 )
 def test_wrong_usage(capfd: pytest.CaptureFixture[str], arguments: list[str], told: str) -> None:
@@ -229,7 +229,7 @@ def test_output_that_cannot_be_written() -> None:
         )
     assert (done.returncode, done.stderr) == (
         1,
-        "ftpsproxy: cannot write to standard output: No space left on device\n",
+        "ftpsproxy: cannot write to standard output: no space left on device\n",
     )
 
 

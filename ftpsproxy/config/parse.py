@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ftpsproxy import errors
 from ftpsproxy.config import names
 from ftpsproxy.config.values import Admin, Cores, Limits, Listener, Log, Network, PortRange, Process, Timeouts, Upstream
 
@@ -227,7 +228,7 @@ def readable(value: object) -> Path:
         with path.open("rb"):
             return path
     except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+        raise ValueError(f"cannot read {path}: {errors.words(error)}") from None
 
 
 def private(value: object) -> Path:

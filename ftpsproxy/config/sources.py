@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftpsproxy import errors
 from ftpsproxy.config.parse import TABLES, ConfigError, Text, nearest
 from ftpsproxy.config.values import Admin, Limits, Listener, Log, Process, Timeouts, Upstream
 
@@ -64,7 +65,7 @@ def read_file(written: Written, path: Path) -> None:
     try:
         tree = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read the configuration file: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot read the configuration file: {errors.words(error)}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8 text; a TOML file must be") from None
     except (ValueError, RecursionError) as error:  # its own is a ValueError; numbers and lists without end
@@ -133,7 +134,7 @@ def read_secrets(written: Written, folder: Path) -> None:
                 name = path.name.upper()
                 values[name if name.startswith(PREFIX) else PREFIX + name] = path.read_text("utf-8").strip()
     except OSError as error:
-        raise ConfigError(f"{place}: cannot read {error.filename or folder}: {error.strerror}") from None
+        raise ConfigError(f"{place}: cannot read {error.filename or folder}: {errors.words(error)}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{place}: a file in {folder} is not UTF-8 text; point it at a folder of settings") from None
     read_environment(written, values, folder=folder)

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TextIO
 
-from ftpsproxy import metrics
+from ftpsproxy import errors, metrics
 
 # Bytes kept for a reader that has no room: some 5,000 lines.
 _MOST_KEPT = 1024 * 1024
@@ -188,7 +188,7 @@ class Output:
             self._said = True
             why = "nobody reads it"
             if error is not None:
-                why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is closed"
+                why = errors.words(error) if isinstance(error, OSError) else "it is closed"
             poll = select.poll()
             poll.register(2, select.POLLOUT)
             with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ its end follows them without a pause.
 
 import select
 
-from ftpsproxy import net
+from ftpsproxy import errors, net
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import now
 from ftpsproxy.relay.contract import RelayError
@@ -51,7 +51,7 @@ class Departure:
             for sock in (data, self._control):
                 self._ends.register(sock.fileno(), select.EPOLLRDHUP)
         except OSError as error:
-            self._failed = f"the ends of the client's connections can't be watched: {error.strerror or error}".lower()
+            self._failed = f"the ends of the client's connections can't be watched: {errors.words(error)}"
         else:
             if self._first_end() is None:
                 self._settled = net.unread(data)

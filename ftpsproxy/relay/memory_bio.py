@@ -7,7 +7,7 @@ side that does not take bytes stops the reading from the other.
 import contextlib
 from collections.abc import Callable
 
-from ftpsproxy import net, reactor
+from ftpsproxy import errors, net, reactor
 from ftpsproxy.net import Socket
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.departure import Departure
@@ -58,14 +58,10 @@ async def _send(sock: Socket, data: memoryview | bytes, stall: float, side: str,
             await writable(sock, stall, f"the {side} took no bytes for {stall:g} seconds", look)
             continue
         except OSError as error:
-            raise RelayError(426, f"the {side} broke the data connection: {_words(error)}") from None
+            raise RelayError(426, f"the {side} broke the data connection: {errors.words(error)}") from None
         if sent == len(view):
             return waited
         view = view[sent:]
-
-
-def _words(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 async def download(client: Socket, server: Socket, tls: Tls, records: Records, flow: Flow, pace: Pace) -> None:
@@ -124,7 +120,7 @@ async def download(client: Socket, server: Socket, tls: Tls, records: Records, f
                 if pace.close_notify == "ignore" and records.whole:
                     flow.close_notify = False
                     return
-                raise RelayError(426, f"the server broke the data connection: {_words(error)}") from None
+                raise RelayError(426, f"the server broke the data connection: {errors.words(error)}") from None
             if not got:
                 flow.close_notify = False
                 if not records.whole:
@@ -203,7 +199,7 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
                 await source.wait(pace.client_stall, why, look_at_both, every=every)
                 continue
             except OSError as error:
-                raise RelayError(426, f"the client broke the data connection: {_words(error)}") from None
+                raise RelayError(426, f"the client broke the data connection: {errors.words(error)}") from None
             if not got:
                 break
             source.took(got)
@@ -230,7 +226,7 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
         try:
             server.shutdown(net.SHUT_WR)
         except OSError as error:
-            raise RelayError(426, f"the server broke the data connection: {_words(error)}") from None
+            raise RelayError(426, f"the server broke the data connection: {errors.words(error)}") from None
     except _Done:
         pass
     finally:
@@ -262,7 +258,7 @@ def _hear(server: Socket, tls: Tls, flow: Flow) -> int:
     except BlockingIOError:
         return 0
     except OSError as error:
-        raise RelayError(426, f"the server broke the data connection: {_words(error)}") from None
+        raise RelayError(426, f"the server broke the data connection: {errors.words(error)}") from None
     if not data:
         if flow.at_end:
             raise _Done
@@ -323,7 +319,8 @@ def _hear_behind(server: Socket, tls: Tls, flow: Flow) -> bool:
         raise
     except OSError as error:
         if net.unsent(server) > _END:  # which stays as it was when the connection broke
-            raise RelayError(426, f"the server broke the data connection before the end: {_words(error)}") from None
+            why = f"the server broke the data connection before the end: {errors.words(error)}"
+            raise RelayError(426, why) from None
         return False
     if not data:
         flow.close_notify = bool(flow.close_notify)

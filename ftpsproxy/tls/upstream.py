@@ -3,6 +3,7 @@
 import ssl
 from pathlib import Path
 
+from ftpsproxy import errors
 from ftpsproxy.config import Upstream
 from ftpsproxy.tls.openssl import Connection, Context, Session, TlsError, usable
 
@@ -93,9 +94,7 @@ def _readable(file: Path) -> None:
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error)
+    return errors.words(error) if isinstance(error, OSError) else str(error)
 
 
 class Resumption:

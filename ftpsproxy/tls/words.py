@@ -1,5 +1,6 @@
 """What is wrong with a server's TLS, in plain words."""
 
+from ftpsproxy import errors
 from ftpsproxy.config import Upstream
 from ftpsproxy.tls.openssl import TlsError, verify_words
 
@@ -63,8 +64,8 @@ def explain(error: Exception) -> Refused:
             words = verify_words(error.verify_code)
             return Refused(*known or ("certificate", f"the server's certificate is refused: {words}"))
         return Refused(*_REASONS.get(error.reason) or ("handshake_failed", f"TLS failed: {error}"))
-    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return Refused("closed", f"the connection failed in the TLS handshake: {words.lower()}")
+    words = errors.words(error) if isinstance(error, OSError) else str(error).lower()
+    return Refused("closed", f"the connection failed in the TLS handshake: {words}")
 
 
 def explain_opening(error: Exception, upstream: Upstream) -> Refused:
