@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(options)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except ImportError as error:
+        return _fail(error, FAILED)  # something is not installed, or another version of it
     except _UnwritableError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python would try, and complain, once more at exit
         return _fail(f"cannot write to standard output: {error}", FAILED)

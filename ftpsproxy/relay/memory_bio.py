@@ -133,6 +133,7 @@ async def download(client: Socket, server: Socket, tls: Tls, records: Records, f
             records.feed(raw.view[:got])
             tls.lend(raw, got)
     finally:
+        tls.take_back()
         _give(raw, clear)
 
 

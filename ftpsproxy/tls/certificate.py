@@ -15,7 +15,7 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from ftpsproxy.tls.openssl import Connection
+from ftpsproxy.tls.connection import Connection
 from ftpsproxy.tls.words import Refused
 
 _SEQUENCE, _VERSION = 0x30, 0xA0

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from ftpsproxy import errors
 from ftpsproxy.config import Upstream
-from ftpsproxy.tls.openssl import Connection, Context, Session, TlsError, usable
+from ftpsproxy.tls.binding import TlsError
+from ftpsproxy.tls.connection import Connection, Session, usable
+from ftpsproxy.tls.context import Context
 
 
 class TlsConfigError(Exception):

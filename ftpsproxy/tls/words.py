@@ -2,7 +2,7 @@
 
 from ftpsproxy import errors
 from ftpsproxy.config import Upstream
-from ftpsproxy.tls.openssl import TlsError, verify_words
+from ftpsproxy.tls.binding import TlsError, verify_words
 
 
 class Refused(Exception):
