@@ -6,16 +6,22 @@ from ftpsproxy.ftp.messages import NoteLogin, Order, TellClient, TellServer
 from ftpsproxy.ftp.opening import Protection, Refusal
 from ftpsproxy.ftp.replies import Reply
 
+# To ACCT other servers say 202, "superfluous", whoever asks (Pure-FTPd); as an answer to USER and PASS 200, 202 and 220
+# are a login of old ones.
+_LOGGED_IN = frozenset({230, 232})
+
 
 class Login:
     """The state of one session's login. `busy` while the server is told things of which the client hears nothing."""
 
     __slots__ = (
+        "_asked",
         "_attempts",
         "_failed",
         "_implicit",
         "_late",
         "_options",
+        "_twice",
         "_user",
         "_waiting",
         "_welcome",
@@ -30,6 +36,8 @@ class Login:
         self._attempts = attempts
         self._failed = 0
         self._user = ""
+        self._twice = False
+        self._asked = b""  # the verb a server has asked for, by 331 or 332
         self._late: Protection | None = None
         self._options: list[Command] = []
         self._waiting = 0
@@ -60,18 +68,31 @@ class Login:
         """The server's final reply to USER, PASS or ACCT."""
         if command.verb == b"USER":
             self._user = command.shown
-        if reply.good:  # 230 and 232; old servers say 200, 202, 220
-            return self._succeeded(command, reply)
-        if not reply.refused or command.verb == b"ACCT" or (self.done and reply.code != 530):
-            return [TellClient(reply)]  # 503: logged in already
+        asked = self._asked
+        if not reply.refused:
+            self._twice = False
+            self._asked = b"" if reply.good else (b"ACCT" if reply.code == 332 else b"PASS")
+        if reply.good and (command.verb != b"ACCT" or asked == b"ACCT" or reply.code in _LOGGED_IN):
+            return self._succeeded(reply)
+        if not reply.refused or not self._is_guess(command, reply, asked):
+            return [TellClient(reply)]
         self._failed += 1
         return [NoteLogin(self._user, False, reply.code), TellClient(reply)]
 
-    def _succeeded(self, command: Command, reply: Reply) -> list[Order]:
+    def _is_guess(self, command: Command, reply: Reply, asked: bytes) -> bool:
+        """Whether a refusal is one of a password. Not so that of an account nobody has asked for, or of a login that is
+        said once more: "530 You're already logged in", and then the same to PASS (Pure-FTPd)."""
+        if command.verb == b"USER":
+            self._twice = self.done
+            return not self.done
+        first = not self.done or (reply.code == 530 and not self._twice)
+        return command.verb == asked or (command.verb == b"PASS" and first)
+
+    def _succeeded(self, reply: Reply) -> list[Order]:
         self.done = True
         self._failed = 0
         note = NoteLogin(self._user, True, reply.code)
-        if reply.code == 232 and command.verb == b"USER":
+        if reply.code == 232:
             reply = replies.own(230, "Logged in.")  # RFC 2228, with a client certificate; plain clients don't know it
         self._welcome = reply
         if self.protect:
