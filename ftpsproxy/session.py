@@ -31,7 +31,7 @@ _LOOK_SECONDS = 1.0
 _HEARD_OUT_SECONDS = 5.0
 _LINES_A_TURN = 32
 # After so much silence behind a line that may end a reply, it has.
-_ODD_END_SECONDS = 1.0
+_ODD_END_SECONDS, _ODDER_END_SECONDS = 1.0, 3.0
 _SERVER_GOODBYE_SECONDS = 1.0
 _CLIENT_GOODBYE_SECONDS = 2.0
 
@@ -280,7 +280,7 @@ class Session:
             if (lines := server.replies.fresh()) is not None:
                 self.feed(messages.ServerSaidLines(*lines))
             if server.replies.may_be_over:
-                self._ends_by = now() + _ODD_END_SECONDS
+                self._ends_by = now() + (_ODDER_END_SECONDS if server.replies.changes_class else _ODD_END_SECONDS)
         for text in server.replies.passed_over:
             log.upstream_reply_ignored(reply=text.decode("utf-8", "backslashreplace"), reason="it begins with no code")
         server.replies.passed_over.clear()
@@ -374,11 +374,11 @@ class Session:
         except ProtocolError:
             command = None
         if command is not None:
-            log.hide(*command.secrets)  # servers quote what they refuse
+            log.hide(command.known_verb, *command.secrets)  # servers quote what they refuse
             if self._service.debug:
                 log.session_command(verb=command.shown_verb, argument=command.shown)
         else:
-            log.hide(*re.split(r"[^\x21-\x7e]+", line.decode("utf-8", "backslashreplace")))
+            log.hide("", *re.split(r"[^\x21-\x7e]+", line.decode("utf-8", "backslashreplace")))
         self.feed(messages.ClientSaid(line))
 
     # --- the clock --------------------------------------------------------------------------------------------------

@@ -37,9 +37,14 @@ class Command:
         return (self.argument or b"").decode("utf-8", "backslashreplace")
 
     @property
+    def known_verb(self) -> str:
+        """The verb, if it stands in some table."""
+        return self.verb.decode() if self.verb in _KNOWN else ""
+
+    @property
     def shown_verb(self) -> str:
         """The verb for a log: one in no table may be a password on the wrong line, or have one behind it."""
-        return self.verb.decode() if self.verb in _KNOWN else f"({len(self.verb)} letters, in no table)"
+        return self.known_verb or f"({len(self.verb)} letters, in no table)"
 
     @property
     def shown(self) -> str:
@@ -95,6 +100,9 @@ NO_DATA_VERBS = frozenset(
     XSHA256 XSHA512 XCUP XCWD XMKD XPWD XRMD PRET COMB""".split()
 )
 
+# Verbs over which a server may have to work for a while: it reads a whole file, moves or joins some.
+LONG_VERBS = frozenset(b"RNTO DELE RMD COMB HASH RANG MD5 MMD5 XCRC XMD5 XSHA XSHA1 XSHA256 XSHA512 SITE".split())
+
 # Other spellings. P@SW is PASV for firewalls that forbid that; vsftpd, Pure-FTPd and FileZilla Server 0.9 know it, and
 # some old clients say it.
 ALIASES = {b"P@SW": b"PASV"}
@@ -130,7 +138,7 @@ HTTP_VERBS = frozenset(
 )
 
 # Features that would promise a client what it can't have here.
-_HIDDEN_FEATURES = frozenset({b"AUTH", b"PBSZ", b"PROT", b"CCC", b"SSCN", b"CPSV", b"REIN", b"LPRT", b"LPSV", b"SPSV"})
+_HIDDEN_FEATURES = REFUSED.keys()
 
 
 _WORD = re.compile(rb"[A-Za-z0-9]*")

@@ -69,12 +69,14 @@ def bind(session: str, client: str, listener: str, upstream: str) -> None:
     bound.set(Bound({"session": session, "client": client, "listener": listener, "upstream": upstream}))
 
 
-def hide(*secrets: str) -> None:
-    """What must stand in no line of this session, though a server should repeat it; the last few are remembered."""
+def hide(verb: str, *secrets: str) -> None:
+    """What must stand in no line of this session, though a server should repeat it; the last few of each `verb` are
+    remembered ("" for one in no table: there is no end of those)."""
     mine = bound.get()
     if mine is not None and secrets:
-        mine.secrets += [one.strip() for one in secrets if len(one.strip()) >= _SHORTEST_SECRET]
-        del mine.secrets[:-_MOST_SECRETS]
+        known = mine.secrets.setdefault(verb, [])
+        known += [one.strip() for one in secrets if len(one.strip()) >= _SHORTEST_SECRET]
+        del known[:-_MOST_SECRETS]
 
 
 def unbind() -> None:
@@ -114,8 +116,12 @@ def _where() -> tuple[str, str]:
 def _redact(text: str) -> str:
     """Text without what `hide` has named, and with all that follows PASS, ACCT and their like on a line struck out."""
     mine = bound.get()
-    for secret in mine.secrets if mine is not None else ():
-        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)  # a verb goes out in upper case
+    for verb, secrets in mine.secrets.items() if mine is not None else ():
+        for secret in secrets:
+            pattern = re.escape(secret)
+            if verb == "SITE":  # one of its words may be a password; most are not, and are part of others
+                pattern = rf"(?<!\w){pattern}(?!\w)"
+            text = re.sub(pattern, "***", text, flags=re.IGNORECASE)  # a verb goes out in upper case
     return _SECRET_IN_TEXT.sub(r"\1 ***", text)
 
 

@@ -45,3 +45,22 @@ def test_a_password_is_in_no_log(stages: Stages, line: str) -> None:
         client.command("QUIT")
     stage.event("session.closed")
     assert SECRET.lower() not in "\n".join(map(str, stage.events())).lower()
+
+
+def test_a_password_stays_hidden_whatever_is_said_behind_it(stages: Stages) -> None:
+    """z/OS's SITE has many words, each of which may be a password; so may each verb that is in no table."""
+    stage = stages("debug")
+    refusal = f'550 account anna/{SECRET} may not read report132.pdf of "132"\r\n'.encode()
+    stage.play(Quirks(replies={"RETR": refusal}))
+    with stage.client() as client:
+        client.login(password=SECRET)
+        client.command(
+            "SITE VARRECFM LRECL=256 RECFM=VB BLKSIZE=6233 PRIMARY=5 SECONDARY=5 UNIT=SYSDA MGMTCLAS=STD X1 Y2"
+        )
+        client.command("SITE FIXRECFM 132")
+        for number in range(20):
+            client.command(f"XV{'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[number]} word{number}")
+        client.command("RETR a")
+    text = stage.event("transfer.refused")["text"]
+    assert text == 'account anna/*** may not read report132.pdf of "***"'
+    assert SECRET.lower() not in "\n".join(map(str, stage.events())).lower()
