@@ -21,6 +21,7 @@ from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
 from ftpsproxy.relay.departure import Departure
 from ftpsproxy.relay.direction import first_to_speak
+from ftpsproxy.relay.handshake import NotBegun
 from ftpsproxy.relay.records import Records
 from ftpsproxy.service import Service
 from ftpsproxy.tls import Refused, Resumption, Tls, TlsError, check_pins, explain
@@ -164,7 +165,11 @@ class DataTransfer:
         number = self.order.number
         try:
             server = await self._server_end()
-            tls = self.tls = await self._secure()
+            try:
+                tls = self.tls = await self._secure()
+            except NotBegun as end:
+                await self._end_empty(server, end)
+                return
             if self._doomed:
                 self._close(whole=False)
                 return
@@ -200,6 +205,21 @@ class DataTransfer:
             # Both sides learn it now: the server's verdict depends on it.
             self._close(whole=False)
             self._report(DataEnded(number, False, error.code, error.why))
+
+    async def _end_empty(self, server: Socket, end: NotBegun) -> None:
+        """The server has closed the connection of a download without a word of TLS.
+
+        Some that have nothing to send say it so, and by their 226 (Go's ftpserverlib): that is as good as an end
+        without close_notify. Raises RelayError.
+        """
+        if self._direction is not Direction.DOWNLOAD or self._pace.close_notify == "require":
+            self._resumption.start_again()
+            raise RelayError(425, f"TLS on the data connection: {end.detail}")
+        await self._client_end()
+        self.flow.close_notify = False
+        server.close()
+        self._server = None
+        self._report(DataEnded(self.order.number, True, unproved=0 if self._pace.close_notify == "prove" else None))
 
     def _check_close_notify(self) -> int | None:
         """A download has ended → how many bytes, if it is yet to be proved that these are all.
@@ -291,6 +311,8 @@ class DataTransfer:
                     raise Refused("not_resumed", "the server did not resume the TLS session on the data connection")
         except TimeoutError:
             raise RelayError(425, "the server did not finish the TLS handshake of the data connection") from None
+        except NotBegun:
+            raise
         except (TlsError, OSError, Refused) as error:
             self._resumption.start_again()
             raise RelayError(425, f"TLS on the data connection: {explain(error).detail}") from None

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable
 
+from ftpsproxy import errors
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import now, readable, turn, writable
 from ftpsproxy.tls import Refused, Tls, TlsError
@@ -12,11 +13,34 @@ _CHUNK = 16384 + 512
 _MOST = 512 * 1024
 
 
+class NotBegun(Refused):
+    """The server has ended the connection without a byte of TLS."""
+
+
 async def shake_hands(sock: Socket, tls: Tls, until: float, heard: Callable[[], None] | None = None) -> None:
     """Do the handshake; `heard` is called when the server has said something.
 
-    Raises TlsError (certificate, alert), Refused (an end), OSError, TimeoutError at `until`.
+    Raises TlsError (certificate, alert), Refused (an end), NotBegun, OSError, TimeoutError at `until`.
     """
+    begun = False
+
+    def hear() -> None:
+        nonlocal begun
+        begun = True
+        if heard is not None:
+            heard()
+
+    try:
+        await _shake_hands(sock, tls, until, hear)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        if begun:
+            raise
+        raise NotBegun("closed", f"the connection failed in the TLS handshake: {errors.words(error)}") from None
+
+
+async def _shake_hands(sock: Socket, tls: Tls, until: float, heard: Callable[[], None] | None) -> None:
     more: bool | None = None
     taken = 0
     while True:
@@ -52,7 +76,8 @@ async def shake_hands(sock: Socket, tls: Tls, until: float, heard: Callable[[], 
             if now() >= until:
                 raise TimeoutError
         if not data:
-            raise Refused("closed", "the server closed the connection in the TLS handshake")
+            kind = Refused if taken else NotBegun
+            raise kind("closed", "the server closed the connection in the TLS handshake")
         if heard is not None and data:
             heard()
             heard = None

@@ -336,3 +336,43 @@ def test_whoever_is_refused_is_in_the_log(stage: Stage) -> None:
             assert client.command(line).code >= 500
     stage.event("command.refused", 5)
     assert [event["verb"] for event in stage.events("command.refused")] == ["AUTH", "", "PORT", "EPSV", "LPSV"]
+
+
+@pytest.mark.parametrize("end", ["fin", "reset"])
+@pytest.mark.parametrize("verb", ["LIST", "NLST", "MLSD"])
+def test_a_listing_of_nothing_that_has_no_tls_either(stage: Stage, verb: str, end: str) -> None:
+    """Go's ftpserverlib: it closes what it has not spoken on."""
+    stage.play(Quirks(bare_end=end))
+    with stage.logged_in() as client:
+        downloaded, replies = client.download("", verb=verb)
+        assert (downloaded.data, downloaded.ended, replies[-1].code) == (b"", "fin", 226)
+    assert stage.event("upstream.close_notify_missing")["verb"] == verb
+    event = stage.event("transfer.finished")
+    assert (event["outcome"], event["bytes"], event["close_notify"]) == ("complete", 0, False)
+
+
+@pytest.mark.parametrize("end", ["fin", "reset"])
+@pytest.mark.parametrize(("size", "code"), [(0, 226), (5, 426)])
+def test_a_file_without_tls_is_whole_if_its_size_is_nothing(stage: Stage, size: int, code: int, end: str) -> None:
+    stage.play(Quirks(bare_end=end), {b"file": b"x" * size})
+    with stage.logged_in() as client:
+        client.command("TYPE I")
+        downloaded, replies = client.download()
+        assert (downloaded.ended, replies[-1].code) == ("fin" if code == 226 else "reset", code)
+    assert stage.event("transfer.finished")["outcome"] == ("complete" if code == 226 else "torn")
+
+
+@pytest.mark.parametrize("end", ["fin", "reset"])
+def test_an_upload_without_tls_is_none(stage: Stage, end: str) -> None:
+    stage.play(Quirks(bare_end=end))
+    with stage.logged_in() as client:
+        assert client.upload(b"", "up")[-1].code == 425
+    assert stage.event("transfer.finished")["outcome"] == "torn"
+
+
+def test_nothing_without_tls_is_taken_where_close_notify_is_required(stages: Stages) -> None:
+    stage = stages("close_notify_required")
+    stage.play(Quirks(bare_end="fin"))
+    with stage.logged_in() as client:
+        downloaded, replies = client.download("", verb="LIST")
+        assert (downloaded.ended, replies[-1].code) == ("reset", 425)

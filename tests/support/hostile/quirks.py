@@ -113,6 +113,7 @@ class Quirks:
     # Data connections: replies to EPSV and PASV with the fields {port} {p1} {p2}, {dead} (refused), {deaf} (no answer)
     passive: Mapping[str, str] = field(default_factory=dict)
     data_certificate: tuple[Path, Path] | None = None  # (chain, key) shown on data connections only
+    bare_end: str = ""  # "fin" or "reset": data connections end without a byte of TLS, and all is said to be well
     data_hangs: bool = False  # the TLS handshake on the data connection is never answered
     requires_reuse: bytes = b""  # this reply, after the 150, to a data connection that does not resume
     forget_sessions_after: int | None = None  # earlier TLS sessions are worthless from this transfer of a session on

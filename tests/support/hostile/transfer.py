@@ -82,6 +82,12 @@ class Transfer:
         self._say(quirks.preliminary)
         if quirks.refuse_data_tls:
             return quirks.refuse_data_tls
+        if quirks.bare_end:
+            channel.peek(5)
+            if quirks.bare_end == "fin":
+                sock.recv(65536)  # what is left unread would make a reset of it
+            channel.close()
+            return self._final_reply(quirks.final)
         if quirks.data_hangs:
             self._wait_for_release()
             return b""
