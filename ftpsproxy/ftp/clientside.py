@@ -4,7 +4,7 @@ from ftpsproxy.ftp import commands, replies
 from ftpsproxy.ftp.commands import Command
 from ftpsproxy.ftp.dataends import DATA_END_VERBS, IllegalAddress
 from ftpsproxy.ftp.errors import ProtocolError
-from ftpsproxy.ftp.exchange import Exchange
+from ftpsproxy.ftp.exchange import Exchange, take_back
 from ftpsproxy.ftp.messages import (
     ClientErred,
     ClientListening,
@@ -22,8 +22,11 @@ from ftpsproxy.ftp.messages import (
     TellServer,
     TellStatus,
 )
+from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.serverend import Late
 from ftpsproxy.ftp.state import State
+
+_MOST_DIGITS = 20  # of an offset: 64 bits
 
 
 def said(state: State, event: ClientSaid) -> list[Order]:
@@ -37,24 +40,35 @@ def said(state: State, event: ClientSaid) -> list[Order]:
     if state.idle:
         return execute(state, command)
     exchange = state.exchange
-    if exchange is not None and exchange.abort is None and not (exchange.closing or exchange.proving):
-        verb = exchange.command.verb
-        transferring = exchange.transfer is not None or exchange.listens or verb in commands.DATA_VERBS
-        if command.verb == b"ABOR" and transferring:
-            return state.after(exchange, exchange.start_abort())
-        if transferring:
-            if command.verb == b"NOOP":
-                return [TellClient(replies.own(200, "NOOP ok."))]
-            if command.verb == b"STAT" and not command.argument:
-                return [TellStatus(exchange.transfer.number if exchange.transfer else state.number + 1)]
-    state.held = command
+    if exchange is not None and command.verb == b"ABOR" and state.transferring:
+        orders = exchange.start_abort()
+        if exchange.transfer is None and exchange.abort is not None and exchange.abort.asked:
+            state.ends.ready = False  # what was prepared is dropped
+        return state.after(exchange, orders)
+    state.held.append(command)
     return []
+
+
+def answer_held(state: State) -> list[Order]:
+    """NOOP and STAT of the client's in a transfer; not before its 150, for whose answer theirs would be taken."""
+    orders: list[Order] = []
+    while state.held and state.transferring and state.exchange is not None and state.exchange.preliminaries:
+        match state.held[0]:
+            case Command(b"NOOP"):
+                orders.append(TellClient(replies.own(200, "NOOP ok.")))
+            case Command(b"STAT", None | b""):
+                transfer = state.exchange.transfer
+                orders.append(TellStatus(transfer.number if transfer is not None else state.number + 1))
+            case _:
+                break
+        state.held.popleft()
+    return orders
 
 
 def erred(state: State, event: ClientErred) -> list[Order]:
     """A line that can't be read."""
     if not state.idle:
-        state.held = event
+        state.held.append(event)
         return []
     refusal = TellClient(replies.own(500, f"Not understood: {event.why}."))
     return _bad_line(state, event.why, [NoteCommand("", event.why), refusal])
@@ -92,15 +106,28 @@ def execute(state: State, command: Command) -> list[Order]:
 def _too_late(state: State, command: Command) -> list[Order]:
     """A transfer whose passive port was given up: the server must not open a file, or even empty it, for that."""
     rest, state.ends.rest = state.ends.rest, None
-    if rest is not None:  # to be taken back, or the next file would begin there
-        return forward(state, command, Command(b"REST", b"0"))
     reply = replies.own(425, "Nobody came to the passive port in time, ask for another one.")
-    return [NoteNoTransfer(command, reply), TellClient(reply)]
+    return _unsent(state, command, rest, reply)
+
+
+def _unsent(state: State, command: Command, rest: Command | None, refusal: Reply) -> list[Order]:
+    """The client hears this of a transfer command that never goes out, once a REST before it is taken back."""
+    if rest is None:
+        return refused(state, command, refusal)
+    exchange = state.exchange = Exchange(command, Command(b"REST", b"0"), refusal=refusal)
+    return take_back(exchange.sent)
+
+
+def refused(state: State, command: Command, reply: Reply) -> list[Order]:
+    """There is no transfer; what the client has prepared for it may serve the next one."""
+    state.exchange = None
+    return [NoteNoTransfer(command, reply), *state.ends.refused(), TellClient(reply)]
 
 
 def forward(state: State, command: Command, sent: Command | None = None) -> list[Order]:
     """Give a command to the server, perhaps as `sent` instead of as it is."""
     sent = sent if sent is not None else command
+    state.strays = 0  # a bound for each command: sessions of machines last for weeks
     exchange = state.exchange = Exchange(command, sent)
     _note_size(state, exchange)
     if command.verb in commands.DATA_VERBS and (late := state.ends.late(command)) is not None:
@@ -113,7 +140,8 @@ def _note_size(state: State, exchange: Exchange) -> None:
     """How what is downloaded could be proved to be whole."""
     command, rest = exchange.command, state.ends.rest
     offset = (rest.argument or b"").strip() if rest is not None else b"0"
-    if command.verb == b"RETR" and command.argument and state.type == b"I" and offset.isdigit():
+    readable = offset.isdigit() and len(offset) <= _MOST_DIGITS
+    if command.verb == b"RETR" and command.argument and state.type == b"I" and readable:
         exchange.size_of, exchange.offset = Command(b"SIZE", command.argument), int(offset)
 
 
@@ -125,8 +153,7 @@ def _tell(state: State, exchange: Exchange) -> Order:
 def go_on(state: State, exchange: Exchange, late: Late, orders: list[Order]) -> list[Order]:
     """With what goes before a transfer command whose server end was put off."""
     if late.failed is not None:
-        state.exchange = None
-        return [*orders, *state.ends.refused(), TellClient(late.failed)]
+        return [*orders, *_unsent(state, exchange.command, late.rest, late.failed)]
     if not late.done:
         return orders
     exchange.late = None

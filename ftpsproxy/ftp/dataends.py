@@ -69,6 +69,13 @@ def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool) -> Clien
         if not v4:
             return _refused(name, replies.own(522, "PASV knows IPv4 only, use EPSV."))
         return ClientWay(b"PASV")
+    if (
+        command.verb == b"EPRT"
+        and argument[:1] == argument[2:3]
+        and argument[1:2].isdigit()
+        and argument[1] not in b"12"
+    ):
+        return _refused(name, replies.own(522, "Network protocol not supported, use (1,2)."))
     try:
         endpoint = addresses.parse_port(argument) if command.verb == b"PORT" else addresses.parse_eprt(argument)
     except ProtocolError as error:
@@ -100,6 +107,11 @@ class _Preparation:
     def waits_for_server(self) -> bool:
         """Whether the next news is a reply of the server's."""
         return self._server.waits_for_server and not self.done
+
+    @property
+    def server(self) -> ServerEnd:
+        """The server's end."""
+        return self._server
 
     def start(self) -> list[Order]:
         """The first orders; what was prepared before is forgotten."""
@@ -196,6 +208,11 @@ class DataEnds:
         """Whether the next news is a reply of the server's."""
         return self._preparation is not None and self._preparation.waits_for_server
 
+    @property
+    def asking(self) -> ServerEnd | None:
+        """The end that the server is being asked for."""
+        return self._preparation.server if self._preparation is not None else None
+
     def prepare(self, command: Command) -> list[Order]:
         """PASV, EPSV, PORT or EPRT of the client's. Raises IllegalAddress."""
         if command.verb == b"EPSV" and (command.argument or b"").strip().upper() == b"ALL":
@@ -258,6 +275,6 @@ class DataEnds:
             return []
         if absent:
             self.ready, self.given_up = False, True
-            return [DropData()]
+            return [NoteData("client", "pasv", "nobody came to the passive port, and it is given up"), DropData()]
         self._put_off = True
         return [DropServerEnd()]

@@ -31,7 +31,7 @@ _MARK = 257
 _MOST_REPLIES = 8
 # Replies that can only have been meant for something else; after them it is not known which answers which.
 _NO_VERDICT = frozenset({220, 221, 230, 257})
-_REUSE_WORDS = ("reuse", "resum")
+_REUSE_WORDS, _TLS_WORDS = ("reuse", "resum"), ("session", "tls", "ssl")
 
 
 @dataclass(slots=True)
@@ -73,7 +73,8 @@ class Exchange:
 
     `sent` is what the server is given for it, once what must go before it (`late`) is done; `told` how many lines of
     the reply under way the client has heard; `listens` while a verb nobody knows may turn out to be a transfer;
-    `client_gone` when nobody waits for the reply any more; `closing` when the transfer is being closed as whole.
+    `client_gone` when nobody waits for the reply any more; `closing` when the transfer is being closed as whole;
+    `refusal` what the client hears of a transfer command that does not go out, while a REST before it is taken back.
     `size_of` asks for the size of what is downloaded, where that can be compared (in TYPE I), from `offset` on;
     `proving` while the server is asked.
     """
@@ -82,6 +83,7 @@ class Exchange:
     sent: Command
     transfer: Transfer | None = None
     late: Late | None = None
+    refusal: Reply | None = None
     reply: Reply | None = None
     ended: DataEnded | None = None
     abort: Abort | None = None
@@ -114,7 +116,8 @@ class Exchange:
                 why = f"{ended.why}; {why}"
             # 3xx ends no transfer (RFC 959); only 2xx makes a file whole.
             told = reply if reply.refused else replies.own(451, f"The server answered {reply.code} {reply.text}")
-            return [*reuse_note(reply), *self._conclude(told, EndData(transfer.number, False, told.code, "torn", why))]
+            end = EndData(transfer.number, False, told.code, "torn", why)
+            return [*reuse_note(self.command, reply), *self._conclude(told, end)]
         if self.reply is not None:
             return []  # a second final reply; the first one counts
         self.reply = reply
@@ -203,8 +206,9 @@ class Exchange:
         if self.transfer is None:
             if self.late is None and not self.listens:
                 return []
+            rest = self.late.rest if self.late is not None else None
             self.late = None
-            return self.ask_to_abort(self.abort)
+            return [*take_back(rest), *self.ask_to_abort(self.abort)]
         if self.reply is not None:
             orders += self.abort_heard(self.abort, self.reply)
         return orders
@@ -256,9 +260,16 @@ def in_band(transfer: Transfer) -> list[Order]:
     return [EndInBand(transfer.number)] if transfer.ends_in_band else []
 
 
-def reuse_note(reply: Reply) -> list[Order]:
-    """vsftpd says 522, ProFTPD and FileZilla Server 425, when a data connection did not resume."""
-    text = reply.text.lower()
-    if reply.refused and any(word in text for word in _REUSE_WORDS):
+def take_back(rest: Command | None) -> list[Order]:
+    """A REST that no transfer has followed: the next file would begin there."""
+    return [TellServer(b"REST 0\r\n")] if rest is not None else []
+
+
+def reuse_note(command: Command, reply: Reply) -> list[Order]:
+    """vsftpd says 522, ProFTPD and FileZilla Server 425, when a data connection did not resume. All else may be about a
+    file: its name, or one that can't be resumed."""
+    text = reply.text.lower().replace(command.text.lower(), "")
+    of_tls = any(word in text for word in _TLS_WORDS) and any(word in text for word in _REUSE_WORDS)
+    if of_tls and (reply.code == 522 or 400 <= reply.code < 500):
         return [NoteReuse(f"{reply.code} {reply.text}")]
     return []

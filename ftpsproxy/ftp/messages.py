@@ -18,7 +18,7 @@ class Waiting(enum.Enum):
     LOGIN = "login"  # for a client that has not logged in
     CLIENT = "client"  # for the next command
     REPLY = "reply"  # for the server's reply to a command
-    START = "start"  # for its first reply to one that moves data: it may have to fetch a tape
+    START = "start"  # the same, where it may have to fetch a tape, or to read a whole file
     CONNECTION = "connection"  # for a data connection to stand; whoever connects keeps the time
     DATA = "data"  # for the bytes of a transfer; the transfer keeps its own time
     VERDICT = "verdict"  # for the final reply, behind the data

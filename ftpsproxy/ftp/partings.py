@@ -40,9 +40,21 @@ def server_lost(state: State, event: ServerLost) -> list[Order]:
     if exchange is not None and exchange.command.verb == b"QUIT" and exchange.transfer is None:
         return state.goodbye("Goodbye.", "quit", 221)
     orders = state.abandon(426, f"control connection to the server lost: {event.why}")
+    if (asking := state.asking) is not None and asking.asked:
+        return state.goodbye(
+            f"Connection to the server lost over {_unanswered(state)}: {event.why}", f"server lost: {event.why}"
+        )
     if orders:
         orders.append(TellClient(replies.own(426, "Transfer failed: control connection to the server lost.")))
     return orders + state.goodbye(f"Connection to the server lost: {event.why}", f"server lost: {event.why}")
+
+
+def _unanswered(state: State) -> str:
+    """What the server has left without an answer; how the next session asks it for data."""
+    if (asking := state.asking) is not None and (asked := asking.asked):
+        asking.unanswered()
+        return asked
+    return state.exchange.sent.verb.decode() if state.exchange is not None else "what follows a login"
 
 
 def client_lost(state: State, event: ClientLost) -> list[Order]:
@@ -50,7 +62,7 @@ def client_lost(state: State, event: ClientLost) -> list[Order]:
     exchange = state.exchange
     if event.data_left and exchange is not None and state.upload_under_way:
         exchange.client_gone = state.client_gone = True  # cameras and meters leave once their data is sent
-        state.held = None
+        state.held.clear()
         return []
     why = event.why or "it closed it"
     orders = state.abandon(0, f"the client's control connection was lost: {why}")
@@ -102,6 +114,6 @@ def timed_out(state: State, event: TimedOut) -> list[Order]:
             torn = [NoteLimit("reply_timeout", why), *state.abandon(426, why), told]
             return [*torn, *state.goodbye("The server does not answer.", "reply timeout")]
         case _:
-            asked = state.exchange.sent.verb.decode() if state.exchange is not None else "what the gateway asked"
+            asked = _unanswered(state)
             note = NoteLimit("reply_timeout", f"the server did not answer {asked}")
-            return [note, *state.goodbye("The server does not answer.", "reply timeout")]
+            return [note, *state.goodbye(f"The server does not answer {asked}.", "reply timeout")]

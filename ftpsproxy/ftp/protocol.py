@@ -1,8 +1,9 @@
 """The state machine of a session: events in, finished lists of orders out; no I/O, no clock.
 
-Theory. One command at a time is under way at the server (`Exchange`); one more of the client's may be held, and while
-it is, the client is not heard, so that pipelined lines queue in the kernel. In the middle of a transfer ABOR passes at
-once, NOOP and STAT are answered here, because no server says which of its replies answers which, and all else is held.
+Theory. One command at a time is under way at the server (`Exchange`); one more of the client's may be held, a few in a
+transfer, and then the client is not heard, so that pipelined lines queue in the kernel. In the middle of a transfer
+ABOR passes at once, NOOP and STAT are answered here, because no server says which of its replies answers which, and all
+else is held.
 
 The joint rule: the client hears a transfer's final reply only when the server has given it *and* the bytes have ended.
 A transfer whose bytes did not end well is never answered 2xx, one that the server refuses never ends well. What has
@@ -92,8 +93,9 @@ class Protocol:
         orders = _decide(state, event)
         while state.deferred and state.idle and not state.closed:
             orders += _decide(state, state.deferred.pop(0))
-        while state.held is not None and state.idle and not state.closed:
-            held, state.held = state.held, None
+        orders += clientside.answer_held(state)
+        while state.held and state.idle and not state.closed:
+            held = state.held.popleft()
             orders += (
                 clientside.erred(state, held) if isinstance(held, ClientErred) else clientside.execute(state, held)
             )

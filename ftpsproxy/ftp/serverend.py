@@ -73,6 +73,16 @@ class ServerEnd:
         """Whether the next news is a reply of the server's."""
         return self._step is _Step.REPLY
 
+    @property
+    def asked(self) -> str:
+        """What the server has been asked, and not answered yet; "" for nothing."""
+        return self._mode.upper() if self.waits_for_server else ""
+
+    def unanswered(self) -> None:
+        """Some servers, or firewalls before them, never answer EPSV: the next session asks for PASV."""
+        if self.waits_for_server and self._may_fall_back():
+            self.learned.no_epsv = True
+
     def start(self) -> list[Order]:
         """The first orders."""
         if self.data_mode != "auto":
@@ -178,12 +188,12 @@ class Late:
     `failed` set: PRET refused is an answer to the command itself, everything else a 425.
     """
 
-    __slots__ = ("_command", "_end", "_rest", "_said", "done", "failed")
+    __slots__ = ("_command", "_end", "_said", "done", "failed", "rest")
 
     def __init__(self, end: ServerEnd, command: Command, rest: Command | None) -> None:
         self._end = end
         self._command = command
-        self._rest = rest
+        self.rest = rest
         self._said = ""
         self.done = False
         self.failed: Reply | None = None
@@ -192,6 +202,15 @@ class Late:
     def waits_for_server(self) -> bool:
         """Whether the next news is a reply of the server's."""
         return bool(self._said) or self._end.waits_for_server
+
+    @property
+    def asked(self) -> str:
+        """What that is; "" for nothing."""
+        return self._said or self._end.asked
+
+    def unanswered(self) -> None:
+        """It will not come."""
+        self._end.unanswered()
 
     def start(self) -> list[Order]:
         """The first orders."""
@@ -226,9 +245,9 @@ class Late:
             return [*orders, *self._finish(end.failed if end.failed.code == 425 else _no_connection(text))]
         if not end.stands:
             return orders
-        if self._rest is not None:
+        if self.rest is not None:
             self._said = "REST"
-            return [*orders, TellServer(self._rest.encode())]
+            return [*orders, TellServer(self.rest.encode())]
         return [*orders, *self._finish(None)]
 
     def _finish(self, failed: Reply | None) -> list[Order]:

@@ -15,7 +15,6 @@ from ftpsproxy.ftp.messages import (
     LeaveData,
     ListenToData,
     NoteLimit,
-    NoteNoTransfer,
     NoteReply,
     Order,
     Secured,
@@ -38,6 +37,8 @@ _ADDRESSES = frozenset({227, 228, 229})
 # In a session, and for a command; a sane server comes nowhere near.
 _MOST_STRAYS = 100
 _MOST_PRELIMINARIES = 1000
+# What ends a transfer that has not been said to begin (RFC 959 section 5.4).
+_ENDS = frozenset({226, 250})
 # Verbs whose replies are looked at as a whole, and may be changed.
 _WHOLE = frozenset({b"USER", b"PASS", b"ACCT", b"FEAT", b"OPTS", b"QUIT", *commands.DATA_VERBS, *commands.MODERN})
 
@@ -113,7 +114,7 @@ def _replied(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
     if (abort := exchange.abort) is not None:
         if exchange.transfer is None and not abort.asked and state.ends.ready:
             if reply.preliminary:
-                begun = _begin(state, exchange)
+                begun = _begin(state, exchange, reply)
                 assert exchange.transfer is not None  # noqa: S101 - it has just begun
                 return [*begun, *exchange.abort_begun(exchange.transfer)]
             state.ends.ready = False
@@ -121,6 +122,8 @@ def _replied(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
         return state.after(exchange, exchange.abort_heard(abort, reply))
     if (late := exchange.late) is not None:
         return clientside.go_on(state, exchange, late, late.heard(reply)) if late.waits_for_server else []
+    if exchange.refusal is not None:
+        return clientside.refused(state, exchange.command, exchange.refusal) if not reply.preliminary else []
     if exchange.proving:
         return state.after(exchange, exchange.size_heard(reply)) if not reply.preliminary else []
     if reply.preliminary:
@@ -128,9 +131,12 @@ def _replied(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
     if exchange.transfer is not None:
         return state.after(exchange, exchange.verdict(exchange.transfer, reply))
     if reply.good and state.ends.ready and exchange.command.verb in commands.DATA_VERBS:
+        if reply.code not in _ENDS:
+            # Some servers say 200 to a command long answered, and only then 150: ftplib passes over it, too.
+            return _stray(state, reply, "a transfer ends by 226 or 250")
         # A final reply without 150: the data connection still has to show what it carries.
         exchange.reply = reply
-        orders = _begin(state, exchange)
+        orders = _begin(state, exchange, reply)
         return orders + in_band(exchange.transfer) if exchange.transfer is not None else orders
     return _answered(state, exchange, reply)
 
@@ -143,10 +149,12 @@ def _preliminary(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
         )
     told = [TellClient(_untold(state, exchange, reply))]
     verb = exchange.command.verb
+    if exchange.preliminaries == 1 and not exchange.closing:
+        exchange.reply = None  # what was said before the transfer began was no verdict on it
     if exchange.transfer is not None or not state.ends.ready or verb in commands.NO_DATA_VERBS:
         return [*told]
     if verb in commands.DATA_VERBS:
-        return [*_begin(state, exchange), *told]
+        return [*_begin(state, exchange, reply), *told]
     if exchange.listens:
         return [*told]
     exchange.listens = True
@@ -196,15 +204,18 @@ def _untold(state: State, exchange: Exchange, reply: Reply) -> Reply:
     return Reply(reply.code, reply.lines[min(told, len(reply.lines) - 1) :]) if told else reply
 
 
-def _begin(state: State, exchange: Exchange) -> list[Order]:
+def _begin(state: State, exchange: Exchange, said: Reply | None = None) -> list[Order]:
     state.ends.ready = False
     state.login.done = True  # whatever the server said to the login
     state.number += 1
     verb = exchange.command.verb
+    path = exchange.command.text
+    if verb == b"STOU" and said is not None and said.text.upper().startswith("FILE:"):
+        path = said.text[5:].strip()  # RFC 1123 section 4.1.2.9
     exchange.transfer = Transfer(
         state.number,
         verb,
-        exchange.command.text,
+        path,
         commands.DATA_VERBS.get(verb, Direction.UNKNOWN),
         state.mode,
     )
@@ -240,8 +251,8 @@ def _answered(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
             # There was no data connection here, so nothing has passed, whatever it says.
             why = f"No data connection was prepared (PASV or PORT); the server said {reply.code}"
             reply = replies.own(425, why)
-        return [NoteNoTransfer(command, reply), *reuse_note(reply), *state.ends.refused(), TellClient(reply)]
-    if reply.code in (230, 232):
+        return [*reuse_note(command, reply), *clientside.refused(state, command, reply)]
+    if command.verb == b"SITE" and reply.code in (230, 232):
         return _login_step(state, state.login.answered(command, reply))  # SITE AUTH of Tumbleweed
     return [LeaveData(), TellClient(reply)] if exchange.listens else [TellClient(reply)]
 

@@ -1,5 +1,6 @@
 """What a session knows between two events, and what that says: what is waited for, who is heard. No decision."""
 
+from collections import deque
 from dataclasses import dataclass
 
 from ftpsproxy.ftp import commands, replies
@@ -21,7 +22,9 @@ from ftpsproxy.ftp.messages import (
 )
 from ftpsproxy.ftp.opening import Opening
 from ftpsproxy.ftp.replies import Reply
-from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.ftp.serverend import Late, Learned, ServerEnd
+
+_MOST_HELD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,11 @@ class Policy:
 
 
 class State:
-    """One session's. `exchange` is the command under way at the server, `held` the client's next; `deferred` is what
-    has to wait for a transfer that has its verdict; `farewell` the last 421, whether it has been told to the client.
+    """One session's. `exchange` is the command under way at the server, `held` the client's next ones.
 
-    `read` counts the reads of the server's connection, `asked_at` is the one behind which it was last told something.
+    `deferred` is what has to wait for a transfer that has its verdict; `farewell` the last 421, whether it has been
+    told to the client. `read` counts the reads of the server's connection, `asked_at` is the one behind which it was
+    last told something.
     """
 
     def __init__(self, policy: Policy, learned: Learned | None = None) -> None:
@@ -55,7 +59,7 @@ class State:
         learned = learned if learned is not None else Learned()
         self.ends = DataEnds(policy.client, policy.data_mode, learned, v4=policy.passive_v4)
         self.exchange: Exchange | None = None
-        self.held: Command | ClientErred | None = None
+        self.held: deque[Command | ClientErred] = deque()
         self.mode = b"S"
         self.type = b"A"  # RFC 959 section 3.1.1.1: the default
         self.closed = False
@@ -76,8 +80,16 @@ class State:
 
     @property
     def hears_client(self) -> bool:
-        """Whether the client's lines are wanted now."""
-        return self.held is None and self.opening is None and not self.closed
+        """Whether the client's lines are wanted now: in a transfer a few more, as ABOR may be among them."""
+        return len(self.held) < (_MOST_HELD if self.transferring else 1) and self.opening is None and not self.closed
+
+    @property
+    def transferring(self) -> bool:
+        """Whether a transfer is asked for or under way that ABOR could break off."""
+        exchange = self.exchange
+        if exchange is None or exchange.abort is not None or exchange.closing or exchange.proving:
+            return False
+        return exchange.transfer is not None or exchange.listens or exchange.command.verb in commands.DATA_VERBS
 
     @property
     def owes_replies(self) -> bool:
@@ -88,7 +100,7 @@ class State:
         exchange = self.exchange
         if self.closed or self.opening is not None or self.idle or (exchange is not None and exchange.transfer):
             return False
-        said = (exchange.command if exchange is not None else None, self.held)
+        said = (exchange.command if exchange is not None else None, *self.held)
         return not any(isinstance(one, Command) and one.verb in commands.DATA_VERBS for one in said)
 
     @property
@@ -110,7 +122,8 @@ class State:
         if exchange.late is not None:
             return Waiting.REPLY if exchange.late.waits_for_server else Waiting.CONNECTION
         if exchange.transfer is None:
-            return Waiting.START if exchange.command.verb in commands.DATA_VERBS else Waiting.REPLY
+            long = exchange.command.verb in commands.DATA_VERBS or exchange.command.verb in commands.LONG_VERBS
+            return Waiting.START if long else Waiting.REPLY
         if exchange.proving:
             return Waiting.REPLY
         if exchange.reply is not None:
@@ -118,6 +131,12 @@ class State:
         if exchange.ended is None:
             return Waiting.DATA
         return Waiting.VERDICT if exchange.ended.ok else Waiting.TORN
+
+    @property
+    def asking(self) -> ServerEnd | Late | None:
+        """Who asks the server for a data connection."""
+        late = self.exchange.late if self.exchange is not None else None
+        return late if late is not None else self.ends.asking
 
     @property
     def upload_under_way(self) -> bool:

@@ -18,6 +18,9 @@ LISTENING = messages.ClientListening(Endpoint("10.0.0.1", 3000))
 @pytest.mark.parametrize("verb", ["USER bob", "PASS secret", "ACCT x"])
 def test_any_2xx_is_a_login(verb: str, answer: str) -> None:
     play = Play().opened()
+    if verb.startswith("ACCT"):
+        play.client("PASS secret")
+        play.server("332 account")
     play.client(verb)
     assert play.server(answer)[-1] == f"C {answer}"
     assert play.protocol.waiting is messages.Waiting.CLIENT
@@ -191,9 +194,37 @@ def test_the_first_reply_to_a_transfer_may_take_as_long_as_the_last() -> None:
 def test_noop_and_stat_behind_a_transfer_command_keep_abor_heard() -> None:
     play = Play().logged_in().passive()
     play.client("RETR a")
-    assert play.client("NOOP") == ["C 200 NOOP ok."]
-    assert play.client("STAT") == ["status 1"]
+    for line in ("NOOP", "STAT", "NOOP"):
+        assert play.client(line) == []  # 200 would be taken for the answer to RETR
+        assert play.protocol.hears_client
+    assert play.server("150 go") == [
+        "begin 1 download",
+        "C 150 go",
+        "C 200 NOOP ok.",
+        "status 1",
+        "C 200 NOOP ok.",
+    ]
+    assert play.client("PWD") == []
     assert play.protocol.hears_client
+    assert play.client("NOOP") == []  # in turn
+    assert play.client("ABOR") == ["end 1 torn aborted"]
+
+
+def test_noop_behind_a_transfer_that_is_refused() -> None:
+    play = Play().logged_in().passive()
+    play.client("RETR a")
+    play.client("NOOP")
+    assert play.server("550 no") == ["drop server's end, refused", "C 550 no", "S NOOP"]
+
+
+def test_no_more_lines_are_held_in_a_transfer_than_a_few() -> None:
+    play = Play().logged_in().passive()
+    play.client("RETR a")
+    held = 0
+    while play.protocol.hears_client:
+        play.client("PWD")
+        held += 1
+    assert held == 8
 
 
 def said(text: str, read: int) -> messages.ServerSaid:
