@@ -132,6 +132,16 @@ class ClientControl:
         self._said = False
         self._unheard = 0
 
+    @property
+    def sock(self) -> Socket:
+        """Its socket, to be looked at only."""
+        return self._sock
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the client has said something that `pop` has not given yet."""
+        return self._lines.pending > 0 or net.unread(self._sock) > 0
+
     async def receive(self) -> bool:
         """Wait for bytes and take them → False when the client has closed. Raises Lost, Flood."""
         data = await self._reader.receive()

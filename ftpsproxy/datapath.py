@@ -30,6 +30,7 @@ from ftpsproxy.ftp.messages import (
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import NEVER, Start, Task, now
 from ftpsproxy.relay.contract import Pace
+from ftpsproxy.relay.departure import ClientConnection
 from ftpsproxy.service import Service
 from ftpsproxy.tls import Resumption, TlsError
 from ftpsproxy.transfer import DataTransfer, Ends
@@ -72,7 +73,7 @@ class DataPath:
         resumption: Resumption,
         start: Start,
         feed: Callable[[Event], None],
-        control: Socket,
+        control: ClientConnection,
     ) -> None:
         self.totals = Totals()
         self.unused_by = NEVER  # when what was prepared has waited too long
@@ -278,7 +279,7 @@ class DataPath:
             self._start(self._end_later(transfer, order))
 
     async def _end_later(self, transfer: DataTransfer, order: EndData) -> None:
-        amiss = await transfer.client_has_all()
+        amiss = await transfer.has_all()
         if self._transfer is transfer:
             self._end(transfer, order, amiss)
 

@@ -288,7 +288,7 @@ def _queued(sock: Socket, which: int) -> int:
     count = array.array("i", [0])
     try:
         fcntl.ioctl(sock.fileno(), which, count)
-    except OSError:
+    except (OSError, ValueError):  # closed meanwhile
         return 0
     return count[0]
 

@@ -210,7 +210,7 @@ class Session:
         """TLS on the server's control connection. Raises Refused."""
         tls = await secure(server, self._service)
         route = Route(self._local, self._client_peer(), server.local, server.peer)
-        self._data = DataPath(self._service, route, Resumption(tls), self._start, self.feed, self._sock)
+        self._data = DataPath(self._service, route, Resumption(tls), self._start, self.feed, self._control)
 
     def _client_peer(self) -> str:
         """The client's address with its zone, where it has one."""

@@ -19,7 +19,7 @@ from ftpsproxy.net import Socket
 from ftpsproxy.reactor import NEVER, Start, Task, now, pause, readable
 from ftpsproxy.relay import memory_bio as engine
 from ftpsproxy.relay.contract import Flow, Pace, RelayError
-from ftpsproxy.relay.departure import Departure
+from ftpsproxy.relay.departure import ClientConnection, Departure
 from ftpsproxy.relay.direction import first_to_speak
 from ftpsproxy.relay.handshake import NotBegun
 from ftpsproxy.relay.records import Records
@@ -28,6 +28,8 @@ from ftpsproxy.tls import Refused, Resumption, Tls, TlsError, check_pins, explai
 
 # How often a transfer whose connection may stay open is looked at.
 _LOOK_SECONDS = 0.05
+# An acknowledgement is late by some 40 ms at most, where nothing else is to be sent with it.
+_ACKNOWLEDGED_SECONDS = 0.01
 # To connect to a client only to reset that.
 _TURN_AWAY_SECONDS = 5.0
 # An end counts as one byte; its acknowledgement, which clients delay, need not be waited for.
@@ -60,7 +62,7 @@ class Ends:
                 await net.finish_connecting(sock, now() + _TURN_AWAY_SECONDS)
                 net.reset(sock)
 
-    def watch_client(self, control: Socket) -> Departure:
+    def watch_client(self, control: ClientConnection) -> Departure:
         """From now on, which of the client's two connections ends first."""
         if self.departure is None:
             self.departure = Departure(control)
@@ -68,7 +70,7 @@ class Ends:
                 self.client.tell(self.departure.watch)
         return self.departure
 
-    def control_lost(self, control: Socket) -> bool:
+    def control_lost(self, control: ClientConnection) -> bool:
         """The client's control connection is gone → whether its data connection is there, to tell what it was about."""
         if not isinstance(self.client, Expectation) or self.client.sock is None:
             return False
@@ -120,7 +122,7 @@ class DataTransfer:
         resumption: Resumption,
         pace: Pace,
         report: Callable[[DataEnded], None],
-        control: Socket,
+        control: ClientConnection,
     ) -> None:
         self.order = order
         self.ends = ends
@@ -193,6 +195,8 @@ class DataTransfer:
             await engine.upload(client, server, tls, self.flow, self._pace, self._watch_client())
             self.upload_read = True
             self._report(DataEnded(number, True))
+            if self._over:
+                return  # the server's verdict was in, and is belied by what it has said here
             await engine.drain(server, tls, self.flow, lambda: self._linger_until)
             if tls.failed:
                 self._resumption.failed(tls)
@@ -202,6 +206,7 @@ class DataTransfer:
         except RelayError as error:
             if self.tls is not None:
                 self._resumption.failed(self.tls)
+            self._amiss = self._amiss or error.why
             # Both sides learn it now: the server's verdict depends on it.
             self._close(whole=False)
             self._report(DataEnded(number, False, error.code, error.why))
@@ -367,12 +372,8 @@ class DataTransfer:
         The server's 226 may have been read before what it said on the data connection: an alert there gives it the lie.
         A whole download ends at the client, with FIN behind its bytes.
         """
-        if self.upload_read and self._server is not None and self.tls is not None:
-            try:
-                engine.hear_behind(self._server, self.tls, self.flow)
-            except RelayError as error:
-                self._resumption.failed(self.tls)
-                return True, error.why
+        if self.upload_read:
+            return self._server_has_all()
         client = self._client
         if client is None or self._direction is not Direction.DOWNLOAD:
             return True, ""
@@ -380,11 +381,41 @@ class DataTransfer:
             return True, "the client broke the data connection before its end"
         return net.unsent(client) <= _END, ""
 
-    async def client_has_all(self) -> str:
-        """Until the client has all bytes, and the end → "", or what went wrong.
+    def _server_has_all(self) -> tuple[bool, str]:
+        """Of an upload, its kernel → whether it has, or never will, and what is amiss."""
+        server = self._server
+        if server is None or self.tls is None:
+            return True, self._amiss
+        try:
+            engine.hear_behind(server, self.tls, self.flow)
+        except RelayError as error:
+            self._resumption.failed(self.tls)
+            return True, error.why
+        return self.flow.at_end or net.unsent(server) <= _END, ""
 
-        What is in our kernel's buffer, some MiB, is lost when the client falls silent: it must not have heard 226.
+    async def has_all(self) -> str:
+        """Until the receiver has all bytes, and the end → "", or what went wrong.
+
+        What is in our kernel's buffer, some MiB, is lost when it falls silent or resets: the client must not have heard
+        226 by then.
         """
+        return await (self._until_server_has_all() if self.upload_read else self._until_client_has_all())
+
+    async def _until_server_has_all(self) -> str:
+        left, until = -1, 0.0
+        while (server := self._server) is not None:
+            done, amiss = self._server_has_all()
+            if done:
+                return amiss
+            time_now = now()
+            if (unsent := net.unsent(server)) != left:
+                left, until = unsent, time_now + self._pace.server_stall
+            elif time_now >= until:
+                return f"the server took no bytes for {self._pace.server_stall:g} seconds"
+            await pause(time_now + _ACKNOWLEDGED_SECONDS)
+        return self._amiss or "the session ended"
+
+    async def _until_client_has_all(self) -> str:
         left, until = -1, 0.0
         while (client := self._client) is not None:
             if net.error_of(client):

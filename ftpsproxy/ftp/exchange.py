@@ -99,11 +99,12 @@ class Exchange:
 
     @property
     def settled(self) -> bool:
-        """Whether the server has done its part of a download: it has said 2xx, and what it sent is in or on its way."""
+        """Whether the server has done its part: it has said 2xx to a download, and what it sent is in or on its way, or
+        to a file whose end stands in its data."""
         transfer = self.transfer
         if transfer is None or self.reply is None or self.abort is not None or self.proving:
             return False
-        return self.closing or transfer.direction is Direction.DOWNLOAD
+        return self.closing or transfer.direction is Direction.DOWNLOAD or transfer.ends_in_band
 
     def verdict(self, transfer: Transfer, reply: Reply) -> list[Order]:
         """The server's final reply to the transfer."""

@@ -8,6 +8,7 @@ its end follows them without a pause.
 """
 
 import select
+from typing import Protocol
 
 from ftpsproxy import errors, net
 from ftpsproxy.net import Socket
@@ -19,6 +20,18 @@ from ftpsproxy.relay.contract import RelayError
 _PAUSE_SECONDS = 3.0
 
 
+class ClientConnection(Protocol):
+    """The client's control connection, as its owner shows it."""
+
+    @property
+    def sock(self) -> Socket:
+        """Its socket, to be looked at only."""
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the client has said something that its session has not heard yet."""
+
+
 class Departure:
     """What is known of it, from the upload's command on. The engine asks; `control` is the client's.
 
@@ -26,10 +39,11 @@ class Departure:
     two was ended first, by FIN or RST. Where both had ended before it was made, that is taken to be the data.
     """
 
-    __slots__ = ("_control", "_data", "_ends", "_failed", "_first", "_lost", "_seen", "_settled", "_since")
+    __slots__ = ("_client", "_control", "_data", "_ends", "_failed", "_first", "_lost", "_seen", "_settled", "_since")
 
-    def __init__(self, control: Socket) -> None:
-        self._control = control
+    def __init__(self, control: ClientConnection) -> None:
+        self._client = control
+        self._control = control.sock
         self._data: Socket | None = None
         self._ends: select.epoll | None = None
         self._failed = ""
@@ -86,7 +100,7 @@ class Departure:
     @property
     def unheard(self) -> bool:
         """Whether the client has said something that its session has not heard yet: it may be ABOR."""
-        return net.unread(self._control) > 0
+        return self._client.unheard
 
     def _first_end(self) -> int | None:
         if self._failed:

@@ -117,7 +117,7 @@ async def download(client: Socket, server: Socket, tls: Tls, records: Records, f
                 await source.wait(pace.server_stall, why, look_at_client)
                 continue
             except OSError as error:
-                if pace.close_notify == "ignore" and records.whole:
+                if flow.at_end or (pace.close_notify == "ignore" and records.whole):
                     flow.close_notify = False
                     return
                 raise RelayError(426, f"the server broke the data connection: {errors.words(error)}") from None
@@ -187,6 +187,7 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
         hear_server()
 
     try:
+        _hear_tls(tls, flow)  # an alert may have come in one piece with the end of the handshake
         while True:
             try:
                 got = client.recv_into(clear.view)
@@ -223,11 +224,14 @@ async def upload(client: Socket, server: Socket, tls: Tls, flow: Flow, pace: Pac
             departure.end(flow.bytes)
         while not tls.end():
             await negotiate()
-        await _send(server, tls.take(), pace.server_stall, "server", hear_server, net.MSG_MORE)
         try:
+            await _send(server, tls.take(), pace.server_stall, "server", hear_server, net.MSG_MORE)
             server.shutdown(net.SHUT_WR)
         except OSError as error:
             raise RelayError(426, f"the server broke the data connection: {errors.words(error)}") from None
+        except RelayError:
+            if not _has_all(server, flow):
+                raise
     except _Done:
         pass
     finally:
@@ -248,6 +252,12 @@ def _write(tls: Tls, buffer: Buffer, size: int) -> bool:
         raise RelayError(426, f"TLS on the data connection failed: {error}") from None
 
 
+def _has_all(server: Socket, flow: Flow) -> bool:
+    """Whether a file has ended whose end stands in its data, and the server's kernel has taken it: how the connection
+    ends is of no account then."""
+    return flow.at_end and net.unsent(server) <= _END
+
+
 def _hear(server: Socket, tls: Tls, flow: Flow) -> int:
     """Take what the server has sent on an upload's data connection → how many bytes. Raises RelayError when it ends or
     fails, _Done when it may.
@@ -259,6 +269,8 @@ def _hear(server: Socket, tls: Tls, flow: Flow) -> int:
     except BlockingIOError:
         return 0
     except OSError as error:
+        if _has_all(server, flow):
+            raise _Done from None
         raise RelayError(426, f"the server broke the data connection: {errors.words(error)}") from None
     if not data:
         if flow.at_end:
@@ -268,6 +280,12 @@ def _hear(server: Socket, tls: Tls, flow: Flow) -> int:
     if tls.ended:
         return len(data)
     tls.feed(data)
+    _hear_tls(tls, flow)
+    return len(data)
+
+
+def _hear_tls(tls: Tls, flow: Flow) -> None:
+    """What an upload's server has said, in TLS. Raises RelayError and _Done as `_hear` does."""
     try:
         while tls.read_some():
             pass
@@ -277,7 +295,6 @@ def _hear(server: Socket, tls: Tls, flow: Flow) -> int:
         if flow.at_end:
             raise _Done
         raise RelayError(426, "the server ended the upload before the client had")
-    return len(data)
 
 
 async def drain(server: Socket, tls: Tls, flow: Flow, limit: Callable[[], float]) -> None:
@@ -324,6 +341,9 @@ def _hear_behind(server: Socket, tls: Tls, flow: Flow) -> bool:
             raise RelayError(426, why) from None
         return False
     if not data:
+        if not flow.at_end and net.is_broken(server) and net.unsent(server) > _END:
+            # Behind a FIN recv tells of no RST any more.
+            raise RelayError(426, "the server broke the data connection before the end")
         flow.close_notify = bool(flow.close_notify)
         return False
     flow.note_aside(len(data))

@@ -79,6 +79,20 @@ def test_a_server_that_ends_an_upload_whose_data_has(stage: Stage) -> None:
     assert stage.event("transfer.finished")["outcome"] == "complete"
 
 
+@pytest.mark.parametrize("deeds", ["226 control_ends", "226 reset", "reset 226"])
+def test_an_upload_whose_data_has_ended_is_whole_whoever_leaves(stage: Stage, deeds: str) -> None:
+    body = _encoded("MODE B", FILE)
+    # Not before its kernel has said that it has all.
+    stage.play(Quirks(deeds=(*["pause"] * 6, *deeds.split()), fault_at=len(body)))
+    for number in range(1, 9):
+        with _in_mode(stage, "MODE B") as client:
+            data = client.passive()
+            assert client.command("STOR up").code == 150
+            data.send(body)
+            assert client.reply().code == 226
+        assert stage.event("transfer.finished", number)["outcome"] == "complete"
+
+
 @pytest.mark.parametrize("size", [0, 5, len(FILE)])
 @pytest.mark.parametrize("mode", END_OF_FILE)
 def test_an_upload_whose_connection_stays_open(stages: Stages, mode: str, size: int) -> None:

@@ -51,19 +51,29 @@ class Channel:
     def secured(self) -> bool:
         return self._tls is not None
 
-    def start_tls(self, context: ssl.SSLContext) -> None:
-        """Do the server's part of the handshake. Raises OSError (ssl.SSLError among them) when it fails."""
+    def start_tls(self, context: ssl.SSLContext, *, alert: bool = False) -> None:
+        """Do the server's part of the handshake; `alert`: a fatal one goes out in one piece with its last message.
+        Raises OSError (ssl.SSLError among them) when it fails."""
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         while True:
             try:
                 self._tls.do_handshake()
                 break
             except ssl.SSLWantReadError:
+                if alert and self._outgoing.pending and context.maximum_version is not ssl.TLSVersion.TLSv1_2:
+                    break  # TLS 1.3: its Finished is in there
                 self._flush()
                 self._feed()
             except ssl.SSLError:
                 self._flush()  # the alert
                 raise
+        if alert:
+            self._incoming.write(b"\x17\x03\x03\x00\x20" + bytes(32))  # a record that it can't read
+            with contextlib.suppress(ssl.SSLError):
+                self._tls.do_handshake()
+            with contextlib.suppress(ssl.SSLError):
+                while self._tls.read(65536):
+                    pass  # what has come before it
         self._flush()
         if context.keylog_filename:
             name = (self._tls.cipher() or ("",))[0]

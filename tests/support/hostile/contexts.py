@@ -37,7 +37,7 @@ def build(certificate: Path, key: Path, quirks: Quirks, seen: SeenSession | Seen
             context.maximum_version = ssl.TLSVersion.TLSv1_1
     else:
         context.maximum_version = quirks.tls_max
-    if quirks.asides or quirks.control_asides or quirks.flood_record:
+    if quirks.asides or quirks.control_asides or quirks.flood_record or "alert" in quirks.deeds:
         context.keylog_filename = str(Path(tempfile.mkdtemp(dir=_scratch())) / "secrets")
     if not quirks.tickets:
         context.options |= ssl.OP_NO_TICKET

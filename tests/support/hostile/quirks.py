@@ -85,6 +85,7 @@ class Quirks:
     tickets: bool = True  # False: TLS 1.2 session ids, no TLS 1.3 tickets at all
     ciphers: str = ""  # of TLS 1.2
     client_ca: Path | None = None  # ask for a client certificate of this CA
+    alert_in_finished: bool = False  # a fatal alert comes in one piece with the end of data handshakes
     alpn: tuple[str, ...] = ("ftp",)
     renegotiate_at: int | None = None  # renegotiate (TLS 1.2) after this many bytes of a data connection (U10)
     asides: tuple[Aside, ...] = ()  # TLS 1.3: said beside the data of data connections
@@ -132,6 +133,7 @@ class Quirks:
     final_when: Final = Final.AFTER
     final_delay: float = 0.0
     fault: Fault = Fault.NONE
+    deeds: tuple[str, ...] = ()  # what an upload's server does, one after the other, at `fault_at`: see `Transfer._do`
     fault_at: int | None = None  # bytes of the file after which `fault` and `control` happen; None: at the end of it
     control: Control = Control.OPEN
     end_mark: bytes = b""  # MODE B, C: what ends a file; the data connection stays open behind it

@@ -11,6 +11,7 @@ from tests.support.hostile.channel import PATIENCE, Channel
 from tests.support.hostile.quirks import Control, Fault, Final, Quirks
 from tests.support.hostile.renegotiating import Renegotiating
 from tests.support.hostile.seen import SeenData
+from tests.support.records import ALERT
 
 if TYPE_CHECKING:
     from tests.support.hostile.session import Session
@@ -99,7 +100,7 @@ class Transfer:
             return b"425 TLS on the data connection failed\r\n"
         context = self._session.data_context(self.seen)
         try:
-            channel.start_tls(context)
+            channel.start_tls(context, alert=quirks.alert_in_finished)
         except OSError as error:
             self.seen.ended = channel.ended or "broken"
             return f"425 TLS on the data connection failed: {type(error).__name__}\r\n".encode()
@@ -222,6 +223,10 @@ class Transfer:
         said = False
         while True:
             if at is not None and len(self.received) >= at:
+                if quirks.deeds:
+                    for deed in quirks.deeds:
+                        self._do(deed, channel)
+                    return b""
                 self._control_fault()
                 if quirks.fault is Fault.STALL:
                     self._wait_for_release()
@@ -266,6 +271,26 @@ class Transfer:
         return self._final_reply(quirks.final_torn)
 
     # Both
+
+    def _do(self, deed: str, channel: Channel) -> None:
+        """One of `Quirks.deeds`; all that is none of these words is a reply."""
+        match deed:
+            case "fin":
+                channel.fin()
+            case "close_notify":
+                channel.close_notify()
+            case "reset":
+                channel.reset()
+            case "alert":
+                channel.say_aside(((ALERT, bytes([2, 20])),))
+            case "pause":
+                time.sleep(0.05)
+            case "wait":
+                self._wait_for_release()
+            case "control_ends":
+                self._session.cut(reset=False)
+            case _:
+                self._say(deed.encode() + b"\r\n")
 
     def _stay_open(self, channel: Channel) -> bytes:
         """The file has ended in its data: say so, and leave it to the peer to close."""
