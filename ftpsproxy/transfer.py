@@ -133,6 +133,7 @@ class DataTransfer:
         self.upload_read = False
         self._lingering = False
         self._linger_until = NEVER
+        self._shaken = False
         self._doomed = False
         self._over = False
         self._service = service
@@ -172,6 +173,7 @@ class DataTransfer:
             except NotBegun as end:
                 await self._end_empty(server, end)
                 return
+            self._shaken = True
             if self._doomed:
                 self._close(whole=False)
                 return
@@ -212,19 +214,24 @@ class DataTransfer:
             self._report(DataEnded(number, False, error.code, error.why))
 
     async def _end_empty(self, server: Socket, end: NotBegun) -> None:
-        """The server has closed the connection of a download without a word of TLS.
+        """The server has closed the connection of a download without a word of TLS: a failure.
 
-        Some that have nothing to send say it so, and by their 226 (Go's ftpserverlib): that is as good as an end
-        without close_notify. Raises RelayError.
+        But some that have nothing to send say it so, and by their 2xx (Go's ftpserverlib): with that it is as good as
+        an end without close_notify. Raises RelayError.
         """
+        why = f"TLS on the data connection: {end.detail}"
+        self._resumption.start_again()
         if self._direction is not Direction.DOWNLOAD or self._pace.close_notify == "require":
-            self._resumption.start_again()
-            raise RelayError(425, f"TLS on the data connection: {end.detail}")
-        await self._client_end()
-        self.flow.close_notify = False
+            raise RelayError(425, why)
         server.close()
         self._server = None
-        self._report(DataEnded(self.order.number, True, unproved=0 if self._pace.close_notify == "prove" else None))
+        self._shaken = True
+        if not self._doomed:
+            await self._client_end()
+            self.flow.close_notify = False
+            self._report(DataEnded(self.order.number, False, 425, why, unproved=0))
+        else:
+            self._close(whole=False)
 
     def _check_close_notify(self) -> int | None:
         """A download has ended → how many bytes, if it is yet to be proved that these are all.
@@ -448,7 +455,7 @@ class DataTransfer:
                 self._client.close()
                 self._client = None
             return
-        if not answered and self.tls is None and not self._over:
+        if not answered and not self._shaken and not self._over:
             self._doomed = True
             self.ends.drop_client()
             return

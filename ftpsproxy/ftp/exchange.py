@@ -4,6 +4,7 @@ The joint rule lives here: the client hears a transfer's final reply only when t
 have ended; 2xx only when both went well and the client's data connection stood until it was closed.
 """
 
+import re
 from dataclasses import dataclass
 
 from ftpsproxy.ftp import replies
@@ -137,7 +138,7 @@ class Exchange:
 
     def _settle(self, transfer: Transfer, reply: Reply, ended: DataEnded) -> list[Order]:
         """The server has said 2xx, and the bytes have ended."""
-        if ended.ok and ended.unproved is not None:
+        if ended.unproved is not None:
             return self._prove(transfer, ended.unproved)
         if ended.ok:
             return self._whole(transfer, reply, "client_gone_before_226" if self.client_gone else "")
@@ -269,7 +270,9 @@ def take_back(rest: Command | None) -> list[Order]:
 def reuse_note(command: Command, reply: Reply) -> list[Order]:
     """vsftpd says 522, ProFTPD and FileZilla Server 425, when a data connection did not resume. All else may be about a
     file: its name, or one that can't be resumed."""
-    text = reply.text.lower().replace(command.text.lower(), "")
+    text = reply.text.lower()
+    if command.argument and reply.code != 522:
+        text = re.sub(rf"(?<![\w.-]){re.escape(command.text.lower())}(?![\w.-])", "", text)
     of_tls = any(word in text for word in _TLS_WORDS) and any(word in text for word in _REUSE_WORDS)
     if of_tls and (reply.code == 522 or 400 <= reply.code < 500):
         return [NoteReuse(f"{reply.code} {reply.text}")]

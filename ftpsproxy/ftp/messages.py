@@ -115,7 +115,8 @@ class DataFailed:
 class DataEnded:
     """The bytes of transfer `number` have ended: well (`ok`), or torn, with the reply code that fits and the reason.
 
-    `unproved`: so many bytes have come, and no close_notify behind them; whether that is all of it is yet to be proved.
+    `unproved`: so many bytes have come, and no close_notify behind them; whether that is all of it is yet to be proved,
+    once the server says that it went well. Where there was no TLS at all it is torn until then.
     """
 
     number: int

@@ -179,25 +179,22 @@ class ReplyReader:
 
     @property
     def may_be_over(self) -> bool:
-        """Whether a reply under way has a last line of another code: z/OS ends some so, and glftpd even by one of
-        another class (`553-` and more of it, then `150 `)."""
-        return len(self._lines) > 1 and not self._reader.pending and self._ends_oddly(self._lines[-1])
+        """Whether a reply under way has a last line of another code: of the same class (z/OS ends some so), or of
+        another one than that of a refusal, but no success (glftpd: `553-` and more of it, then `150 `)."""
+        if len(self._lines) < 2 or self._reader.pending:
+            return False
+        first, last = self._lines[0], self._lines[-1]
+        ends = _code(last) is not None and last[3:4] in (b" ", b"")
+        return ends and (not self.changes_class or (first[:1] in b"45" and last[:1] != b"2"))
 
     @property
     def changes_class(self) -> bool:
         """Whether that line would make another thing of the reply: less likely, and worth waiting longer for more."""
         return self._lines[-1][:1] != self._lines[0][:1]
 
-    def _ends_oddly(self, line: bytes) -> bool:
-        return _code(line) is not None and line[3:4] in (b" ", b"")
-
     def end(self) -> Reply:
-        """That reply; nothing came behind it. Its first and last line get one code, as clients expect it: the first
-        one's, or that of another class at its end; but what began as a refusal does not end as a success."""
-        first, last = self._lines[0][:3], self._lines[-1][:3]
-        other = first[:1] != last[:1] and not (first >= b"400" and last[:1] == b"2")
-        code = last if other else first
-        if not self._fresh:
-            self._lines[0] = code + self._lines[0][3:]
-        self._lines[-1] = code + self._lines[-1][3:]
+        """That reply; nothing came behind it. Its first and last line get one code, as clients expect it."""
+        code = self._lines[-1][:3] if self.changes_class else self._lines[0][:3]
+        for at in (0, -1):
+            self._lines[at] = code + self._lines[at][3:]
         return self._over(int(code))

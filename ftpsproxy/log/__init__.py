@@ -11,6 +11,7 @@ cannot be written (disk full, pipe closed, nobody reads it) loses lines; it neve
 standard error hears of it once (`output`). Until `configure` is called nothing is logged.
 """
 
+import itertools
 import logging
 import os
 import re
@@ -70,12 +71,12 @@ def bind(session: str, client: str, listener: str, upstream: str) -> None:
 
 
 def hide(verb: str, *secrets: str) -> None:
-    """What must stand in no line of this session, though a server should repeat it; the last few of each `verb` are
-    remembered ("" for one in no table: there is no end of those)."""
+    """What must stand in no line of this session, though a server should repeat it: of the last few times that each
+    `verb` was said ("" for one in no table: there is no end of those)."""
     mine = bound.get()
     if mine is not None and secrets:
         known = mine.secrets.setdefault(verb, [])
-        known += [one.strip() for one in secrets if len(one.strip()) >= _SHORTEST_SECRET]
+        known.append(tuple(one.strip() for one in secrets if len(one.strip()) >= _SHORTEST_SECRET))
         del known[:-_MOST_SECRETS]
 
 
@@ -116,8 +117,8 @@ def _where() -> tuple[str, str]:
 def _redact(text: str) -> str:
     """Text without what `hide` has named, and with all that follows PASS, ACCT and their like on a line struck out."""
     mine = bound.get()
-    for verb, secrets in mine.secrets.items() if mine is not None else ():
-        for secret in secrets:
+    for verb, times in mine.secrets.items() if mine is not None else ():
+        for secret in itertools.chain.from_iterable(times):
             pattern = re.escape(secret)
             if verb == "SITE":  # one of its words may be a password; most are not, and are part of others
                 pattern = rf"(?<!\w){pattern}(?!\w)"
@@ -385,7 +386,7 @@ def transfer_finished(
         "transfer.finished",
         number=number,
         verb=verb,
-        path=path,
+        path=_redact(path) if verb == "STOU" else path,  # the server's words: it has made the name
         direction=direction,
         bytes=bytes,
         seconds=round(seconds, 6),

@@ -35,7 +35,7 @@ class Bound:
     def __init__(self, fields: Mapping[str, str]) -> None:
         self.where = fields["listener"], fields["upstream"]
         self.client = fields["client"]
-        self.secrets: dict[str, list[str]] = {}
+        self.secrets: dict[str, list[tuple[str, ...]]] = {}
         self._fields = fields
         self._form: Form | None = None
         self._text = ""

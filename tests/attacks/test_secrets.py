@@ -64,3 +64,15 @@ def test_a_password_stays_hidden_whatever_is_said_behind_it(stages: Stages) -> N
     text = stage.event("transfer.refused")["text"]
     assert text == 'account anna/*** may not read report132.pdf of "***"'
     assert SECRET.lower() not in "\n".join(map(str, stage.events())).lower()
+
+
+def test_a_site_of_many_words_hides_its_own_password(stages: Stages) -> None:
+    stage = stages("debug")
+    stage.play(Quirks(replies={"SITE": f"500 bad: ADDUSER bob {SECRET} nope\r\n".encode()}))
+    with stage.logged_in() as client:
+        client.command(f"SITE ADDUSER bob {SECRET} *@1 *@2 *@3 *@4 *@5 *@6 *@7 *@8 *@9")
+        client.send(f"SITE PSWD old {SECRET}\r\nSITE ALL OF THESE WORDS MAY BE SECRETS AS WELL AS THOSE\r\n".encode())
+        client.reply()
+        client.reply()
+    stage.event("session.closed")
+    assert SECRET.lower() not in "\n".join(map(str, stage.events())).lower()

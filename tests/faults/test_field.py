@@ -376,3 +376,46 @@ def test_nothing_without_tls_is_taken_where_close_notify_is_required(stages: Sta
     with stage.logged_in() as client:
         downloaded, replies = client.download("", verb="LIST")
         assert (downloaded.ended, replies[-1].code) == ("reset", 425)
+
+
+def test_a_refusal_that_turns_into_the_beginning_of_a_transfer(stage: Stage) -> None:
+    """glftpd tells of a check that has not passed, and goes on."""
+    stage.play(Quirks(preliminary=b"553-\r\n553- Directory excluded.\r\n150 Opening\r\n"))
+    with stage.logged_in() as client:
+        data = client.passive()
+        reply = client.command("STOR up")
+        assert reply.raw == b"150-\r\n553- Directory excluded.\r\n150 Opening\r\n"
+        data.send(FILE)
+        data.fin()
+        assert client.reply().code == 226
+    assert stage.event("transfer.finished")["outcome"] == "complete"
+
+
+def test_nothing_without_tls_is_whole_before_the_server_says_so(stages: Stages) -> None:
+    """It may be silent over a broken download, and so it is asked by ABOR; the log has the cause."""
+    stage = stages("brief_abort")
+    stage.play(Quirks(bare_end="reset", final_when=Final.NEVER))
+    with stage.logged_in() as client:
+        downloaded, replies = client.download("", verb="LIST")
+        assert (downloaded.ended, replies[-1].code) == ("reset", 426)
+        assert client.command("PWD").code == 257
+    assert "TLS handshake" in stage.event("transfer.finished")["reason"]
+
+
+def test_abor_before_the_client_has_come_for_nothing(stage: Stage) -> None:
+    stage.play(Quirks(bare_end="fin", final_when=Final.HELD, final=b"426 broken\r\n"))
+    with stage.logged_in() as client:
+        address = client.passive_address()
+        assert client.command("RETR file").code == 150
+        client.send(b"ABOR\r\n")
+        assert client.reply().code == 426
+        with contextlib.suppress(OSError):
+            late = client.dial(address)
+            assert late.read_to_end().ended == "reset"
+
+
+def test_a_name_that_the_server_has_made_is_shown_without_the_password(stage: Stage) -> None:
+    stage.play(Quirks(preliminary=b"150 FILE: open-sesame.txt\r\n"))
+    with stage.logged_in() as client:
+        assert client.upload(b"x", "", verb="STOU")[-1].code == 226
+    assert stage.event("transfer.finished")["path"] == "***.txt"

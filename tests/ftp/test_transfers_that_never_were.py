@@ -105,6 +105,8 @@ def test_a_name_that_the_server_has_made_is_the_path() -> None:
         ("RETR tls-resume.pdf", "450 tls-resume.pdf: locked", False),
         ("RETR a", "425 Unable to build data connection: TLS session of data connection not resumed.", True),
         ("RETR a", "522 SSL connection failed; session reuse required", True),
+        ("RETR s", "522 SSL connection failed; session reuse required", True),
+        ("RETR s", "425 TLS session of data connection not resumed.", True),
     ],
 )
 def test_what_is_said_about_a_file_is_not_about_tls(verb: str, refusal: str, of_tls: bool) -> None:
