@@ -38,7 +38,10 @@ def test_a_server_that_refuses_our_alpn(stages: Stages, certificates: Certificat
 
 
 def test_an_empty_file_that_is_broken_off(stages: Stages) -> None:
-    """Twisted resets the data connection of an empty file, if TLS does not stand before its command, and says 226."""
+    """Twisted resets the data connection of an empty file, if TLS does not stand before its command, and says 226.
+
+    In TYPE I its SIZE proves that nothing was to come; in TYPE A nothing does.
+    """
     stage = stages("twisted")
     stage.server.put("nothing", b"")
     stage.server.put("something", b"x")
@@ -46,9 +49,12 @@ def test_an_empty_file_that_is_broken_off(stages: Stages) -> None:
     with _session(stage.gateway) as client:
         downloaded, replies = client.download("nothing")
         whole = (downloaded.ended, replies[-1].code) == ("fin", 226)
-        assert whole or (downloaded.ended, replies[-1].code) == ("reset", 425), (downloaded, replies)
+        assert whole or (downloaded.ended, replies[-1].code) == ("reset", 426), (downloaded, replies)
         event = stage.gateway.wait_for_event("transfer.finished", since=since)
         assert event["outcome"] == ("complete" if whole else "torn"), event
+        assert client.command("TYPE I").code == 200
+        downloaded, replies = client.download("nothing")
+        assert (downloaded.data, downloaded.ended, replies[-1].code) == (b"", "fin", 226)
         downloaded, replies = client.download("something")
         assert (downloaded.data, downloaded.ended, replies[-1].code) == (b"x", "fin", 226)
 
