@@ -28,6 +28,7 @@ from ftpsproxy.tls import Refused, Resumption, Tls, TlsError, check_pins, explai
 
 # How often a transfer whose connection may stay open is looked at.
 _LOOK_SECONDS = 0.05
+_CLIENT_BROKE = "the client broke the data connection before its end"
 # An acknowledgement is late by some 40 ms at most, where nothing else is to be sent with it.
 _ACKNOWLEDGED_SECONDS = 0.01
 # To connect to a client only to reset that.
@@ -133,7 +134,7 @@ class DataTransfer:
         self.upload_read = False
         self._lingering = False
         self._linger_until = NEVER
-        self._shaken = False
+        self._handshake_over = False
         self._doomed = False
         self._over = False
         self._service = service
@@ -173,7 +174,7 @@ class DataTransfer:
             except NotBegun as end:
                 await self._end_empty(server, end)
                 return
-            self._shaken = True
+            self._handshake_over = True
             if self._doomed:
                 self._close(whole=False)
                 return
@@ -225,7 +226,7 @@ class DataTransfer:
             raise RelayError(425, why)
         server.close()
         self._server = None
-        self._shaken = True
+        self._handshake_over = True
         if not self._doomed:
             await self._client_end()
             self.flow.close_notify = False
@@ -379,26 +380,26 @@ class DataTransfer:
         The server's 226 may have been read before what it said on the data connection: an alert there gives it the lie.
         A whole download ends at the client, with FIN behind its bytes.
         """
-        if self.upload_read:
-            return self._server_has_all()
         client = self._client
-        if client is None or self._direction is not Direction.DOWNLOAD:
-            return True, ""
-        if not net.finish(client):
-            return True, "the client broke the data connection before its end"
-        return net.unsent(client) <= _END, ""
+        download = client is not None and self._direction is Direction.DOWNLOAD
+        if download and client is not None and not net.finish(client):
+            return True, _CLIENT_BROKE
+        return self._has_all() if download or self.upload_read else (True, "")
 
-    def _server_has_all(self) -> tuple[bool, str]:
-        """Of an upload, its kernel → whether it has, or never will, and what is amiss."""
-        server = self._server
-        if server is None or self.tls is None:
-            return True, self._amiss
+    def _has_all(self) -> tuple[bool, str]:
+        """Whether the receiver's kernel has all bytes, and the end, or never will; and what is amiss."""
+        sock = self._server if self.upload_read else self._client
+        if sock is None:
+            return True, self._amiss or "the session ended"
+        if not self.upload_read:
+            return (True, _CLIENT_BROKE) if net.error_of(sock) else (net.unsent(sock) <= _END, "")
+        assert self.tls is not None  # noqa: S101 - an upload went through it
         try:
-            engine.hear_behind(server, self.tls, self.flow)
+            engine.hear_behind(sock, self.tls, self.flow)
         except RelayError as error:
             self._resumption.failed(self.tls)
             return True, error.why
-        return self.flow.at_end or net.unsent(server) <= _END, ""
+        return self.flow.at_end or net.unsent(sock) <= _END, ""
 
     async def has_all(self) -> str:
         """Until the receiver has all bytes, and the end → "", or what went wrong.
@@ -406,37 +407,24 @@ class DataTransfer:
         What is in our kernel's buffer, some MiB, is lost when it falls silent or resets: the client must not have heard
         226 by then.
         """
-        return await (self._until_server_has_all() if self.upload_read else self._until_client_has_all())
-
-    async def _until_server_has_all(self) -> str:
+        pace = self._pace
+        side, stall = ("server", pace.server_stall) if self.upload_read else ("client", pace.client_stall)
         left, until = -1, 0.0
-        while (server := self._server) is not None:
-            done, amiss = self._server_has_all()
-            if done:
+        while True:
+            done, amiss = self._has_all()
+            sock = self._server if self.upload_read else self._client
+            if done or sock is None:
                 return amiss
             time_now = now()
-            if (unsent := net.unsent(server)) != left:
-                left, until = unsent, time_now + self._pace.server_stall
+            if (unsent := net.unsent(sock)) != left:
+                left, until = unsent, time_now + stall
             elif time_now >= until:
-                return f"the server took no bytes for {self._pace.server_stall:g} seconds"
-            await pause(time_now + _ACKNOWLEDGED_SECONDS)
-        return self._amiss or "the session ended"
-
-    async def _until_client_has_all(self) -> str:
-        left, until = -1, 0.0
-        while (client := self._client) is not None:
-            if net.error_of(client):
-                return "the client broke the data connection before its end"
-            time_now = now()
-            if (unsent := net.unsent(client)) <= _END:
-                return ""
-            if unsent != left:
-                left, until = unsent, time_now + self._pace.client_stall
-            elif time_now >= until:
-                return f"the client took no bytes for {self._pace.client_stall:g} seconds"
-            with contextlib.suppress(OSError):  # closed meanwhile: seen above
-                await readable(client, time_now + _LOOK_SECONDS)  # most close once they have it all
-        return self._amiss or "the session ended"
+                return f"the {side} took no bytes for {stall:g} seconds"
+            if self.upload_read:
+                await pause(time_now + _ACKNOWLEDGED_SECONDS)  # the socket is waited for already, by `drain`
+            else:
+                with contextlib.suppress(OSError):  # closed meanwhile: seen above
+                    await readable(sock, time_now + _LOOK_SECONDS)  # most close once they have it all
 
     def end(self, *, whole: bool, answered: bool = True) -> None:
         """Close: whole, so that the client sees the end of a file, or torn, with resets both ways.
@@ -455,7 +443,7 @@ class DataTransfer:
                 self._client.close()
                 self._client = None
             return
-        if not answered and not self._shaken and not self._over:
+        if not answered and not self._handshake_over and not self._over:
             self._doomed = True
             self.ends.drop_client()
             return

@@ -4,7 +4,7 @@ from ftpsproxy.ftp import commands, replies
 from ftpsproxy.ftp.commands import Command
 from ftpsproxy.ftp.dataends import DATA_END_VERBS, IllegalAddress
 from ftpsproxy.ftp.errors import ProtocolError
-from ftpsproxy.ftp.exchange import Exchange, take_back
+from ftpsproxy.ftp.exchange import Exchange
 from ftpsproxy.ftp.messages import (
     ClientErred,
     ClientListening,
@@ -115,7 +115,7 @@ def _unsent(state: State, command: Command, rest: Command | None, refusal: Reply
     if rest is None:
         return refused(state, command, refusal)
     exchange = state.exchange = Exchange(command, Command(b"REST", b"0"), refusal=refusal)
-    return take_back(exchange.sent)
+    return [TellServer(exchange.sent.encode())]
 
 
 def refused(state: State, command: Command, reply: Reply) -> list[Order]:

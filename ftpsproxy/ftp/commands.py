@@ -100,8 +100,10 @@ NO_DATA_VERBS = frozenset(
     XSHA256 XSHA512 XCUP XCWD XMKD XPWD XRMD PRET COMB""".split()
 )
 
-# Verbs over which a server may have to work for a while: it reads a whole file, moves or joins some.
-LONG_VERBS = frozenset(b"RNTO DELE RMD COMB HASH RANG MD5 MMD5 XCRC XMD5 XSHA XSHA1 XSHA256 XSHA512 SITE".split())
+# Verbs over which a server may have to work for a while: it fetches a tape, reads a whole file, moves or joins some.
+LONG_VERBS = DATA_VERBS.keys() | frozenset(
+    b"RNTO DELE RMD COMB HASH RANG MD5 MMD5 XCRC XMD5 XSHA XSHA1 XSHA256 XSHA512 SITE".split()
+)
 
 # Other spellings. P@SW is PASV for firewalls that forbid that; vsftpd, Pure-FTPd and FileZilla Server 0.9 know it, and
 # some old clients say it.

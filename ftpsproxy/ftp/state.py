@@ -122,8 +122,7 @@ class State:
         if exchange.late is not None:
             return Waiting.REPLY if exchange.late.waits_for_server else Waiting.CONNECTION
         if exchange.transfer is None:
-            long = exchange.command.verb in commands.DATA_VERBS or exchange.command.verb in commands.LONG_VERBS
-            return Waiting.START if long else Waiting.REPLY
+            return Waiting.START if exchange.command.verb in commands.LONG_VERBS else Waiting.REPLY
         if exchange.proving:
             return Waiting.REPLY
         if exchange.reply is not None:

@@ -3,10 +3,9 @@
 import contextlib
 from collections.abc import Callable
 
-from ftpsproxy import errors
 from ftpsproxy.net import Socket
 from ftpsproxy.reactor import now, readable, turn, writable
-from ftpsproxy.tls import Refused, Tls, TlsError
+from ftpsproxy.tls import Refused, Tls, TlsError, explain
 
 _CHUNK = 16384 + 512
 # Certificates are the most of it, and OpenSSL takes 100 KiB of them.
@@ -26,21 +25,21 @@ async def shake_hands(sock: Socket, tls: Tls, until: float, heard: Callable[[], 
 
     def hear() -> None:
         nonlocal begun
-        begun = True
-        if heard is not None:
+        if heard is not None and not begun:
             heard()
+        begun = True
 
     try:
         await _shake_hands(sock, tls, until, hear)
     except TimeoutError:
         raise
-    except OSError as error:
+    except (OSError, Refused) as error:
         if begun:
             raise
-        raise NotBegun("closed", f"the connection failed in the TLS handshake: {errors.words(error)}") from None
+        raise NotBegun("closed", explain(error).detail) from None
 
 
-async def _shake_hands(sock: Socket, tls: Tls, until: float, heard: Callable[[], None] | None) -> None:
+async def _shake_hands(sock: Socket, tls: Tls, until: float, heard: Callable[[], None]) -> None:
     more: bool | None = None
     taken = 0
     while True:
@@ -76,11 +75,8 @@ async def _shake_hands(sock: Socket, tls: Tls, until: float, heard: Callable[[],
             if now() >= until:
                 raise TimeoutError
         if not data:
-            kind = Refused if taken else NotBegun
-            raise kind("closed", "the server closed the connection in the TLS handshake")
-        if heard is not None and data:
-            heard()
-            heard = None
+            raise Refused("closed", "the server closed the connection in the TLS handshake")
+        heard()
         tls.feed(data)
 
 

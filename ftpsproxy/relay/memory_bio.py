@@ -284,13 +284,18 @@ def _hear(server: Socket, tls: Tls, flow: Flow) -> int:
     return len(data)
 
 
-def _hear_tls(tls: Tls, flow: Flow) -> None:
-    """What an upload's server has said, in TLS. Raises RelayError and _Done as `_hear` does."""
+def _read_all(tls: Tls, when: str = "") -> None:
+    """Look at all that was fed; of an upload's server it is no data. Raises RelayError."""
     try:
         while tls.read_some():
             pass
     except TlsError as error:
-        raise RelayError(426, f"TLS on the data connection failed: {error}") from None
+        raise RelayError(426, f"TLS on the data connection failed{when}: {error}") from None
+
+
+def _hear_tls(tls: Tls, flow: Flow) -> None:
+    """What an upload's server has said, in TLS. Raises RelayError and _Done as `_hear` does."""
+    _read_all(tls)
     if tls.ended and tls.version != "TLSv1.3":
         if flow.at_end:
             raise _Done
@@ -349,10 +354,6 @@ def _hear_behind(server: Socket, tls: Tls, flow: Flow) -> bool:
     flow.note_aside(len(data))
     if flow.close_notify is None:
         tls.feed(data)
-        try:
-            while tls.read_some():
-                pass
-        except TlsError as error:
-            raise RelayError(426, f"TLS on the data connection failed behind the upload: {error}") from None
+        _read_all(tls, " behind the upload")
         flow.close_notify = tls.ended or None
     return True

@@ -35,7 +35,7 @@ def main(host: str, port: str, admin: str) -> None:
                 with urllib.request.urlopen(f"http://{admin}/healthz", timeout=PATIENCE) as answer:
                     assert answer.status == 200
                 print(f"{1000 * (half - began):.1f} {1000 * (time.monotonic() - half):.1f}", flush=True)
-                time.sleep(0.02)
+                time.sleep(0.02)  # it asks often; it is not to be a load itself
 
 
 if __name__ == "__main__":

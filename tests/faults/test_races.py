@@ -116,7 +116,7 @@ def test_abor_behind_a_line_that_has_to_wait_is_heard(stage: Stage, line: str) -
         assert client.command("STOR up").code == 150
         data.send(FILE[:1000])
         client.send(line.encode() + b"\r\n")
-        time.sleep(0.1)
+        time.sleep(0.1)  # the line comes by itself, and waits, before ABOR does
         client.send(b"ABOR\r\n")
         assert client.reply().code == 426
     assert stage.event("transfer.finished")["outcome"] == "aborted"

@@ -29,8 +29,8 @@ from ftpsproxy.relay.waiting import Source
 from ftpsproxy.tls import Context, Tls
 from tests.ftp.test_lines import cut
 from tests.support.certificates import Certificates
+from tests.support.control import UnreadControl
 from tests.support.reacting import reacting
-from tests.support.told import Told
 
 PACE = Pace(client_stall=20, server_stall=20, handshake=20, data_connect=20, linger=20)
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
@@ -90,7 +90,7 @@ async def stage(certificates: Certificates, behaviour: Behaviour, version: ssl.T
     client, far_client = pair()
     server, far_server = pair()
     control, far_control = pair()
-    departure = Departure(Told(control))
+    departure = Departure(UnreadControl(control))
     departure.watch(client)
     outcome: list[object] = []
     done = trio.Event()

@@ -12,7 +12,7 @@ import pytest
 from ftpsproxy import net
 from ftpsproxy.relay.contract import RelayError
 from ftpsproxy.relay.departure import Departure
-from tests.support.told import Told
+from tests.support.control import UnreadControl
 
 Pairs = list[tuple[socket.socket, socket.socket]]
 
@@ -33,7 +33,7 @@ def _crowded(_count: int) -> None:
 
 
 def test_what_cannot_be_watched_is_not_believed(pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
-    departure = Departure(Told(pairs[1][0]))
+    departure = Departure(UnreadControl(pairs[1][0]))
     monkeypatch.setattr(select, "epoll", _crowded)
     departure.watch(pairs[0][0])
     for ask in (departure.look, departure.end):
@@ -43,7 +43,7 @@ def test_what_cannot_be_watched_is_not_believed(pairs: Pairs, monkeypatch: pytes
 
 async def test_what_is_there_when_control_is_lost_does_not_count(pairs: Pairs) -> None:
     """Before the engine has begun nobody looks: what came is in the kernel, and what ended it has not come."""
-    departure = Departure(Told(pairs[1][0]))
+    departure = Departure(UnreadControl(pairs[1][0]))
     departure.watch(pairs[0][0])
     with contextlib.closing(departure):
         pairs[0][1].sendall(b"x" * 1000)
@@ -56,7 +56,7 @@ async def test_what_is_there_when_control_is_lost_does_not_count(pairs: Pairs) -
 
 
 async def test_what_was_there_before_the_command_does_not_count(pairs: Pairs) -> None:
-    departure = Departure(Told(pairs[1][0]))
+    departure = Departure(UnreadControl(pairs[1][0]))
     pairs[0][1].sendall(b"x" * 1000)
     departure.watch(pairs[0][0])
     with contextlib.closing(departure):
@@ -70,7 +70,7 @@ async def test_what_was_there_before_the_command_does_not_count(pairs: Pairs) ->
 async def test_a_new_data_connection_is_begun_with_anew(pairs: Pairs) -> None:
     """Behind a refusal a client may come again by the same port: what it ended then says nothing of this file."""
     (refused, its_far), (again, far), (near_control, control) = pairs
-    departure = Departure(Told(near_control))
+    departure = Departure(UnreadControl(near_control))
     its_far.sendall(b"x" * 1000)
     its_far.close()
     departure.watch(refused)
@@ -83,7 +83,7 @@ async def test_a_new_data_connection_is_begun_with_anew(pairs: Pairs) -> None:
 
 
 async def test_control_lost_behind_the_datas_end_changes_nothing(pairs: Pairs) -> None:
-    departure = Departure(Told(pairs[1][0]))
+    departure = Departure(UnreadControl(pairs[1][0]))
     departure.watch(pairs[0][0])
     with contextlib.closing(departure):
         for far in (pairs[0][1], pairs[1][1]):
@@ -97,7 +97,7 @@ async def test_control_lost_behind_the_datas_end_changes_nothing(pairs: Pairs) -
 @pytest.mark.parametrize("asked_between", [False, True])
 async def test_who_ended_first(pairs: Pairs, first: str, reset: bool, asked_between: bool) -> None:
     (near, data), (near_control, control), _ = pairs
-    departure = Departure(Told(near_control))
+    departure = Departure(UnreadControl(near_control))
     departure.watch(near)
     with contextlib.closing(departure):
         for sock in (data, control):

@@ -9,8 +9,8 @@ from ftpsproxy.relay.contract import RelayError
 from ftpsproxy.relay.records import Records
 from tests.relay.test_contract import PACE, connect, pair
 from tests.support.certificates import Certificates
+from tests.support.control import UnreadControl
 from tests.support.reacting import reacting
-from tests.support.told import Told
 
 
 async def test_a_client_lost_while_nobody_speaks_is_not_waited_for(
@@ -20,7 +20,7 @@ async def test_a_client_lost_while_nobody_speaks_is_not_waited_for(
     monkeypatch.setattr(direction, "_LOOK_SECONDS", 0.05)
     with contextlib.ExitStack() as stack:
         (client, far_client), (server, far_server), (control, far_control) = pair(), pair(), pair()
-        leaves = departure.Departure(Told(control))
+        leaves = departure.Departure(UnreadControl(control))
         for each in (client, far_client, server, far_server, control, far_control, leaves):
             stack.callback(each.close)
         leaves.watch(client)

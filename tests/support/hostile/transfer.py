@@ -284,7 +284,7 @@ class Transfer:
             case "alert":
                 channel.say_aside(((ALERT, bytes([2, 20])),))
             case "pause":
-                time.sleep(0.05)
+                time.sleep(0.05)  # the far side hears of the last deed before the next
             case "wait":
                 self._wait_for_release()
             case "control_ends":

@@ -1,4 +1,4 @@
-"""A client's control connection, as an upload looks at it."""
+"""A client's control connection without a session, for what asks whether the client has said something."""
 
 from dataclasses import dataclass
 from socket import socket as Socket
@@ -7,8 +7,8 @@ from ftpsproxy import net
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One whose session hears nothing."""
+class UnreadControl:
+    """One that nobody reads."""
 
     sock: Socket
 
