@@ -2,7 +2,7 @@
 
 import sys
 
-from ftpsproxy.cli import main
+from ftpsproxy.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,10 +13,11 @@ import trio
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from ftpsproxy import __version__, metrics
-from ftpsproxy.admin import Admin
+from ftpsproxy import __version__
 from ftpsproxy.config import PRIVATE_NETWORKS
-from ftpsproxy.metrics import Table
+from ftpsproxy.observe import metrics
+from ftpsproxy.observe.metrics import Table
+from ftpsproxy.serve.admin import Admin
 
 
 @dataclass

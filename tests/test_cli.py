@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import ftpsproxy
-from ftpsproxy.cli import main
+from ftpsproxy.cli.main import main
 from tests.support.certificates import Certificates
 
 PATIENCE_SECONDS = 60
@@ -245,14 +245,14 @@ def test_errors_that_cannot_be_written() -> None:
     [
         ("main(['--version'])", ["trio", "ssl", "structlog", "cryptography", "ftpsproxy.config"]),
         (
-            "main(['check', '--upstream', 'ftpes://h']); import ftpsproxy.gateway",
+            "main(['check', '--upstream', 'ftpes://h']); import ftpsproxy.serve.gateway",
             ["pyftpdlib", "OpenSSL", "pydantic", "typer"],
         ),
     ],
     ids=["version", "run"],
 )
 def test_start_is_quick_because_little_is_imported(code: str, absent: list[str]) -> None:
-    program = f"import sys; from ftpsproxy.cli import main; {code}; print(*sys.modules, file=sys.stderr)"
+    program = f"import sys; from ftpsproxy.cli.main import main; {code}; print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
     assert not set(absent) & set(done.stderr.split())

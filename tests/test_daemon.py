@@ -7,8 +7,8 @@ from tests.support.servers import ROOT
 
 _ENDED = """
 import gc
-from ftpsproxy import daemon, workers
-daemon.settle()
+from ftpsproxy.serve import process, supervisor
+process.settle()
 before = gc.get_stats()[2]["collections"]
 sessions = []
 for number in range(200_000):

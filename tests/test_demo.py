@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ftpsproxy import demo
+from ftpsproxy.cli import demo
 
 PATIENCE_SECONDS = 120
 
@@ -83,7 +83,8 @@ def test_kept_demo_serves_clients_until_ctrl_c(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["pyftpdlib", "OpenSSL", "rich"])
 def test_demo_without_its_extra(missing: str) -> None:
-    program = f"import sys; sys.modules[{missing!r}] = None; from ftpsproxy.cli import main; sys.exit(main(['demo']))"
+    code = "from ftpsproxy.cli.main import main; sys.exit(main(['demo']))"
+    program = f"import sys; sys.modules[{missing!r}] = None; {code}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1

@@ -17,8 +17,7 @@ from typing import Any, Literal
 import pytest
 import trio
 
-from ftpsproxy import log
-from ftpsproxy.log import lines
+from ftpsproxy.observe import lines, log
 
 Format = Literal["json", "logfmt", "console"]
 FORMATS: list[Format] = ["json", "logfmt", "console"]

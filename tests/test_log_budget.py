@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from ftpsproxy.log.budget import OF_ALL, OF_CLIENT, Budget, Said
-from ftpsproxy.log.lines import Bound
+from ftpsproxy.observe.budget import OF_ALL, OF_CLIENT, Budget, Said
+from ftpsproxy.observe.lines import Bound
 
 
 @dataclass

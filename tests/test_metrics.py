@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from ftpsproxy import metrics
-from ftpsproxy.metrics import FAMILIES, Kind, Table
+from ftpsproxy.observe import metrics
+from ftpsproxy.observe.metrics import FAMILIES, Kind, Table
 
 README = Path(__file__).parents[1] / "README.md"
 

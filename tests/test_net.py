@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
 import trio
 
 from ftpsproxy import net
-from ftpsproxy.net import ConnectError, Resolver
-from ftpsproxy.reactor import NEVER, now
-from tests.support.reacting import Reacting, reacting
+from ftpsproxy.net import Resolver, now, resolver
+from ftpsproxy.net.resolver import ResolveError
 
 
 @pytest.mark.parametrize(
@@ -70,59 +70,68 @@ FOUND = [(socket.AF_INET, ("192.0.2.1", 21))]
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     found = Names()
-    monkeypatch.setattr(net, "_look_up", found.look_up)
+    monkeypatch.setattr(resolver, "_look_up", found.look_up)
     return found
 
 
-async def _resolve(reactor: Reacting, resolver: Resolver, answers: list[object], until: float = NEVER) -> None:
+async def _resolve(asked: Resolver, answers: list[object], seconds: float = 60) -> None:
     try:
-        answers.append(await reactor.call(resolver.resolve("a.test", 21, until)))
-    except (ConnectError, TimeoutError, UnicodeError) as error:
+        with trio.fail_after(seconds):
+            answers.append(await asked.resolve("a.test", 21))
+    except (ResolveError, trio.TooSlowError, UnicodeError) as error:
         answers.append(error)
 
 
-async def test_a_crowd_asks_once(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+async def helpers() -> AsyncIterator[trio.Nursery]:
+    """Tasks that outlive those who have started them."""
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            yield nursery
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_crowd_asks_once(names: Names, helpers: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
     """However late the answer comes, and once more when it is old."""
     later = 0.0
-    monkeypatch.setattr(net, "now", lambda: now() + later)
-    resolver = Resolver(keep_seconds=100.0)
+    monkeypatch.setattr(resolver, "now", lambda: now() + later)
+    asked = Resolver(helpers, keep_seconds=100.0)
     answers: list[object] = []
-    async with reacting() as reactor:
-        async with trio.open_nursery() as nursery:
-            for _ in range(500):
-                nursery.start_soon(_resolve, reactor, resolver, answers)
-            await names.awaited()
-            later = 200.0  # longer than an answer is kept: it counts from when it came
-            names.answer.set()
-        assert answers == [FOUND] * 500
-        await _resolve(reactor, resolver, answers)
-        assert names.asked == ["a.test"]
-        later = 400.0
-        await _resolve(reactor, resolver, answers)
-        assert names.asked == ["a.test"] * 2
-        assert answers[500:] == [FOUND] * 2
+    async with trio.open_nursery() as nursery:
+        for _ in range(500):
+            nursery.start_soon(_resolve, asked, answers)
+        await names.awaited()
+        later = 200.0  # longer than an answer is kept: it counts from when it came
+        names.answer.set()
+    assert answers == [FOUND] * 500
+    await _resolve(asked, answers)
+    assert names.asked == ["a.test"]
+    later = 400.0
+    await _resolve(asked, answers)
+    assert names.asked == ["a.test"] * 2
+    assert answers[500:] == [FOUND] * 2
 
 
 @pytest.mark.parametrize("who", ["first", "later"])
 @pytest.mark.parametrize("how", ["late", "cancelled"])
-async def test_who_gives_up_takes_nobody_along(names: Names, who: str, how: str) -> None:
-    resolver = Resolver()
+async def test_who_gives_up_takes_nobody_along(names: Names, helpers: trio.Nursery, who: str, how: str) -> None:
+    asked = Resolver(helpers)
     answers: list[object] = []
     hasty: list[object] = []
-    async with reacting() as reactor, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         leaving = trio.CancelScope()
 
         async def leave() -> None:
             with leaving:
-                await _resolve(reactor, resolver, hasty, now() + 0.05 if how == "late" else NEVER)
+                await _resolve(asked, hasty, 0.05 if how == "late" else 60)
 
         if who == "later":
-            nursery.start_soon(_resolve, reactor, resolver, answers)
+            nursery.start_soon(_resolve, asked, answers)
             await names.awaited()
         nursery.start_soon(leave)
         await names.awaited()
         for _ in range(3):
-            nursery.start_soon(_resolve, reactor, resolver, answers)
+            nursery.start_soon(_resolve, asked, answers)
         await trio.sleep(0.1)  # all of them wait by then
         leaving.cancel()
         await trio.sleep(0.01)
@@ -130,34 +139,33 @@ async def test_who_gives_up_takes_nobody_along(names: Names, who: str, how: str)
         await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
     assert answers == [FOUND] * (3 if who == "first" else 4)
-    assert [type(one) for one in hasty] == ([TimeoutError] if how == "late" else [])
+    assert [type(one) for one in hasty] == ([trio.TooSlowError] if how == "late" else [])
     assert names.asked == ["a.test"]
 
 
 @pytest.mark.parametrize(
     ("failure", "kind", "why"),
     [
-        (OSError(-2, "Name or service not known"), ConnectError, "a.test can't be resolved: name or service not known"),
+        (OSError(-2, "Name or service not known"), ResolveError, "a.test can't be resolved: name or service not known"),
         (UnicodeError("label too long"), UnicodeError, "label too long"),
     ],
 )
 async def test_a_failure_is_told_to_all_and_not_kept(
-    names: Names, failure: Exception, kind: type[Exception], why: str
+    names: Names, helpers: trio.Nursery, failure: Exception, kind: type[Exception], why: str
 ) -> None:
     names.failure = failure
-    resolver = Resolver()
+    asked = Resolver(helpers)
     answers: list[object] = []
-    async with reacting() as reactor:
-        async with trio.open_nursery() as nursery:
-            for _ in range(3):
-                nursery.start_soon(_resolve, reactor, resolver, answers)
-            await names.awaited()
-            names.answer.set()
-        assert [type(one) for one in answers] == [kind] * 3
-        assert all(why in str(one) for one in answers)
-        names.failure = None
-        await _resolve(reactor, resolver, answers)
-        assert answers[3:] == [FOUND]
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(_resolve, asked, answers)
+        await names.awaited()
+        names.answer.set()
+    assert [type(one) for one in answers] == [kind] * 3
+    assert all(why in str(one) for one in answers)
+    names.failure = None
+    await _resolve(asked, answers)
+    assert answers[3:] == [FOUND]
     assert names.asked == ["a.test"] * 2
 
 
@@ -177,7 +185,6 @@ class _Forbidding:
 async def test_errors_of_a_caller_are_not_the_listeners() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
         forbidding = _Forbidding(listener, [errno.ECONNABORTED, errno.EPERM])
-        async with reacting() as reactor:
-            sock, peer = await reactor.call(net.accepted(cast(socket.socket, forbidding)))
+        sock, peer = await net.accepted(cast(socket.socket, forbidding))
         sock.close()
     assert peer == "127.0.0.1"

@@ -595,7 +595,7 @@ def test_a_hangup_while_it_starts_does_not_end_it(server: Server, certificates: 
 _EARLY = """
 import os, signal, sys
 from ftpsproxy import config
-from ftpsproxy.cli import main
+from ftpsproxy.cli.main import main
 load = config.load
 def early(*args, **more):
     config.load = load

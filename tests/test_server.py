@@ -10,10 +10,9 @@ import pytest
 
 from ftpsproxy import net
 from ftpsproxy.config import Limits, Timeouts, Upstream
-from ftpsproxy.server import reach
-from ftpsproxy.service import Service
+from ftpsproxy.session.service import Service
+from ftpsproxy.session.upstream import reach
 from ftpsproxy.tls import Refused
-from tests.support.reacting import reacting
 
 
 async def test_a_connection_that_breaks_at_once_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +23,6 @@ async def test_a_connection_that_breaks_at_once_is_closed(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(net, "connect", connect)
     service = SimpleNamespace(upstream=Upstream("u", "ftp.test"), timeouts=Timeouts(), limits=Limits(), resolver=None)
-    async with reacting() as reactor:
-        with pytest.raises(Refused, match=r"ftp\.test port .*: the connection broke at once"):
-            await reactor.call(reach(cast(Service, service), reactor.reactor.start))
+    with pytest.raises(Refused, match=r"ftp\.test port .*: the connection broke at once"):
+        await reach(cast(Service, service), lambda *_: None)
     assert broken.fileno() == -1

@@ -56,7 +56,7 @@ def less(self):
     whole(self)
     self.lib = Less(self.lib)
 Binding.__init__ = less
-from ftpsproxy.cli import main
+from ftpsproxy.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from ftpsproxy.config import Limits, Listener, Process, Settings, Upstream
-from ftpsproxy.pulse import Pulse
-from ftpsproxy.seats import TOO_MANY, TOO_MANY_OF_CLIENT, OwnSeats, Seats, SharedSeats
-from ftpsproxy.workers import share
+from ftpsproxy.serve.heartbeat import Pulse
+from ftpsproxy.serve.limits import TOO_MANY, TOO_MANY_OF_CLIENT, OwnSeats, Seats, SharedSeats
+from ftpsproxy.serve.supervisor import share
 from tests.support.certificates import Certificates
 from tests.support.gateway import Gateway, start_gateway
 from tests.support.servers import ROOT, Server, pyftpdlib
@@ -166,7 +166,8 @@ def test_one_lost_before_it_listens_ends_the_start(certificates: Certificates) -
     """Nobody waits for it for ever, deaf to signals."""
     program = """
 import os, signal, sys
-from ftpsproxy import cli, gateway
+from ftpsproxy import cli
+from ftpsproxy.serve import gateway
 gateway.Gateway.serve = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 sys.exit(cli.main(sys.argv[1:]))
 """

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from ftpsproxy.tls.connection import Connection
-from ftpsproxy.tls.words import Refused
+from ftpsproxy.tls.errors import Refused
 
 _SEQUENCE, _VERSION = 0x30, 0xA0
 _BEFORE_THE_KEY = 5  # serial number, signature, issuer, validity, subject (RFC 5280 section 4.1)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import pytest
 
 from ftpsproxy.clients import one_client
-from ftpsproxy.seats import RefusedLogins
+from ftpsproxy.serve.limits import RefusedLogins
 from tests.support.bad_client import BadClient, Ended
 from tests.support.bad_server import BadServer, Quirks
 from tests.support.certificates import Certificates

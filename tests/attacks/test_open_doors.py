@@ -15,8 +15,8 @@ import time
 import pytest
 import trio
 
-from ftpsproxy import daemon, gateway
 from ftpsproxy.config import Listener, Settings, Upstream
+from ftpsproxy.serve import gateway, process
 from tests.support.bad_client import BadClient
 from tests.support.bad_server import BadServer, Quirks
 from tests.support.certificates import Certificates
@@ -64,7 +64,7 @@ async def test_ports_of_no_use_are_closed(monkeypatch: pytest.MonkeyPatch, certi
         )
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
-            _, real = await nursery.start(functools.partial(daemon.serve, settings, stop=stop))
+            _, real = await nursery.start(functools.partial(process.serve, settings, stop=stop))
             for _ in range(2):
                 found = await trio.to_thread.run_sync(_burst, real.listeners[0].port, 10)
                 assert len(set(found)) > 1

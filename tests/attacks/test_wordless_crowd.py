@@ -13,7 +13,7 @@ import contextlib
 import time
 
 from ftpsproxy.config import Limits
-from ftpsproxy.seats import Arrivals
+from ftpsproxy.serve.limits import Arrivals
 from tests.support.bad_client import BadClient
 from tests.support.bad_server import BadServer
 from tests.support.certificates import Certificates

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ftpsproxy.dataports import SPARE_PORTS
+from ftpsproxy.data.passive import SPARE_PORTS
 from tests.e2e.flavours import Stage
 from tests.e2e.script import content
 

@@ -8,8 +8,9 @@ from functools import partial
 import pytest
 import trio
 
-from ftpsproxy import daemon, net
+from ftpsproxy import net
 from ftpsproxy.config import Listener, Settings, Timeouts, Upstream
+from ftpsproxy.serve import process
 from tests.faults.stage import FILE
 from tests.support.bad_client import BadClient
 from tests.support.bad_server import BadServer, Quirks
@@ -42,7 +43,7 @@ async def test_data_goes_where_control_went(
         servers = [one, other]
         asked: list[str] = []
 
-        async def resolve(_: net.Resolver, host: str, port: int, until: float) -> list[net.Address]:
+        async def resolve(_: net.Resolver, host: str, port: int) -> list[net.Address]:
             asked.append(host)
             servers.reverse()
             addresses = [dead.getsockname(), *((server.host, server.port) for server in servers)]
@@ -64,7 +65,7 @@ async def test_data_goes_where_control_went(
         stop = trio.Event()
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
-                _, real = await nursery.start(partial(daemon.serve, settings, stop=stop))
+                _, real = await nursery.start(partial(process.serve, settings, stop=stop))
                 for _ in range(4):
                     await trio.to_thread.run_sync(_transfers, real.listeners[0].port)
                 stop.set()

@@ -12,15 +12,14 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from ftpsproxy.seats import Places
-from ftpsproxy.turns import NoTurn, Turns
+from ftpsproxy.serve.limits import Places
+from ftpsproxy.serve.upstream_queue import NoTurn, Turns
 from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
 from tests.support.bad_client import BadClient, Ended
 from tests.support.bad_server import BadServer, Quirks
 from tests.support.certificates import Certificates
 from tests.support.gateway import start_gateway
-from tests.support.reacting import reacting
 
 
 @contextlib.contextmanager
@@ -183,23 +182,22 @@ def test_who_waits_at_a_worker_without_sessions_hears_that_it_ends(fault_certifi
 async def test_no_place_once_closed() -> None:
     """Not even a free one: the session would begin behind the drain's back."""
     turns = Turns(Places({"few": 1, "many": 0}), 20)
-    async with reacting() as reactor:
-        with socket.create_server(("127.0.0.1", 0)) as sock:  # one that has not ended
-            assert await reactor.call(turns.take("few", "a", sock, lambda ahead: None)) == 0.0
-            async with trio.open_nursery() as nursery:
+    with socket.create_server(("127.0.0.1", 0)) as sock:  # one that has not ended
+        assert await turns.take("few", "a", sock, lambda ahead: None) == 0.0
+        async with trio.open_nursery() as nursery:
 
-                async def wait() -> None:
-                    with pytest.raises(NoTurn, match="closing"):
-                        await reactor.call(turns.take("few", "a", sock, lambda ahead: waits.set()))
-
-                waits = trio.Event()
-                nursery.start_soon(wait)
-                await waits.wait()
-                turns.close("closing")
-                turns.leave("few", "a")
-            for upstream in ("few", "many"):
+            async def wait() -> None:
                 with pytest.raises(NoTurn, match="closing"):
-                    await reactor.call(turns.take(upstream, "a", sock, lambda ahead: None))
+                    await turns.take("few", "a", sock, lambda ahead: waits.set())
+
+            waits = trio.Event()
+            nursery.start_soon(wait)
+            await waits.wait()
+            turns.close("closing")
+            turns.leave("few", "a")
+        for upstream in ("few", "many"):
+            with pytest.raises(NoTurn, match="closing"):
+                await turns.take(upstream, "a", sock, lambda ahead: None)
 
 
 def test_workers_share_the_places(fault_certificates: Certificates) -> None:

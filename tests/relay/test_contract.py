@@ -1,4 +1,4 @@
-"""What an engine owes (relay/contract.py), on real sockets against a blocking stdlib-ssl server in a thread.
+"""What an engine owes (data/relay/flow.py), on real sockets against a blocking stdlib-ssl server in a thread.
 
 A trio server would hold TLS 1.3 tickets back and so hide how uploads get lost.
 """
@@ -10,37 +10,29 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpsproxy.reactor import NEVER, now, pause
-from ftpsproxy.relay import memory_bio as engine
-from ftpsproxy.relay.contract import Flow, Pace, RelayError
-from ftpsproxy.relay.departure import Departure
-from ftpsproxy.relay.handshake import shake_hands
-from ftpsproxy.relay.records import Records
-from ftpsproxy.relay.waiting import Source
+from ftpsproxy.data.relay.download import Download
+from ftpsproxy.data.relay.flow import Flow, RelayError, TransferPolicy
+from ftpsproxy.data.relay.records import Records
+from ftpsproxy.data.relay.relay import Patience
+from ftpsproxy.data.relay.upload import Upload
+from ftpsproxy.data.relay.upload_end import UploadEnd
 from ftpsproxy.tls import Context, Tls
+from ftpsproxy.tls.handshake import shake_hands
 from tests.ftp.test_lines import cut
 from tests.support.certificates import Certificates
 from tests.support.control import UnreadControl
-from tests.support.reacting import reacting
 
-PACE = Pace(client_stall=20, server_stall=20, handshake=20, data_connect=20, linger=20)
+POLICY = TransferPolicy(client_stall=20, server_stall=20, handshake=20, data_connect=20, linger=20)
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 Behaviour = Callable[[ssl.SSLSocket], object]
-Call = Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
-
-
-def never() -> float:
-    """No limit."""
-    return NEVER
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -76,9 +68,8 @@ class Stage:
     tls: Tls
     outcome: list[object]
     done: trio.Event
-    call: Call
     far_control: socket.socket
-    departure: Departure
+    end: UploadEnd
 
 
 @contextlib.asynccontextmanager
@@ -90,8 +81,8 @@ async def stage(certificates: Certificates, behaviour: Behaviour, version: ssl.T
     client, far_client = pair()
     server, far_server = pair()
     control, far_control = pair()
-    departure = Departure(UnreadControl(control))
-    departure.watch(client)
+    end = UploadEnd(UnreadControl(control))
+    end.watch(client)
     outcome: list[object] = []
     done = trio.Event()
 
@@ -108,12 +99,12 @@ async def stage(certificates: Certificates, behaviour: Behaviour, version: ssl.T
 
     tls = connect(certificates)
     with contextlib.ExitStack() as stack:
-        for each in (client, far_client, server, far_server, control, far_control, departure):
+        for each in (client, far_client, server, far_server, control, far_control, end):
             stack.callback(each.close)
-        async with reacting() as reactor, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
-            await reactor.call(shake_hands(server, tls, now() + 20))
-            yield Stage(client, far_client, server, tls, outcome, done, reactor.call, far_control, departure)
+            await shake_hands(server, tls)
+            yield Stage(client, far_client, server, tls, outcome, done, far_control, end)
             server.close()
             client.close()
 
@@ -154,7 +145,7 @@ async def test_download(certificates: Certificates, version: ssl.TLSVersion) -> 
                 got.append(await trio.to_thread.run_sync(read_all, on.far_client))
 
             nursery.start_soon(collect)
-            await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), flow, PACE))
+            await Download(on.client, on.server, on.tls, Records.behind(on.tls), flow, POLICY).run()
             assert flow.bytes == len(data)
             assert flow.close_notify is True
             assert not got, "the end of file is the caller's to give"
@@ -182,39 +173,33 @@ async def test_a_fast_sender_that_falls_slow_is_heard_at_once(certificates: Cert
 
     async with stage(certificates, behave) as on, trio.open_nursery() as nursery:
         nursery.start_soon(trio.to_thread.run_sync, take, on.far_client)
-        await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), Flow(), PACE))
+        await Download(on.client, on.server, on.tls, Records.behind(on.tls), Flow(), POLICY).run()
         await on.done.wait()
         assert on.outcome == [True]
 
 
-async def test_much_is_let_gather_and_little_is_not() -> None:
+async def test_much_is_let_gather_and_little_is_not(certificates: Certificates) -> None:
     ours, far = pair()
 
     def threshold() -> int:
         return ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
 
-    async def story() -> None:
-        source = Source(ours)
-        source.took(100)
-        await pause(now() + 0.003)
-        far.send(b"x")
-        await source.wait(5, "", lambda: None)
-        assert ours.recv(10) == b"x"
-        assert threshold() == 1, "little has come"
-        source.took(1_000_000)
-        await pause(now() + 0.003)
-        await source.wait(5, "", lambda: None)
-        assert threshold() > 100_000, "much has come"
-        source.took(1)
-        await source.wait(5, "", lambda: None)  # not for long: it would be a stall
-        await pause(now() + 0.003)
-        with pytest.raises(RelayError, match="silence"):
-            await source.wait(0.01, "silence", lambda: None)
-        assert threshold() == 1, "nothing more has come"
-
     with ours, far:
-        async with reacting() as reactor:
-            await reactor.call(story())
+        patience = Patience(ours)
+        patience.took(100)
+        await trio.sleep(0.003)
+        assert not patience.begins()
+        patience.ends()
+        assert threshold() == 1, "little has come"
+        patience.took(1_000_000)
+        await trio.sleep(0.003)
+        assert patience.begins()
+        assert threshold() > 100_000, "much has come"
+        patience.took(1)
+        assert patience.begins(), "and goes on"
+        assert not patience.begins(), "not for long: it would be a stall"
+        patience.ends()
+        assert threshold() == 1, "nothing more has come"
 
 
 @pytest.mark.parametrize(("policy", "taken"), [("require", False), ("reply", True), ("ignore", True)])
@@ -225,12 +210,12 @@ async def test_download_without_close_notify(certificates: Certificates, policy:
 
     async with stage(certificates, behave) as on:
         flow = Flow()
-        pace = Pace(20, 20, 20, 20, 20, close_notify=policy)
+        pace = TransferPolicy(20, 20, 20, 20, 20, close_notify=policy)
         if taken:
-            await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), flow, pace))
+            await Download(on.client, on.server, on.tls, Records.behind(on.tls), flow, pace).run()
         else:
             with pytest.raises(RelayError, match="close_notify"):
-                await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), flow, pace))
+                await Download(on.client, on.server, on.tls, Records.behind(on.tls), flow, pace).run()
         assert flow.close_notify is False
         assert flow.bytes == 5000
 
@@ -262,16 +247,16 @@ async def test_data_that_comes_with_the_end_of_the_handshake(certificates: Certi
     tls = connect(certificates)
     flow = Flow()
     with client, far_client, server, far_server:
-        async with reacting() as reactor, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, serve)
-            await reactor.call(shake_hands(server, tls, now() + 20))
+            await shake_hands(server, tls)
             assert tls.unread
             if taken:
-                await reactor.call(engine.download(client, server, tls, Records.behind(tls), flow, PACE))
+                await Download(client, server, tls, Records.behind(tls), flow, POLICY).run()
                 assert flow.bytes == 50_000
             else:
                 with pytest.raises(RelayError, match="middle of a TLS record"):
-                    await reactor.call(engine.download(client, server, tls, Records.behind(tls), flow, PACE))
+                    await Download(client, server, tls, Records.behind(tls), flow, POLICY).run()
 
 
 async def test_download_cut_inside_a_record_is_torn_whatever_the_policy(certificates: Certificates) -> None:
@@ -298,13 +283,13 @@ async def test_download_cut_inside_a_record_is_torn_whatever_the_policy(certific
         far_server.shutdown(socket.SHUT_WR)
 
     with contextlib.closing(client), contextlib.closing(far_client), contextlib.closing(server), far_server:
-        async with reacting() as reactor, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, serve)
-            await reactor.call(shake_hands(server, tls, now() + 20))
+            await shake_hands(server, tls)
             flow = Flow()
-            pace = Pace(20, 20, 20, 20, 20, close_notify="ignore")
+            pace = TransferPolicy(20, 20, 20, 20, 20, close_notify="ignore")
             with pytest.raises(RelayError, match="middle of a TLS record"):
-                await reactor.call(engine.download(client, server, tls, Records.behind(tls), flow, pace))
+                await Download(client, server, tls, Records.behind(tls), flow, pace).run()
             assert flow.bytes == 10000
 
 
@@ -312,20 +297,20 @@ async def test_download_cut_inside_a_record_is_torn_whatever_the_policy(certific
 async def test_download_reset(certificates: Certificates, policy: str, taken: bool) -> None:
     async with stage(certificates, lambda secured: reset(bare(secured))) as on:
         flow = Flow()
-        pace = Pace(20, 20, 20, 20, 20, close_notify=policy)
+        pace = TransferPolicy(20, 20, 20, 20, 20, close_notify=policy)
         if taken:
-            await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), flow, pace))
+            await Download(on.client, on.server, on.tls, Records.behind(on.tls), flow, pace).run()
             assert flow.close_notify is False
         else:
             with pytest.raises(RelayError, match="server broke"):
-                await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), flow, pace))
+                await Download(on.client, on.server, on.tls, Records.behind(on.tls), flow, pace).run()
 
 
 async def test_download_to_a_client_that_resets(certificates: Certificates) -> None:
     async with stage(certificates, say_all(b"x" * 8_000_000)) as on:
         reset(on.far_client)
         with pytest.raises(RelayError, match="client broke"):
-            await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), Flow(), PACE))
+            await Download(on.client, on.server, on.tls, Records.behind(on.tls), Flow(), POLICY).run()
 
 
 async def test_download_to_a_client_that_resets_while_the_server_is_silent(certificates: Certificates) -> None:
@@ -337,16 +322,15 @@ async def test_download_to_a_client_that_resets_while_the_server_is_silent(certi
     async with stage(certificates, behave) as on:
         reset(on.far_client)
         with pytest.raises(RelayError, match="client broke"):
-            await on.call(engine.download(on.client, on.server, on.tls, Records.behind(on.tls), Flow(), PACE))
+            await Download(on.client, on.server, on.tls, Records.behind(on.tls), Flow(), POLICY).run()
 
 
 async def test_a_client_that_takes_nothing_stalls_the_download(certificates: Certificates) -> None:
     async with stage(certificates, say_all(b"x" * 30_000_000)) as on:
         flow = Flow()
+        policy = TransferPolicy(0.3, 20, 20, 20, 20)
         with pytest.raises(RelayError, match="client took no bytes"):
-            await on.call(
-                engine.download(on.client, on.server, on.tls, Records.behind(on.tls), flow, Pace(0.3, 20, 20, 20, 20))
-            )
+            await Download(on.client, on.server, on.tls, Records.behind(on.tls), flow, policy).run()
         assert flow.bytes < 30_000_000, "what nobody takes must not be gathered here"
         on.far_client.close()
 
@@ -358,10 +342,9 @@ async def test_a_silent_server_stalls_the_download(certificates: Certificates) -
         return None
 
     async with stage(certificates, behave) as on:
+        policy = TransferPolicy(20, 0.3, 20, 20, 20)
         with pytest.raises(RelayError, match="server sent no data"):
-            await on.call(
-                engine.download(on.client, on.server, on.tls, Records.behind(on.tls), Flow(), Pace(20, 0.3, 20, 20, 20))
-            )
+            await Download(on.client, on.server, on.tls, Records.behind(on.tls), Flow(), policy).run()
 
 
 @VERSIONS
@@ -387,9 +370,10 @@ async def test_upload_to_a_slow_reader_with_a_small_window(certificates: Certifi
 
             nursery.start_soon(trio.to_thread.run_sync, send)
             flow = Flow()
-            await on.call(engine.upload(on.client, on.server, on.tls, flow, PACE, on.departure))
+            upload = Upload(on.client, on.server, on.tls, on.end, flow, POLICY)
+            await upload.run()
             assert flow.bytes == len(data)
-            await on.call(engine.drain(on.server, on.tls, flow, never))
+            await upload.drain()
         await on.done.wait()
         assert on.outcome == [data]
 
@@ -410,8 +394,9 @@ async def test_a_server_that_is_slow_but_moves_has_not_stalled(certificates: Cer
         on.far_client.sendall(b"x" * 350_000)
         on.far_client.close()
         flow = Flow()
-        await on.call(engine.upload(on.client, on.server, on.tls, flow, Pace(20, 0.8, 20, 20, 20), on.departure))
-        await on.call(engine.drain(on.server, on.tls, flow, never))
+        upload = Upload(on.client, on.server, on.tls, on.end, flow, TransferPolicy(20, 0.8, 20, 20, 20))
+        await upload.run()
+        await upload.drain()
         await on.done.wait()
         assert on.outcome == [350_000]
 
@@ -419,8 +404,9 @@ async def test_a_server_that_is_slow_but_moves_has_not_stalled(certificates: Cer
 async def test_an_empty_upload_ends_properly(certificates: Certificates) -> None:
     async with stage(certificates, read_all) as on:
         on.far_client.close()
-        await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
-        await on.call(engine.drain(on.server, on.tls, Flow(), never))
+        upload = Upload(on.client, on.server, on.tls, on.end, Flow(), POLICY)
+        await upload.run()
+        await upload.drain()
         await on.done.wait()
         assert on.outcome == [b""]
 
@@ -461,7 +447,7 @@ async def test_a_client_that_ends_control_first_with_bytes_on_their_way_is_done(
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, leave)
-            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
+            await Upload(on.client, on.server, on.tls, on.end, Flow(), POLICY).run()
         await on.done.wait()
         assert on.outcome == [b"x" * 1000 + b"y" * 4000]
 
@@ -489,7 +475,7 @@ async def test_a_client_that_ends_control_first_with_nothing_on_its_way_breaks_o
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.to_thread.run_sync, leave)
             with pytest.raises(RelayError, match="control connection"):
-                await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
+                await Upload(on.client, on.server, on.tls, on.end, Flow(), POLICY).run()
         reset(on.server)
         await on.done.wait()
         assert isinstance(on.outcome[0], OSError)
@@ -501,7 +487,7 @@ async def test_a_client_is_done_whose_last_bytes_and_ends_come_at_once(certifica
         on.far_client.sendall(b"x" * 100_000)
         on.far_control.close()
         on.far_client.close()
-        await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
+        await Upload(on.client, on.server, on.tls, on.end, Flow(), POLICY).run()
         await on.done.wait()
         assert on.outcome == [b"x" * 100_000]
 
@@ -511,7 +497,7 @@ async def test_an_upload_whose_client_resets_never_ends_properly(certificates: C
         on.far_client.sendall(b"x" * 100_000)
         reset(on.far_client)
         with pytest.raises(RelayError, match="client broke"):
-            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
+            await Upload(on.client, on.server, on.tls, on.end, Flow(), POLICY).run()
         reset(on.server)
         await on.done.wait()
         assert isinstance(on.outcome[0], OSError)
@@ -532,13 +518,13 @@ async def test_a_server_that_ends_the_upload_early(certificates: Certificates, h
     async with stage(certificates, behave) as on:
         on.far_client.sendall(b"x" * 100)
         with pytest.raises(RelayError, match="server"):
-            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
+            await Upload(on.client, on.server, on.tls, on.end, Flow(), POLICY).run()
 
 
 async def test_a_silent_client_stalls_the_upload(certificates: Certificates) -> None:
     async with stage(certificates, read_all) as on:
         with pytest.raises(RelayError, match="client sent no data"):
-            await on.call(engine.upload(on.client, on.server, on.tls, Flow(), Pace(0.3, 20, 20, 20, 20), on.departure))
+            await Upload(on.client, on.server, on.tls, on.end, Flow(), TransferPolicy(0.3, 20, 20, 20, 20)).run()
         reset(on.server)
 
 
@@ -555,14 +541,14 @@ async def test_a_reset_that_loses_the_uploads_tail_is_torn(certificates: Certifi
         on.server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_000_000)
         on.far_client.sendall(b"x" * 1_000_000)
         on.far_client.close()
-        flow = Flow()
 
         async def upload_and_drain() -> None:
-            await engine.upload(on.client, on.server, on.tls, flow, PACE, on.departure)
-            await engine.drain(on.server, on.tls, flow, never)
+            upload = Upload(on.client, on.server, on.tls, on.end, Flow(), POLICY)
+            await upload.run()
+            await upload.drain()
 
         with pytest.raises(RelayError, match="server broke"):
-            await on.call(upload_and_drain())
+            await upload_and_drain()
 
 
 async def test_what_a_server_says_behind_broken_tls_is_not_kept(certificates: Certificates) -> None:
@@ -579,9 +565,10 @@ async def test_what_a_server_says_behind_broken_tls_is_not_kept(certificates: Ce
 
     async with stage(certificates, behave) as on:
         on.far_client.close()
-        await on.call(engine.upload(on.client, on.server, on.tls, Flow(), PACE, on.departure))
+        upload = Upload(on.client, on.server, on.tls, on.end, Flow(), POLICY)
+        await upload.run()
         with pytest.raises(RelayError, match="behind the upload"):
-            await on.call(engine.drain(on.server, on.tls, Flow(), never))
+            await upload.drain()
         assert on.tls.unread < 200_000
         reset(on.server)
 

@@ -1,9 +1,9 @@
-"""A client's control connection without a session, for what asks whether the client has said something."""
+"""A client's control connection without a session, for what asks about it."""
 
 from dataclasses import dataclass
 from socket import socket as Socket
 
-from ftpsproxy import net
+from ftpsproxy.data.relay.upload_end import FirstEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +12,8 @@ class UnreadControl:
 
     sock: Socket
 
-    @property
-    def unheard(self) -> bool:
-        return net.unread(self.sock) > 0
+    def first_end(self, data: Socket) -> FirstEnd:
+        return FirstEnd(self.sock, data)
+
+    async def heard_out(self) -> None:
+        pass

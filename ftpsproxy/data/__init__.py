@@ -1,0 +1,1 @@
+"""The data connections of sessions, and the transfers over them."""

@@ -1,0 +1,352 @@
+"""The data connections of one session: prepares endpoints, begins and ends transfers, adds up what passed, says so in
+the log."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from ftpsproxy import errors, net
+from ftpsproxy.data.endpoints import Endpoints
+from ftpsproxy.data.passive import NoPort, PendingConnection, TooManyPending
+from ftpsproxy.data.relay.upload_end import ClientConnection
+from ftpsproxy.data.service import DataService
+from ftpsproxy.data.transfer import Surroundings, Transfer, TransferResult
+from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.messages import (
+    BeginData,
+    ClientListening,
+    ConnectToClient,
+    ConnectToServer,
+    DataFailed,
+    DataSpoke,
+    DataUnused,
+    DropServerEnd,
+    EndData,
+    EndInBand,
+    Event,
+    ListenForServer,
+    ServerDataReady,
+    ServerListening,
+)
+from ftpsproxy.net import NEVER, Socket, now
+from ftpsproxy.observe import log, metrics
+from ftpsproxy.tls import Resumption, Tls, TlsError
+
+Start = Callable[..., None]
+"""Starts a task of the session: an async function and its arguments. Nothing happens once the session is over."""
+
+# Servers in Go, Java and .NET can't resume TLS 1.3 sessions now and then; so many refusals in a row are no accident.
+_REFUSALS = 3
+_HINT = 'refused again and again: TLS 1.3 sessions may not work there; try tls_max = "1.2" for this upstream'
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What is known of both control connections once they are up: numeric addresses, each side's own and the peer's.
+
+    With their zones, which link-local addresses need; what is shown or compared goes without (net.unzoned).
+    """
+
+    client_local: str
+    client_peer: str
+    server_local: str
+    server_peer: str
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a session has moved."""
+
+    transfers: int = 0
+    torn: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+
+class DataConnections:
+    """The data connections of one session, each a task of its own. Its news goes to `feed`."""
+
+    def __init__(
+        self,
+        service: DataService,
+        route: Route,
+        tls: Tls,
+        control: ClientConnection,
+        start: Start,
+        feed: Callable[[Event], None],
+    ) -> None:
+        self.totals = Totals()
+        self.unused_by = NEVER  # when what was prepared has waited too long
+        self._service = service
+        self._route = route
+        self._resumption = Resumption(tls)
+        self._control = control
+        self._start_task = start
+        self._feed = feed
+        self._surroundings = Surroundings(service, self._resumption, control, feed)
+        self._endpoints = Endpoints()
+        self._connecting: _Connecting | None = None
+        self._next: Transfer | None = None  # whose TLS has begun
+        self._transfer: Transfer | None = None  # the one under way
+        self._living: set[Transfer] = set()
+
+    # --- preparing ------------------------------------------------------------------------------------------------
+
+    def drop(self) -> None:
+        """Forget what was prepared."""
+        self.unused_by = NEVER
+        self._endpoints.drop_client()
+        self._drop_server()
+
+    def drop_server_end(self, order: DropServerEnd) -> None:
+        """Forget the server's end; behind a refusal the client may use its own once more."""
+        self._drop_server()
+        self.unused_by = NEVER
+        if order.refused:
+            self._await_transfer()
+            if isinstance(self._endpoints.client, PendingConnection):
+                self._endpoints.client.renew()
+
+    def _drop_server(self) -> None:
+        if self._connecting is not None:
+            self._connecting.drop()
+            self._connecting = None
+        self._endpoints.drop_server()
+        if self._next is not None:
+            self._next.stop("")
+            self._next = None
+
+    def _await_transfer(self) -> None:
+        self.unused_by = now() + self._service.timeouts.data_unused
+
+    def give_up(self) -> None:
+        """No transfer came in time for what was prepared; feeds DataUnused."""
+        self._await_transfer()  # unless the protocol knows of one
+        client = self._endpoints.client
+        self._feed(DataUnused(absent=isinstance(client, PendingConnection) and client.sock is None))
+
+    def listen_for_client(self) -> None:
+        """Expect the client's data connection; feeds ClientListening or DataFailed."""
+        route, listener = self._route, self._service.listener
+        try:
+            pending = self._service.passive_ports.expect(
+                route.client_local, listener.passive_ports, net.unzoned(route.client_peer)
+            )
+        except NoPort as error:
+            self._no_port(error)
+            return
+        self._endpoints.client = pending
+        self._endpoints.client_mode = "passive"
+        self._await_transfer()
+        shown = listener.passive_address or route.client_local
+        self._feed(ClientListening(Endpoint(net.unzoned(shown), pending.port)))
+
+    def connect_to_client(self, order: ConnectToClient) -> None:
+        """Remember where the client listens."""
+        # The client's own address (ftp/dataends.py has seen to that), with the zone that no EPRT names.
+        self._endpoints.client = Endpoint(self._route.client_peer, order.endpoint.port)
+        self._endpoints.client_source = self._route.client_local
+        self._endpoints.client_mode = "active"
+        self._await_transfer()
+
+    def connect_to_server(self, order: ConnectToServer) -> None:
+        """Connect to the server's passive port; feeds ServerDataReady or DataFailed."""
+        self._endpoints.server_mode = order.mode
+        route = self._route
+        try:
+            family, sockaddr = net.numeric(route.server_peer, order.port)
+            sock = net.start_connecting(family, sockaddr, route.server_local)
+        except OSError as error:
+            self._feed(DataFailed(self._not_connected(order.port, error)))
+            return
+        if net.is_connected(sock):
+            # At once, as on loopback: no task, no wait.
+            self._endpoints.server = sock
+            self._feed(ServerDataReady())
+            return
+        self._connecting = _Connecting(sock, order.port)
+        self._start_task(self._connect, self._connecting)
+
+    async def _connect(self, connecting: "_Connecting") -> None:
+        event: Event = DataFailed(f"no answer from {net.unzoned(self._route.server_peer)} port {connecting.port}")
+        with connecting.scope:
+            connecting.scope.deadline = now() + self._service.timeouts.connect
+            try:
+                await net.finish_connecting(connecting.sock)
+                event = ServerDataReady()
+            except OSError as error:
+                event = DataFailed(self._not_connected(connecting.port, error))
+        if self._connecting is connecting:
+            self._connecting = None
+            if isinstance(event, ServerDataReady):
+                self._endpoints.server = connecting.sock
+            self._feed(event)
+
+    def _not_connected(self, port: int, error: OSError) -> str:
+        return f"{net.unzoned(self._route.server_peer)} port {port}: {errors.words(error)}"
+
+    def listen_for_server(self, order: ListenForServer) -> None:
+        """Expect the server's data connection; feeds ServerListening or DataFailed."""
+        route, upstream = self._route, self._service.upstream
+        try:
+            pending = self._service.passive_ports.expect_once(
+                route.server_local, upstream.active_ports, net.unzoned(route.server_peer)
+            )
+        except NoPort as error:
+            self._no_port(error)
+            return
+        self._endpoints.server = pending
+        self._endpoints.server_mode = order.mode
+        shown = upstream.active_address or route.server_local
+        self._feed(ServerListening(Endpoint(net.unzoned(shown), pending.port)))
+
+    def _no_port(self, error: NoPort) -> None:
+        if isinstance(error, TooManyPending):
+            log.session_limit(limit="pending_data", detail=str(error))
+        self._feed(DataFailed(str(error)))
+
+    # --- moving ---------------------------------------------------------------------------------------------------
+
+    def start_tls(self, direction: Direction) -> None:
+        """The server has been asked for what is, or may be, a transfer: TLS begins on its data connection."""
+        if direction is Direction.UPLOAD:
+            self._endpoints.watch_client(self._control)
+        server = self._endpoints.server
+        if server is None or self._next is not None:
+            return  # it has begun for a command before
+        try:
+            # The name is the control connection's, whatever address the data goes to.
+            tls = self._service.context.connect(self._service.upstream.server_name, self._resumption.offer())
+        except TlsError:
+            return  # then there is none, and the transfer says so
+        self._endpoints.server = None
+        self._next = self._start(Transfer(self._surroundings, server, tls))
+
+    def _start(self, transfer: Transfer) -> Transfer:
+        self._living.add(transfer)
+        self._start_task(self._carry_out, transfer)
+        return transfer
+
+    async def _carry_out(self, transfer: Transfer) -> None:
+        try:
+            result = await transfer.run()
+            if self._transfer is transfer:
+                self._transfer = None
+            if result is not None:
+                self._note(result)
+                await transfer.linger()
+        finally:
+            self._living.discard(transfer)
+
+    def listen(self) -> None:
+        """Find out whether a command that nobody knows is a transfer: its server answers TLS then."""
+        self.start_tls(Direction.UNKNOWN)
+        if self._next is not None:
+            self._next.on_heard = lambda: self._feed(DataSpoke())
+
+    def leave(self) -> None:
+        """It is none; what was prepared, a ClientHello said already, is for the next one."""
+        if self._next is not None:
+            self._next.on_heard = None
+
+    def begin(self, order: BeginData) -> None:
+        """Begin a transfer over the prepared endpoints."""
+        self.unused_by = NEVER
+        endpoints, self._endpoints = self._endpoints, Endpoints()
+        transfer = self._next or self._start(Transfer(self._surroundings, None, None))
+        self._next = None
+        self._transfer = transfer
+        transfer.begin(order.transfer, endpoints)
+        metrics.TRANSFERS_OPEN.add(self._service.listener.name, self._service.upstream.name)
+
+    def end_in_band(self, order: EndInBand) -> None:
+        """The connection of a transfer in MODE B or C need not close any more."""
+        if (transfer := self._under_way(order.number)) is not None:
+            transfer.end_in_band()
+
+    def end(self, order: EndData) -> None:
+        """End a transfer as ordered; feeds DataClosed if it was to end whole."""
+        if (transfer := self._under_way(order.number)) is not None:
+            transfer.end(order)
+
+    def _under_way(self, number: int) -> Transfer | None:
+        transfer = self._transfer
+        same = transfer is not None and transfer.order is not None and transfer.order.number == number
+        return transfer if same else None
+
+    def not_resumed(self) -> str | None:
+        """The server did not find its TLS session resumed → a hint for the operator, when that happens all the time.
+
+        The control connection's own session is offered next (z/OS).
+        """
+        self._resumption.start_again()
+        self._service.learned.reuse_refused += 1
+        often = self._service.learned.reuse_refused >= _REFUSALS
+        return _HINT if often and self._resumption.version == "TLSv1.3" else None
+
+    def control_lost(self) -> bool:
+        """The client's control connection is gone → whether the upload under way, or about to begin, may go on."""
+        if self._transfer is not None:
+            return self._transfer.control_lost()
+        return self._endpoints.control_lost(self._control)
+
+    @property
+    def moved(self) -> int:
+        """Bytes of the transfer under way so far."""
+        return self._transfer.flow.bytes if self._transfer is not None else 0
+
+    def _note(self, result: TransferResult) -> None:
+        """A transfer is over: say so in the log, and add it up."""
+        metrics.TRANSFERS_OPEN.add(self._service.listener.name, self._service.upstream.name, by=-1)
+        order, flow, tls, totals = result.order, result.flow, result.tls, self.totals
+        if tls is not None and tls.resumed and result.outcome == "complete":
+            self._service.learned.reuse_refused = 0
+        totals.transfers += 1
+        if result.outcome != "complete":
+            totals.torn += 1
+        if result.direction is Direction.UPLOAD:
+            totals.bytes_up += flow.bytes
+        else:
+            totals.bytes_down += flow.bytes
+        log.transfer_finished(
+            number=order.number,
+            verb=order.verb.decode("ascii", "backslashreplace"),
+            path=order.path,
+            direction=result.direction.value,
+            bytes=flow.bytes,
+            seconds=round(result.seconds, 4),
+            client_mode=result.client_mode,
+            upstream_mode=result.server_mode,
+            tls_version=tls.version if tls is not None else None,
+            cipher=tls.cipher if tls is not None else None,
+            resumed=tls.resumed if tls is not None else None,
+            close_notify=flow.close_notify,
+            reply=result.reply or None,
+            outcome=result.outcome,
+            reason=result.reason,
+            sha256=flow.digest.hexdigest() if flow.digest is not None else None,
+        )
+
+    def close(self, why: str) -> None:
+        """The session is over, and why: whatever is open is reset."""
+        self.drop()
+        for transfer in list(self._living):
+            transfer.stop(f"the session ended: {why}")
+
+
+class _Connecting:
+    """A data connection to the server that is on its way."""
+
+    __slots__ = ("port", "scope", "sock")
+
+    def __init__(self, sock: Socket, port: int) -> None:
+        self.sock = sock
+        self.port = port
+        self.scope = trio.CancelScope()
+
+    def drop(self) -> None:
+        """It is wanted no more."""
+        self.scope.cancel()
+        net.close(self.sock)

@@ -1,0 +1,80 @@
+"""The prepared endpoints of a session's next transfer: the way to its connections with the client and the server."""
+
+import contextlib
+from dataclasses import dataclass
+
+import trio
+
+from ftpsproxy import net
+from ftpsproxy.data.passive import PendingConnection
+from ftpsproxy.data.relay.upload_end import ClientConnection, UploadEnd
+from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.net import Socket
+
+# To connect to a client only to reset that.
+_TURN_AWAY_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Endpoints:
+    """The endpoints, and by which command each side came to its own (for the log).
+
+    A connection to the client comes from `client_source`, the address the client knows. `upload_end` is for an upload.
+    `unmet`: an active client that waits for its connection, and will get none.
+    """
+
+    client: PendingConnection | Endpoint | None = None
+    server: PendingConnection | Socket | None = None
+    client_source: str | None = None
+    client_mode: str = ""
+    server_mode: str = ""
+    upload_end: UploadEnd | None = None
+    unmet: Endpoint | None = None
+
+    def watch_client(self, control: ClientConnection) -> UploadEnd:
+        """From now on, which of the client's two connections ends first."""
+        if self.upload_end is None:
+            self.upload_end = UploadEnd(control)
+            if isinstance(self.client, PendingConnection):
+                self.client.tell(self.upload_end.watch)
+        return self.upload_end
+
+    def control_lost(self, control: ClientConnection) -> bool:
+        """The client's control connection is gone → whether its data connection is there, to tell what it was about."""
+        if not isinstance(self.client, PendingConnection) or self.client.sock is None:
+            return False
+        self.watch_client(control).control_lost(0)
+        return True
+
+    def drop(self) -> None:
+        """Forget both; what is open is reset."""
+        self.drop_client()
+        self.drop_server()
+
+    def drop_client(self) -> None:
+        """Forget the client's; an active one that has begun to wait is `unmet`."""
+        if isinstance(self.client, PendingConnection):
+            self.client.cancel()
+        elif self.client is not None:
+            self.unmet = self.client
+        self.client = None
+        if self.upload_end is not None:
+            self.upload_end.close()
+            self.upload_end = None
+
+    def drop_server(self) -> None:
+        """Forget the server's."""
+        if isinstance(self.server, PendingConnection):
+            self.server.cancel()
+        elif self.server is not None:
+            net.reset(self.server)
+        self.server = None
+
+    async def turn_away(self) -> None:
+        """An active client that waits for its connection, and hears nothing else meanwhile, gets one that is reset."""
+        if self.unmet is not None:
+            with contextlib.suppress(OSError), trio.move_on_after(_TURN_AWAY_SECONDS):
+                family, sockaddr = net.numeric(self.unmet.host, self.unmet.port)
+                sock = net.start_connecting(family, sockaddr, self.client_source)
+                await net.finish_connecting(sock)
+                net.reset(sock)

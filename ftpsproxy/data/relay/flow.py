@@ -1,0 +1,81 @@
+"""What a relay is given, counts and raises.
+
+The contract: bytes identical; others get their turn at least every MiB; bytes are counted as they go; a download that
+ends without close_notify is reported, one cut inside a record fails; an upload ends with close_notify, then FIN, and
+goes on reading; a reset on either side is an error, never an end; cancelling stops at once.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from ftpsproxy.ftp.blocks import Blocks
+from ftpsproxy.observe.metrics import Meter
+
+
+class RelayError(Exception):
+    """The bytes stopped: the reply code that fits, and one line of reason."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+        self.why = why
+
+
+# Tickets, new keys: a few bytes. More than this at a stretch in a download, or in all of an upload, is an attack.
+_MOST_ASIDES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TransferPolicy:
+    """How long each side may let the other wait, in seconds; what to make of a missing close_notify; whether to keep a
+    SHA-256 of each file."""
+
+    client_stall: float
+    server_stall: float
+    handshake: float
+    data_connect: float
+    linger: float
+    close_notify: str = "prove"
+    digest: bool = False
+
+
+@dataclass(slots=True)
+class Flow:
+    """What has passed so far; `asides` are bytes of TLS beside the data. `close_notify` is None until the server's side
+    has ended; `blocks` are for MODE B; `ended_in_band` once the server has said 2xx to a file whose connection stays
+    open.
+    """
+
+    bytes: int = 0
+    close_notify: bool | None = None
+    digest: Any = field(default=None)
+    blocks: Blocks | None = None
+    meter: Meter | None = None
+    ended_in_band: bool = False
+    asides: int = 0
+
+    def note_aside(self, size: int) -> None:
+        """So much has come of TLS that was no data. Raises RelayError when there is no end to it."""
+        self.asides += size
+        if self.asides > _MOST_ASIDES:
+            raise RelayError(426, f"the server sent {self.asides} bytes of TLS that were no data")
+
+    def count(self, data: memoryview) -> None:
+        """These bytes have passed."""
+        self.bytes += len(data)
+        if self.meter is not None:
+            self.meter.add(len(data))
+        if self.digest is not None:
+            self.digest.update(data)
+        if self.blocks is not None:
+            self.blocks.feed(data)
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the data itself has said that it is whole: MODE B ends a file by a block, MODE C in its way."""
+        return self.ended_in_band or (self.blocks is not None and self.blocks.ended)
+
+    def start_digest(self) -> None:
+        """Keep a SHA-256 of what passes."""
+        self.digest = hashlib.sha256()

@@ -1,0 +1,35 @@
+"""What the data connections of all sessions of one listener share."""
+
+from dataclasses import dataclass
+
+from ftpsproxy.config import Listener, Timeouts, Upstream
+from ftpsproxy.data.passive import PassivePorts
+from ftpsproxy.data.relay.flow import TransferPolicy
+from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.tls import Context
+
+
+@dataclass(frozen=True, slots=True)
+class DataService:
+    """What the data connections of all sessions of one listener share."""
+
+    listener: Listener
+    upstream: Upstream
+    timeouts: Timeouts
+    context: Context
+    learned: Learned
+    passive_ports: PassivePorts
+    policy: TransferPolicy
+
+
+def transfer_policy(listener: Listener, upstream: Upstream, timeouts: Timeouts) -> TransferPolicy:
+    """The same for all transfers of a listener."""
+    return TransferPolicy(
+        client_stall=timeouts.client_stall,
+        server_stall=timeouts.server_stall,
+        handshake=timeouts.handshake,
+        data_connect=timeouts.data_connect,
+        linger=timeouts.linger,
+        close_notify=upstream.close_notify,
+        digest=listener.digest == "sha256",
+    )

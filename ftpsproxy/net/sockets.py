@@ -1,0 +1,201 @@
+"""Sockets: connecting, listening, accepting, options. Never a protocol. All are non-blocking."""
+
+import contextlib
+import errno
+import os
+import socket
+
+import trio
+
+from ftpsproxy import errors
+from ftpsproxy.net import facts
+from ftpsproxy.net.addresses import numeric, plain_address
+from ftpsproxy.net.resolver import ResolveError, Resolver
+from ftpsproxy.net.waits import Socket, close, now, readable, writable
+from ftpsproxy.observe import log
+
+SHUT_WR = socket.SHUT_WR
+SHUT_RDWR = socket.SHUT_RDWR
+SOL_SOCKET = socket.SOL_SOCKET
+SO_OOBINLINE = socket.SO_OOBINLINE
+# More follows at once: the end, which then goes in the same packet.
+MSG_MORE = socket.MSG_MORE
+
+_BACKLOG = 1024
+# A connect that gets no answer gives way to the next address after this many seconds.
+_NEXT_ADDRESS_SECONDS = 5.0
+# A want of descriptors is said this often, and given so long to pass: sessions end and give descriptors back.
+_STARVED_SECONDS = 10.0
+_STARVED_PAUSE_SECONDS = 0.1
+
+
+class ConnectError(Exception):
+    """No connection; `str()` says to where and why in one line."""
+
+
+async def connect(resolver: Resolver, host: str, port: int, keepalive_seconds: float) -> Socket:
+    """A connection to the first address of `host` that answers, for as long as it takes. Raises ConnectError."""
+    try:
+        addresses = await resolver.resolve(host, port)
+    except ResolveError as error:
+        raise ConnectError(str(error)) from None
+    why = "no address"
+    for index, (family, sockaddr) in enumerate(addresses):
+        last = index + 1 == len(addresses)
+        sock: Socket | None = None
+        try:
+            sock = start_connecting(family, sockaddr, keepalive_seconds=keepalive_seconds)
+            with trio.fail_after(float("inf") if last else _NEXT_ADDRESS_SECONDS):
+                await finish_connecting(sock)
+        except trio.TooSlowError:
+            why = "no answer"
+        except OSError as error:
+            why = errors.words(error)
+        else:
+            return sock
+    resolver.forget(host, port)
+    raise ConnectError(f"no connection to {host} port {port}: {why}")
+
+
+def start_connecting(
+    family: int, sockaddr: tuple[object, ...], source: str | None = None, keepalive_seconds: float | None = None
+) -> Socket:
+    """A socket on its way to `sockaddr`, from `source`; `finish_connecting` tells how it went. Raises OSError."""
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        tune(sock, keepalive_seconds)
+        if source is not None:
+            # Servers compare the source of data and control connections (vsftpd, SFTPGo), so a gateway with
+            # several addresses must not pick another.
+            sock.bind(numeric(source, 0)[1])
+        code = sock.connect_ex(sockaddr)
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def finish_connecting(sock: Socket) -> None:
+    """Wait until `sock` is connected. Raises OSError; closes it then, and when cancelled."""
+    try:
+        if not facts.is_connected(sock):
+            await writable(sock)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, os.strerror(code))
+    except BaseException:
+        close(sock)
+        raise
+
+
+def listen(host: str, port: int, *, share_port: bool = False, hold_only: bool = False) -> Socket:
+    """A listening socket at a numeric address; "::" takes IPv4 clients too. With `hold_only` it keeps the address, and
+    does not listen. Raises OSError."""
+    family, sockaddr = numeric(host, port)
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        tune(sock, None)  # Linux hands its options on to what it accepts
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
+        sock.bind(sockaddr)
+        if not hold_only:
+            sock.listen(_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def message_pair() -> tuple[Socket, Socket]:
+    """Two sockets of this machine, joined, that keep messages whole and never wait."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+
+
+def tune(sock: Socket, keepalive_seconds: float | None) -> None:
+    """No delay for small writes; with `keepalive_seconds`, TCP keepalive that often (NATs forget idle connections)."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if keepalive_seconds:
+            seconds = max(1, int(keepalive_seconds))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, seconds)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+
+
+def wake_for(sock: Socket, count: int) -> None:
+    """Have the kernel say that bytes have come only when there are so many, or an end."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+
+
+def stop_reading(sock: Socket) -> None:
+    """Have a reader find the end behind what has come, as if the far side had closed."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RD)
+
+
+def finish(sock: Socket) -> bool:
+    """Send the end behind what was sent → False when the connection was reset by the far side."""
+    try:
+        sock.shutdown(SHUT_WR)
+    except OSError:
+        return False
+    return True
+
+
+async def accepted(listener: Socket) -> tuple[Socket, str]:
+    """The next connection of a listener and its plain peer address. Raises OSError when the listener is of no use.
+
+    The connection may have been reset already; only accept still knows from whom it was.
+    """
+    while True:
+        try:
+            sock, peer = listener.accept()
+        except BlockingIOError:
+            await readable(listener)
+            continue
+        except OSError as error:
+            if error.errno in _PASSING:
+                continue
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                _say_starved(error)
+                await trio.sleep(_STARVED_PAUSE_SECONDS)
+                continue
+            raise
+        sock.setblocking(False)
+        return sock, plain_address(peer)
+
+
+_starved = -_STARVED_SECONDS
+
+
+def _say_starved(error: OSError) -> None:
+    """Loudly, but not ten times a second."""
+    global _starved
+    if now() - _starved >= _STARVED_SECONDS:
+        _starved = now()
+        log.gateway_starved(reason=errors.words(error))
+
+
+# accept(2): errors of the new connection, not of the listener.
+_PASSING = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EPROTO,
+        errno.EPERM,  # a firewall of the system forbids it
+        errno.ENETDOWN,
+        errno.ENOPROTOOPT,
+        errno.EHOSTDOWN,
+        errno.ENONET,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+        errno.ENETUNREACH,
+        errno.EINTR,
+    }
+)

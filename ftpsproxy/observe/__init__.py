@@ -1,0 +1,1 @@
+"""What the outside sees: the log, and what is counted."""

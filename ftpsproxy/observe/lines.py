@@ -1,0 +1,139 @@
+"""How an event becomes a line; what is bound to a session stands in every line of it.
+
+Whatever a peer sends can neither end a line nor steer a terminal: JSON and logfmt are pure ASCII, the console form
+escapes what is not printable. This is the only file that imports structlog.
+"""
+
+import json
+import re
+import time
+from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import structlog
+
+from ftpsproxy.observe.output import Output
+
+bound: ContextVar["Bound | None"] = ContextVar("ftpsproxy_log", default=None)
+"""What stands in every line of the current task, and of the tasks it starts."""
+
+
+class Form(Protocol):
+    """A way to write an event. `fields` is rendered apart, so that what is bound is rendered once a session."""
+
+    def fields(self, fields: Mapping[str, object]) -> str: ...
+
+    def line(self, level: str, event: str, parts: list[str]) -> str: ...
+
+
+class Bound:
+    """What `bind` named, and its rendering in the form last asked for; `secrets` must stand in no line of it."""
+
+    __slots__ = ("_fields", "_form", "_text", "client", "secrets", "where")
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self.where = fields["listener"], fields["upstream"]
+        self.client = fields["client"]
+        self.secrets: dict[str, list[tuple[str, ...]]] = {}
+        self._fields = fields
+        self._form: Form | None = None
+        self._text = ""
+
+    def text(self, form: Form) -> str:
+        if self._form is not form:
+            self._form, self._text = form, form.fields(self._fields)
+        return self._text
+
+
+def make(output: Output, form: Form, level: int) -> Any:
+    """A structlog logger that renders with `form`; calls below `level` cost next to nothing."""
+
+    def render(_logger: object, level_name: str, event: MutableMapping[str, Any]) -> str:
+        name = event.pop("event")
+        mine = bound.get()
+        parts = [] if mine is None else [mine.text(form)]
+        fields = {key: value for key, value in event.items() if value is not None}
+        if fields:
+            parts.append(form.fields(fields))
+        return form.line(level_name, name, parts)
+
+    def lost(count: int) -> str:
+        return form.line("error", "gateway.log_lost", [form.fields({"count": count})])
+
+    output.lost = lost
+    wrapper: Any = structlog.make_filtering_bound_logger(level)
+    return wrapper(output, [render], {})
+
+
+_second = 0
+_second_text = ""
+
+
+def _timestamp() -> str:
+    """Now, as 2026-01-31T23:59:59.123Z. The text of the second is kept, as most lines share theirs with another."""
+    global _second, _second_text
+    now = time.time()
+    second = int(now)
+    if second != _second:
+        _second, _second_text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    return f"{_second_text}.{int((now - second) * 1000):03d}Z"
+
+
+# --- rendering --------------------------------------------------------------------------------------------------------
+
+_BARE = re.compile(r"[A-Za-z0-9._:/@+,~%()\[\]-]+").fullmatch
+_COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str, check_circular=False).encode
+
+
+class Json:
+    def fields(self, fields: Mapping[str, object]) -> str:
+        return _encode(fields)[1:-1]
+
+    def line(self, level: str, event: str, parts: list[str]) -> str:
+        head = f'{{"timestamp":"{_timestamp()}","level":"{level}","event":"{event}"'
+        return f"{','.join([head, *parts])}}}"
+
+
+class Logfmt:
+    def fields(self, fields: Mapping[str, object]) -> str:
+        words = []
+        for key, value in fields.items():
+            text = _word(value)
+            words.append(f"{key}={text}" if _BARE(text) else f"{key}={_encode(text)}")
+        return " ".join(words)
+
+    def line(self, level: str, event: str, parts: list[str]) -> str:
+        return " ".join([f"timestamp={_timestamp()} level={level} event={event}", *parts])
+
+
+class Console:
+    def __init__(self, colour: bool) -> None:
+        self._colour = colour
+
+    def fields(self, fields: Mapping[str, object]) -> str:
+        return " ".join(f"{key}={_readable(_word(value))}" for key, value in fields.items())
+
+    def line(self, level: str, event: str, parts: list[str]) -> str:
+        text = " ".join([f"{_timestamp()} {level:<7} {event:<18}", *parts])
+        return f"{_COLOURS[level]}{text}\x1b[0m" if self._colour else text
+
+
+def _word(value: object) -> str:
+    """A value other than text in logfmt and console lines."""
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+def _readable(text: str) -> str:
+    """Text for a terminal: in quotes unless it is one plain word, with all that does not print escaped."""
+    if _BARE(text):
+        return text
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return f'"{text}"'

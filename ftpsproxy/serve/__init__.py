@@ -1,0 +1,1 @@
+"""The gateway as a whole: who is let in, how many, in which process, until when."""

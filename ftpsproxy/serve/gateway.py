@@ -1,0 +1,323 @@
+"""All listeners and sessions of one process: limits, drain, a change of settings; the crash barrier round each
+session."""
+
+from functools import partial
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import trio
+
+from ftpsproxy import errors, net
+from ftpsproxy.clients import one_client
+from ftpsproxy.config import Listener, Settings
+from ftpsproxy.data.passive import PassivePorts
+from ftpsproxy.data.service import DataService, transfer_policy
+from ftpsproxy.ftp import replies
+from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.net import Socket, turn
+from ftpsproxy.observe import log, metrics
+from ftpsproxy.serve import listening
+from ftpsproxy.serve.limits import TOO_MANY_LOGINS, Arrivals, Places, Refusal, RefusedLogins, Seats
+from ftpsproxy.serve.listening import ListenError, Sockets
+from ftpsproxy.serve.upstream_queue import NoTurn, Turns
+from ftpsproxy.session.service import Service, patience, policy
+from ftpsproxy.session.session import Session
+from ftpsproxy.tls import Context, build_context
+
+if TYPE_CHECKING:
+    from ftpsproxy.serve.admin import Admin
+
+# A burst of transfers opens passive listeners, and should find them for the next one.
+_UNUSED_SECONDS = 300.0
+# How often is looked after what no event tells of.
+_LOOK_SECONDS = 1.0
+_STOPPING = "gateway is shutting down"
+_NOT_ALLOWED = Refusal("clients", "address not allowed")
+
+
+class Gateway:
+    """See above. In a worker, `settings` are its share of them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        seats: Seats,
+        places: Places,
+        refused_logins: RefusedLogins,
+        table: metrics.Table,
+        *,
+        share_port: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._seats = seats
+        self._places = places
+        self._refused_logins = refused_logins
+        self._table = table
+        self._arrivals = Arrivals()
+        self._turns = Turns(places, settings.timeouts.queue)
+        self._share_port = share_port
+        self._sockets: Sockets = {}
+        self._learned: dict[str, Learned] = {}
+        self._services: dict[str, Service] = {}
+        self._accepting: list[trio.CancelScope] = []
+        self._admin: Admin | None = None
+        self._sessions: dict[Session, tuple[str, str]] = {}  # and at which upstream whose place each has
+        self._clients = 0  # those that have a seat: in a session, or on the way to one
+        self._open = False
+        self._all_gone = trio.Event()
+
+    async def serve(
+        self, stop: trio.Event, *, task_status: trio.TaskStatus[Settings] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve until `stop` is set, then drain; starts with the settings in use. Raises what `change_to` does before
+        it is ready."""
+        try:
+            async with trio.open_nursery() as self._helpers:
+                self._resolver = net.Resolver(self._helpers)
+                self._passive_ports = PassivePorts(self._helpers, self._settings.limits.pending_data)
+                self._helpers.start_soon(self._look_after)
+                async with trio.open_nursery() as self._sessions_nursery:
+                    async with trio.open_nursery() as self._listeners:
+                        task_status.started(self._change(self._settings, build_contexts(self._settings)))
+                        await stop.wait()
+                        self._listeners.cancel_scope.cancel()
+                    await self._drain()
+                self._helpers.cancel_scope.cancel()
+        finally:
+            self._close()
+
+    async def change_to(self, settings: Settings) -> Settings:
+        """Serve by these settings from now on → the same with real ports. Sessions that there are keep their own.
+
+        Certificates are read anew, beside the loop: the system's roots take 6 ms for each upstream. Raises ListenError,
+        TlsConfigError, TooManyUpstreams, with nothing changed.
+        """
+        return self._change(settings, await trio.to_thread.run_sync(build_contexts, settings))
+
+    def _change(self, settings: Settings, contexts: dict[str, Context]) -> Settings:
+        self._places.know(settings.upstreams)
+        self._have_admin(settings)
+        addresses = listening.addresses(settings)
+        sockets = listening.renew(
+            self._sockets, addresses, lambda one: net.listen(one.host, one.port, share_port=self._share_port)
+        )
+        # From here on nothing can fail.
+        self._stop_accepting()
+        old, self._settings = self._settings, settings
+        listening.drop(self._sockets, sockets)
+        self._sockets = sockets
+        self._learned = {
+            name: self._learned[name] if name in self._learned and old.upstreams.get(name) == one else Learned()
+            for name, one in settings.upstreams.items()
+        }
+        for name in old.upstreams.keys() - settings.upstreams.keys():
+            metrics.UPSTREAM_EXPIRY.forget(name)
+        self._seats.limits = settings.limits
+        upstreams = settings.upstreams
+        self._places.limit(
+            {name: one.sessions for name, one in upstreams.items()},
+            {name: one.sessions_per_client for name, one in upstreams.items()},
+        )
+        self._turns.change(settings.timeouts.queue)
+        self._passive_ports.change(settings.limits.pending_data, [one.passive_ports for one in settings.listeners])
+        self._services = {}
+        for listener in settings.listeners:
+            service = self._services[listener.name] = self._service(settings, listener, contexts[listener.upstream])
+            sock = sockets[addresses[listening.of_listener(listener.name)]]
+            net.tune(sock, settings.timeouts.keepalive)
+            scope = trio.CancelScope()
+            self._accepting.append(scope)
+            self._listeners.start_soon(self._accept, sock, service, scope)
+        self._open = True
+        if self._admin is not None:
+            self._admin.open(
+                sockets[addresses[listening.ADMIN]] if settings.admin.host else None, settings.admin.clients
+            )
+        return listening.real(settings, sockets)
+
+    def _service(self, settings: Settings, listener: Listener, context: Context) -> Service:
+        """What all sessions of this listener share, computed once."""
+        upstream, timeouts = settings.upstreams[listener.upstream], settings.timeouts
+        data = DataService(
+            listener,
+            upstream,
+            timeouts,
+            context,
+            self._learned[listener.upstream],
+            self._passive_ports,
+            transfer_policy(listener, upstream, timeouts),
+        )
+        return Service(
+            data,
+            settings.limits,
+            self._resolver,
+            patience(timeouts),
+            policy(listener, upstream, settings.limits),
+            partial(self._note_refused_login, upstream.name, settings),
+            settings.log.level == "debug",
+        )
+
+    def _note_refused_login(self, upstream: str, settings: Settings, client: str) -> int:
+        """One more of this client's → how many there were lately."""
+        who = one_client(client, settings.limits.client_prefix)
+        return self._refused_logins.add(upstream, who, settings.timeouts.refused_logins)
+
+    async def _look_after(self) -> None:
+        """Every second, what no event tells of. A defect here must not end sessions."""
+        while True:
+            await trio.sleep(_LOOK_SECONDS)
+            try:
+                log.sum_up()
+                self._make_way()
+                self._passive_ports.close_unused(_UNUSED_SECONDS)
+            except Exception as error:
+                log.gateway_crashed(error=error)
+
+    def _make_way(self) -> None:
+        """Where clients wait for places, end sessions that only hold one: without a login, or silent, of a client that
+        has two more than whoever is next; of these one at a time, as each changes who has how many."""
+        places, seconds = self._places, self._settings.timeouts.others_wait
+        wanted = {upstream: has for upstream in places.limits if (has := places.wanted(upstream)) is not None}
+        if not wanted:
+            return
+        busy = {upstream for session, (upstream, _) in self._sessions.items() if session.makes_way}
+        for session, (upstream, who) in list(self._sessions.items()):
+            if upstream in wanted:
+                rich = upstream not in busy and places.has(upstream, who) >= wanted[upstream] + 2
+                if session.make_way(seconds, rich=rich):
+                    busy.add(upstream)
+
+    def _have_admin(self, settings: Settings) -> None:
+        """Be ready to answer probes, if that is wanted. Raises ListenError."""
+        if self._admin is None and settings.admin.host:
+            try:
+                from ftpsproxy.serve.admin import Admin  # not worth its memory where nobody asks
+            except (ImportError, OSError) as error:
+                raise ListenError(f"admin: {error}") from None
+            self._admin = Admin(self._table, lambda: self._open)
+            self._helpers.start_soon(self._admin.run)
+
+    def _stop_accepting(self) -> None:
+        for scope in self._accepting:
+            scope.cancel()
+        self._accepting = []
+
+    def _close(self) -> None:
+        listening.drop(self._sockets, {})
+        self._sockets = {}
+
+    async def _drain(self) -> None:
+        """No new sessions; those that there are may end their transfers, until they are told to end, and then are."""
+        timeouts = self._settings.timeouts
+        self._open = False
+        self._stop_accepting()
+        for who, address in listening.addresses(self._settings).items():
+            if who != listening.ADMIN:
+                net.close(self._sockets.pop(address))
+        self._turns.close(_STOPPING)
+        if not self._clients:
+            return
+        log.gateway_draining(sessions=len(self._sessions), seconds=timeouts.drain)
+        self._sessions_nursery.cancel_scope.deadline = net.now() + timeouts.drain + timeouts.linger
+        self._stop_sessions(now=False)
+        with trio.move_on_after(timeouts.drain):
+            await self._all_gone.wait()
+        self._stop_sessions(now=True)
+
+    def _stop_sessions(self, *, now: bool) -> None:
+        for session in list(self._sessions):
+            session.stop(f"The {_STOPPING}.", now=now)
+
+    async def _accept(self, listener: Socket, service: Service, scope: trio.CancelScope) -> None:
+        with scope:
+            while True:
+                sock, client = await net.accepted(listener)
+                who = one_client(client, service.limits.client_prefix)
+                if (reason := self._refusal(client, who, service)) is None:
+                    self._clients += 1
+                    self._sessions_nursery.start_soon(self._session, service, sock, client, who)
+                    continue
+                _turn_away(sock, client, service, reason)
+                await turn()  # many that are turned away must not keep the others from being heard
+
+    def _refusal(self, client: str, who: str, service: Service) -> Refusal | None:
+        """Why this client gets no session; None when it does, and has its seat. `who` stands for it where clients are
+        counted."""
+        if not _allowed(client, service):
+            return _NOT_ALLOWED
+        lately = self._refused_logins.count(service.upstream.name, who, service.timeouts.refused_logins)
+        return TOO_MANY_LOGINS if lately >= service.limits.refused_logins else self._seats.take(who)
+
+    async def _session(self, service: Service, sock: Socket, client: str, who: str) -> None:
+        """One client that has its seat: its turn at the upstream, its session, and nothing left behind."""
+        try:
+            await self._serve_client(service, sock, client, who)
+        except NoTurn as error:
+            _turn_away(sock, client, service, error.refusal)
+        except Exception as error:
+            log.session_crashed(error=errors.unwrapped(error))
+        finally:
+            net.close(sock)
+            self._seats.leave(who)
+            self._clients -= 1
+            if not self._clients and not self._open:
+                self._all_gone.set()
+
+    async def _serve_client(self, service: Service, sock: Socket, client: str, who: str) -> None:
+        """Raises NoTurn."""
+        upstream = service.upstream.name
+
+        def queued(ahead: int) -> None:
+            log.session_queued(client=client, listener=service.listener.name, upstream=upstream, ahead=ahead)
+
+        early = self._arrivals.wait(who, service.limits)
+        if early:
+            await trio.sleep(early)
+            if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):
+                raise NoTurn("left", "the client left while it waited")
+        waited = await self._turns.take(upstream, who, sock, queued)
+        if early:
+            waited = early + (waited or 0.0)
+        try:
+            service = self._current(service, client)
+            session = Session(service, sock, client, waited)
+            self._sessions[session] = upstream, who
+            metrics.SESSIONS_OPEN.add(service.listener.name, upstream)
+            try:
+                await session.run()
+            finally:
+                metrics.SESSIONS_OPEN.add(service.listener.name, upstream, by=-1)
+                del self._sessions[session]
+        finally:
+            self._turns.leave(upstream, who)
+
+    def _current(self, service: Service, client: str) -> Service:
+        """What is now in place of this service, for one that may have waited over a change. Raises NoTurn."""
+        new = self._services.get(service.listener.name)
+        if new is service:
+            return service
+        if new is None or new.upstream.name != service.upstream.name or not _allowed(client, new):
+            raise NoTurn("changed", "the gateway's settings have changed, please connect again")
+        return new
+
+
+def build_contexts(settings: Settings) -> dict[str, Context]:
+    """TLS for each upstream. Raises TlsConfigError."""
+    return {name: build_context(upstream) for name, upstream in settings.upstreams.items()}
+
+
+def _allowed(client: str, service: Service) -> bool:
+    """Whether the listener lets this address in."""
+    address = ip_address(client)
+    return any(address.version == network.version and address in network for network in service.listener.clients)
+
+
+def _turn_away(sock: Socket, client: str, service: Service, why: Refusal) -> None:
+    """Say why, without waiting, and close."""
+    log.session_refused(client=client, listener=service.listener.name, reason=why.text, limit=why.limit)
+    try:
+        sock.send(replies.own(421, f"Service not available: {why.text}.").encode())
+        sock.shutdown(net.SHUT_WR)
+    except OSError:
+        pass
+    net.close(sock)

@@ -1,0 +1,177 @@
+"""The task of a session that reaches the server, hears it and keeps the time."""
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from ftpsproxy import net
+from ftpsproxy.data.connections import DataConnections, Route
+from ftpsproxy.ftp.errors import ProtocolError
+from ftpsproxy.ftp.messages import (
+    Connected,
+    Secured,
+    ServerLost,
+    ServerRefused,
+    ServerSaid,
+    ServerSaidLines,
+    Stopped,
+    TimedOut,
+    Waiting,
+)
+from ftpsproxy.ftp.replies import Reply
+from ftpsproxy.net import NEVER, TimeLimit, now
+from ftpsproxy.observe import log
+from ftpsproxy.session.control import Lost
+from ftpsproxy.session.server import ServerControl
+from ftpsproxy.session.upstream import reach, secure
+from ftpsproxy.tls import Refused, TlsError, explain
+
+if TYPE_CHECKING:
+    from ftpsproxy.session.session import Session
+
+_LINES_A_TURN = 32
+# What was there when a time limit passed is still heard, so long behind it: it may be we who were late.
+_GRACE_SECONDS = 0.5
+
+
+class ServerHearing:
+    """`run` is the task. `hears`: whether it hears the server, and does not connect or shake hands."""
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self._limit = TimeLimit()
+        self._opening: trio.CancelScope | None = None
+        self._read = 0  # how many times, so that a reply can be told from what was there before its command
+        self._server_gone = False
+        self.hears = False
+
+    async def run(self) -> None:
+        """Until the session is over."""
+        session = self._session
+        try:
+            with trio.CancelScope() as self._opening:
+                server = session.server = await reach(session.service, session.start)
+                if session.service.upstream.tls_first:
+                    await self._secure(server)
+        except Refused as error:
+            session.feed(ServerRefused(error.reason, error.detail))
+            return
+        if self._opening.cancelled_caught:
+            return
+        session.feed(Connected(net.unzoned(server.peer)))
+        if not session.over:
+            session.clock.login_due = now() + session.service.timeouts.login
+            session.clock.arm(session.protocol.waiting)
+            await self._hear(server)
+
+    def interrupt(self, *, opening: bool = False) -> None:
+        """Look up from hearing; with `opening` end, too, what goes before it."""
+        if self.hears:
+            self._limit.interrupt()
+        elif opening and self._opening is not None:
+            self._opening.cancel()
+
+    def set_limit(self) -> None:
+        """The clock has changed."""
+        clock, data = self._session.clock, self._session.data
+        self._limit.move(min(clock.due, clock.reply_ends, data.unused_by if data is not None else NEVER))
+
+    async def _secure(self, server: ServerControl) -> None:
+        """TLS on the server's control connection. Raises Refused."""
+        session = self._session
+        tls = await secure(server, session.service)
+        route = Route(session.client.local, session.client.peer, server.local, server.peer)
+        session.data = DataConnections(session.service.data, route, tls, session.client, session.start, session.feed)
+
+    async def _hear(self, server: ServerControl) -> None:
+        session = self._session
+        while not session.over:
+            try:
+                if session.tls_wanted:
+                    session.tls_wanted = False
+                    with trio.CancelScope() as self._opening:
+                        await self._secure(server)  # which has a limit of its own
+                    if self._opening.cancelled_caught:
+                        return
+                    session.feed(Secured())
+                    continue
+                self.hears = True
+                listened = await self._limit.run(self._listen)
+                self.hears = not session.tls_wanted
+                if not listened:
+                    await self._look_up(server)
+            except Lost as error:
+                self._lose(str(error))
+            except (TlsError, Refused) as error:
+                alert = isinstance(error, TlsError) and error.is_alert
+                if alert and session.protocol.waiting is not Waiting.OPENING:
+                    self._lose(f"it ended TLS by an alert: {error}")  # vsftpd ends an idle session so
+                else:
+                    refused = explain(error)  # in TLS 1.3 the want of a certificate is said behind the handshake
+                    self._refuse(refused.reason, refused.detail)
+            except ProtocolError as error:
+                self._refuse("protocol_error", f"the server broke the protocol: {error}")
+
+    async def _listen(self) -> None:
+        session, server = self._session, self._session.server
+        assert server is not None  # noqa: S101 - it was reached
+        while not session.over and not session.tls_wanted:
+            self.set_limit()
+            if self._server_gone:
+                await trio.sleep_forever()  # a transfer that has its verdict is carried through
+            await self._receive(server)
+
+    async def _receive(self, server: ServerControl) -> None:
+        if not await server.receive():
+            self._lose("closed by the server")
+        await self._hear_replies(server)
+
+    async def _look_up(self, server: ServerControl) -> None:
+        """Hearing the server was interrupted: by the time, or for a reason."""
+        session, clock = self._session, self._session.clock
+        if server.unheard and not self._server_gone and self._limit.due <= now() < self._limit.due + _GRACE_SECONDS:
+            await self._receive(server)
+            return
+        if now() >= clock.reply_ends:
+            clock.reply_ends = NEVER
+            self._hear_reply(server.replies.end())
+        if session.stop_reason and (session.stop_now or session.protocol.idle):
+            if session.makes_way:
+                log.session_limit(limit="others_wait", detail=session.stop_reason)
+            session.feed(Stopped(session.stop_reason, session.stop_now))
+        if session.data is not None and now() >= session.data.unused_by:
+            session.data.give_up()
+        if not session.over and now() >= clock.due:
+            session.feed(TimedOut())
+
+    def _lose(self, why: str) -> None:
+        self._server_gone = True
+        self._session.feed(ServerLost(why))
+
+    def _refuse(self, reason: str, detail: str) -> None:
+        self._server_gone = True
+        self._session.feed(ServerRefused(reason, detail))
+
+    async def _hear_replies(self, server: ServerControl) -> None:
+        """All that are there. Raises ProtocolError."""
+        session, clock = self._session, self._session.clock
+        self._read += 1
+        heard = 0
+        while not session.over and not session.tls_wanted and (reply := server.pop()) is not None:
+            self._hear_reply(reply)
+            if (heard := heard + 1) % _LINES_A_TURN == 0:
+                await trio.lowlevel.cancel_shielded_checkpoint()  # nothing that was said is left behind
+        clock.reply_ends = NEVER
+        if not session.over and not session.tls_wanted:
+            if (lines := server.replies.fresh()) is not None:
+                session.feed(ServerSaidLines(*lines))
+            if server.replies.may_be_over:
+                clock.reply_may_be_over(changes_class=server.replies.changes_class)
+        for text in server.replies.passed_over:
+            log.upstream_reply_ignored(reply=text.decode("utf-8", "backslashreplace"), reason="it begins with no code")
+        server.replies.passed_over.clear()
+
+    def _hear_reply(self, reply: Reply) -> None:
+        if self._session.service.debug:
+            log.session_reply(code=reply.code, text=reply.text)
+        self._session.feed(ServerSaid(reply, self._read))

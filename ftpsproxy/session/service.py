@@ -1,0 +1,72 @@
+"""What all sessions of one listener share, and how long each kind of waiting may last there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ftpsproxy.config import Limits, Listener, Timeouts, Upstream
+from ftpsproxy.data.service import DataService
+from ftpsproxy.ftp.messages import Waiting
+from ftpsproxy.ftp.protocol import Policy
+from ftpsproxy.net import NEVER, Resolver
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What all sessions of one listener share. `refused_login` notes one of a client's → how many there were lately."""
+
+    data: DataService
+    limits: Limits
+    resolver: Resolver
+    patience: dict[Waiting, float]
+    policy: Policy
+    refused_login: Callable[[str], int]
+    debug: bool = False
+
+    @property
+    def listener(self) -> Listener:
+        """Where its clients come in."""
+        return self.data.listener
+
+    @property
+    def upstream(self) -> Upstream:
+        """Where they are brought."""
+        return self.data.upstream
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long it may take."""
+        return self.data.timeouts
+
+
+def policy(listener: Listener, upstream: Upstream, limits: Limits) -> Policy:
+    """What the protocol must know of them; each session adds its client."""
+    return Policy(
+        client="",
+        implicit=upstream.implicit,
+        greeting_in_clear=upstream.implicit and not upstream.tls_first,
+        auth=upstream.auth,
+        data_mode=upstream.data_mode,
+        own_greeting=listener.greeting == "own" or not upstream.implicit,  # else it was said in clear
+        login_attempts=limits.login_attempts,
+        bad_lines=limits.bad_lines,
+    )
+
+
+def patience(timeouts: Timeouts) -> dict[Waiting, float]:
+    """How long, in seconds, each kind of waiting may last.
+
+    A login has a time of its own, from the connection to the server on, and the opening is part of it.
+    """
+    return {
+        Waiting.OPENING: timeouts.reply,
+        Waiting.LOGIN: timeouts.login,
+        Waiting.CLIENT: timeouts.idle,
+        Waiting.REPLY: timeouts.reply,
+        Waiting.START: timeouts.final_reply,
+        Waiting.CONNECTION: NEVER,  # connecting has a limit of its own
+        Waiting.DATA: NEVER,  # the transfer keeps its own time, for each side
+        Waiting.VERDICT: timeouts.final_reply,
+        Waiting.TORN: timeouts.abort,  # then ABOR is tried
+        Waiting.ABORT: timeouts.abort,
+        Waiting.NOTHING: NEVER,
+    }

@@ -1,0 +1,187 @@
+"""One client's session: a nursery. Feeds what happens to the protocol, carries out its orders, says good-bye.
+
+Two tasks: one hears the server and keeps the time (server_hearing), one hears the client (client_hearing); each
+transfer is one more. Whatever happens is an event for the protocol; its orders are carried out at once and never wait.
+The farewell stands behind the nursery, where no cancellation reaches it, and has a limit.
+"""
+
+import dataclasses
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from ftpsproxy import net
+from ftpsproxy.data.connections import DataConnections, Totals
+from ftpsproxy.ftp import replies
+from ftpsproxy.ftp.messages import Event, NoteReply, Stopped, Waiting
+from ftpsproxy.ftp.protocol import Protocol
+from ftpsproxy.net import Socket
+from ftpsproxy.observe import log
+from ftpsproxy.session.client import ClientControl
+from ftpsproxy.session.client_hearing import ClientHearing
+from ftpsproxy.session.clock import Clock
+from ftpsproxy.session.orders import carry_out
+from ftpsproxy.session.server import ServerControl
+from ftpsproxy.session.server_hearing import ServerHearing
+from ftpsproxy.session.service import Service
+
+_SERVER_GOODBYE_SECONDS = 1.0
+_CLIENT_GOODBYE_SECONDS = 2.0
+# Why a session has ended for which nobody has decided that, in the log and for the client.
+_CRASHED = "crashed", "The gateway made a mistake and ends this session."
+_AT_ONCE = "stopped at once", "The gateway stops at once."
+
+
+class Session:
+    """One session; `run` is its whole life. `waited` seconds its client had waited for it."""
+
+    def __init__(self, service: Service, sock: Socket, client: str, waited: float | None = None) -> None:
+        self.service = service
+        self.address = client
+        self.client: ClientControl = ClientControl(sock, client, self.start, line_bytes=service.limits.line_bytes)
+        shown = service.listener.passive_address or self.client.local
+        policy = dataclasses.replace(service.policy, client=client, passive_v4=":" not in shown)
+        self.protocol = Protocol(policy, service.data.learned)
+        self.clock = Clock(service.patience)
+        self.server: ServerControl | None = None
+        self.data: DataConnections | None = None
+        self.over = False
+        self.why = "ended"
+        self.commands = 0
+        self.unproved = False
+        self.tls_wanted = False
+        self.stop_reason = ""
+        self.stop_now = False
+        self.makes_way = False  # for others that wait
+        self.hears_server = ServerHearing(self)
+        self.hears_client = ClientHearing(self)
+        self._waited = waited
+        self._opened = time.monotonic()
+        self._events: deque[Event] = deque()
+        self._feeding = False
+        self._crashed = False
+        self._nursery: trio.Nursery | None = None
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until the session ends; closes everything it opened. Raises only for our own mistakes."""
+        service = self.service
+        log.bind(
+            session=secrets.token_hex(6),
+            client=self.address,
+            listener=service.listener.name,
+            upstream=service.upstream.name,
+        )
+        log.session_opened(waited_seconds=self._waited)
+        try:
+            async with trio.open_nursery() as self._nursery:
+                try:
+                    self.start(self.hears_client.run)  # which finds out, too, when it leaves before there is a server
+                    await self._guard(self.hears_server.run)
+                finally:
+                    self._close_data()
+                    self._nursery.cancel_scope.cancel()
+                    self._nursery = None
+        finally:
+            await self._leave()
+
+    def start(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Start a task that ends with the session; nothing happens once that is over."""
+        if self._nursery is not None:
+            self._nursery.start_soon(self._guard, task, *arguments)
+
+    async def _guard(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        try:
+            await task(*arguments)
+        except Exception:
+            self._crashed = True
+            raise
+
+    def _close_data(self) -> None:
+        """Nobody is heard any more. Where nobody has decided on that, it is a crash, or the whole gateway ends."""
+        if not self.over or self._crashed:
+            self.why, text = _CRASHED if self._crashed else _AT_ONCE
+            self.client.send(replies.own(421, text).encode())
+        self.over = True
+        if self.data is not None:
+            self.data.close(self.why)
+
+    async def _leave(self) -> None:
+        """Close everything, with a word of farewell where there is time for it."""
+        at_once = self.why == _AT_ONCE[0]
+        with trio.CancelScope(shield=True):
+            if self.server is not None:
+                with trio.move_on_after(0 if at_once else _SERVER_GOODBYE_SECONDS):
+                    await self.server.say_goodbye(hear_end=self.service.upstream.sessions > 0)
+                self.server.close()
+            with trio.move_on_after(0 if at_once else _CLIENT_GOODBYE_SECONDS):
+                await self.client.say_goodbye()
+        self.client.close()
+        totals = self.data.totals if self.data is not None else Totals()
+        log.session_closed(
+            seconds=round(time.monotonic() - self._opened, 3),
+            reason=self.why,
+            commands=self.commands,
+            transfers=totals.transfers,
+            torn=totals.torn,
+            bytes_up=totals.bytes_up,
+            bytes_down=totals.bytes_down,
+        )
+
+    def stop(self, why: str, *, now: bool) -> None:
+        """End the session: at once, or as soon as nothing is under way."""
+        self.stop_reason = why
+        self.stop_now = now
+        self.hears_server.interrupt(opening=now)
+
+    def make_way(self, seconds: float, *, rich: bool) -> bool:
+        """Others wait for the place at the server: end the session if it has no login by now, or if it is silent for so
+        long and its client has more places than they (`rich`) → whether it ends."""
+        protocol, clock, time_now = self.protocol, self.clock, net.now()
+        if self.over or self.stop_reason or not self.hears_server.hears or protocol.waiting is Waiting.OPENING:
+            return False
+        if not protocol.logged_in:
+            late = time_now - clock.greeted - seconds
+            why = "Others wait for a place at the server, and you have not logged in."
+            makes_way = late >= (0 if protocol.idle else seconds)  # the server may be slow to answer a login
+        else:
+            why = "Others wait for a place at the server, and you have several and say nothing."
+            makes_way = rich and protocol.idle and time_now - clock.quiet_since >= seconds
+        if makes_way:
+            self.makes_way = True
+            self.stop(why, now=True)
+        return makes_way
+
+    # --- events and orders ------------------------------------------------------------------------------------------
+
+    def feed(self, event: Event) -> None:
+        """Let the protocol know, and do what it orders. Never waits; may be called from within an order."""
+        self._events.append(event)
+        if self._feeding:
+            return
+        self._feeding = True
+        alive = False
+        try:
+            while self._events:
+                orders = self.protocol.handle(self._events.popleft())
+                for order in orders:
+                    carry_out(self, order)
+                # What nobody asked for is no sign of life.
+                stray = bool(orders) and all(type(order) is NoteReply for order in orders)
+                alive = alive or not stray
+                if self.stop_reason and self.protocol.idle:
+                    self._events.append(Stopped(self.stop_reason))
+                    self.stop_reason = ""
+        finally:
+            self._feeding = False
+        if self.over:
+            return
+        if alive:
+            self.clock.arm(self.protocol.waiting)
+            self.hears_server.set_limit()
+        if self.protocol.hears_client:
+            self.hears_client.go_on()

@@ -1,0 +1,98 @@
+"""What an upstream must prove, and how we prove ourselves, from its settings."""
+
+import ssl
+from pathlib import Path
+
+from ftpsproxy import errors
+from ftpsproxy.config import Upstream
+from ftpsproxy.tls.binding import TlsError
+from ftpsproxy.tls.context import Context
+
+
+class TlsConfigError(Exception):
+    """The TLS settings of an upstream can't work; `str()` is one plain line."""
+
+
+def build_context(upstream: Upstream) -> Context:
+    """The context for all connections to `upstream`. Raises TlsConfigError."""
+    where = f"upstream {upstream.name}"
+    by_chain = upstream.verify == "chain"
+    if not by_chain and not upstream.pins:
+        raise TlsConfigError(f'{where}: verify = "pin" needs pins = ["sha256/..."]')
+    context = Context(
+        verify=by_chain,  # else `check_pins` verifies, on every full handshake
+        minimum=upstream.tls_min,
+        maximum=upstream.tls_max,
+        alpn=b"ftp" if upstream.alpn else b"",  # against cross-protocol attacks (ALPACA)
+    )
+    if by_chain:
+        _trust(context, upstream, where)
+    if upstream.cert_file is not None:
+        _identify(context, upstream.cert_file, upstream.key_file, where)
+    try:
+        context.connect(upstream.server_name)
+    except (TlsError, UnicodeError) as error:
+        raise TlsConfigError(f"{where}: server_name {upstream.server_name} can't be used: {error}") from None
+    return context
+
+
+def _trust(context: Context, upstream: Upstream, where: str) -> None:
+    if upstream.ca_file is None:
+        # Where the system keeps its roots is for the system's own OpenSSL to say, not for the one used here.
+        system = ssl.get_default_verify_paths()
+        if system.cafile or system.capath:
+            try:
+                context.trust(system.cafile, system.capath)
+            except TlsError as error:
+                what = system.cafile or system.capath
+                raise TlsConfigError(f"{where}: the system's roots {what} can't be used: {error}") from None
+    else:
+        _load(context, upstream.ca_file, f"{where}: ca_file")
+    if upstream.crl_file is not None:
+        _check_lists(upstream.crl_file, f"{where}: crl_file")
+        _load(context, upstream.crl_file, f"{where}: crl_file")
+        context.check_revocation()
+
+
+def _check_lists(file: Path, what: str) -> None:
+    """OpenSSL would take certificates from it, too, and trust them."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise TlsConfigError(f"{what} {file} can't be used: {_words(error)}") from None
+    if b"CERTIFICATE-----" in content:
+        raise TlsConfigError(f"{what} {file} can't be used: it holds a certificate, which belongs into ca_file")
+    if b"-----BEGIN X509 CRL-----" not in content:
+        raise TlsConfigError(f"{what} {file} can't be used: no revocation list in it")
+
+
+def _load(context: Context, file: Path, what: str) -> None:
+    try:
+        _readable(file)
+        context.trust(file)
+    except (OSError, TlsError) as error:
+        raise TlsConfigError(f"{what} {file} can't be used: {_words(error)}") from None
+
+
+def _identify(context: Context, certificate: Path, key: Path | None, where: str) -> None:
+    try:
+        if b"CERTIFICATE-----" not in certificate.read_bytes():
+            raise TlsConfigError(f"no certificate in {certificate} (PEM is wanted)")
+        content = (key or certificate).read_bytes()
+        if b"PRIVATE KEY-----" not in content:
+            raise TlsConfigError(f"no private key in {key or certificate} (PEM is wanted)")
+        if b"ENCRYPTED" in content:
+            raise TlsConfigError("the key is encrypted; give one without a passphrase, readable by this user only")
+        context.identify(certificate, key or certificate)
+    except (OSError, TlsError, TlsConfigError) as error:
+        with_key = f" with key {key}" if key else ""
+        raise TlsConfigError(f"{where}: cert_file {certificate}{with_key} can't be used: {_words(error)}") from None
+
+
+def _readable(file: Path) -> None:
+    """Raises OSError, whose words are plainer than OpenSSL's."""
+    file.open("rb").close()
+
+
+def _words(error: Exception) -> str:
+    return errors.words(error) if isinstance(error, OSError) else str(error)
