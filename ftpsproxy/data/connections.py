@@ -8,10 +8,11 @@ import trio
 
 from ftpsproxy import errors, net
 from ftpsproxy.data.endpoints import Endpoints
+from ftpsproxy.data.opening import Opening
 from ftpsproxy.data.passive import NoPort, PendingConnection, TooManyPending
 from ftpsproxy.data.relay.upload_end import ClientConnection
-from ftpsproxy.data.service import DataService
-from ftpsproxy.data.transfer import Surroundings, Transfer, TransferResult
+from ftpsproxy.data.service import DataService, SessionData
+from ftpsproxy.data.transfer import Transfer, TransferResult
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.messages import (
@@ -85,7 +86,7 @@ class DataConnections:
         self._control = control
         self._start_task = start
         self._feed = feed
-        self._surroundings = Surroundings(service, self._resumption, control, feed)
+        self._shared = SessionData(service, self._resumption, control, feed)
         self._endpoints = Endpoints()
         self._connecting: _Connecting | None = None
         self._next: Transfer | None = None  # whose TLS has begun
@@ -222,9 +223,10 @@ class DataConnections:
         except TlsError:
             return  # then there is none, and the transfer says so
         self._endpoints.server = None
-        self._next = self._start(Transfer(self._surroundings, server, tls))
+        self._next = self._start(server, tls)
 
-    def _start(self, transfer: Transfer) -> Transfer:
+    def _start(self, server: PendingConnection | Socket | None, tls: Tls | None) -> Transfer:
+        transfer = Transfer(self._shared, Opening(self._shared, server, tls))
         self._living.add(transfer)
         self._start_task(self._carry_out, transfer)
         return transfer
@@ -244,18 +246,18 @@ class DataConnections:
         """Find out whether a command that nobody knows is a transfer: its server answers TLS then."""
         self.start_tls(Direction.UNKNOWN)
         if self._next is not None:
-            self._next.on_heard = lambda: self._feed(DataSpoke())
+            self._next.opening.on_heard = lambda: self._feed(DataSpoke())
 
     def leave(self) -> None:
         """It is none; what was prepared, a ClientHello said already, is for the next one."""
         if self._next is not None:
-            self._next.on_heard = None
+            self._next.opening.on_heard = None
 
     def begin(self, order: BeginData) -> None:
         """Begin a transfer over the prepared endpoints."""
         self.unused_by = NEVER
         endpoints, self._endpoints = self._endpoints, Endpoints()
-        transfer = self._next or self._start(Transfer(self._surroundings, None, None))
+        transfer = self._next or self._start(None, None)
         self._next = None
         self._transfer = transfer
         transfer.begin(order.transfer, endpoints)

@@ -1,12 +1,15 @@
-"""What the data connections of all sessions of one listener share."""
+"""What the data connections of all sessions of one listener share, and those of one session."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ftpsproxy.config import Listener, Timeouts, Upstream
 from ftpsproxy.data.passive import PassivePorts
 from ftpsproxy.data.relay.flow import TransferPolicy
+from ftpsproxy.data.relay.upload_end import ClientConnection
+from ftpsproxy.ftp.messages import Event
 from ftpsproxy.ftp.serverend import Learned
-from ftpsproxy.tls import Context
+from ftpsproxy.tls import Context, Resumption
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,17 @@ class DataService:
     learned: Learned
     passive_ports: PassivePorts
     policy: TransferPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class SessionData:
+    """What the data connections of one session share; `report` tells its protocol, `client` is asked about its control
+    connection."""
+
+    service: DataService
+    resumption: Resumption
+    client: ClientConnection
+    report: Callable[[Event], None]
 
 
 def transfer_policy(listener: Listener, upstream: Upstream, timeouts: Timeouts) -> TransferPolicy:

@@ -1,0 +1,74 @@
+"""Whether the receiver of a transfer that is to end well has all of it.
+
+What is in our kernel's buffer, some MiB, is lost when it falls silent or resets: the client must not have heard 226 by
+then.
+"""
+
+import trio
+
+from ftpsproxy import net
+from ftpsproxy.data.relay.flow import RelayError
+from ftpsproxy.data.relay.upload import Upload
+from ftpsproxy.net import Socket
+
+_CLIENT_BROKE = "the client broke the data connection before its end"
+# How often is looked whether the client has all.
+_LOOK_SECONDS = 0.05
+# An acknowledgement is late by some 40 ms at most, where nothing else is to be sent with it.
+_ACKNOWLEDGED_SECONDS = 0.01
+# An end counts as one byte; its acknowledgement, which clients delay, need not be waited for.
+_END = 1
+
+
+async def of_client(client: Socket | None, stall_seconds: float) -> None:
+    """End a whole download at the client, with FIN behind its bytes, and wait until its kernel has them all. Raises
+    RelayError when that breaks, or takes nothing for so long."""
+    if client is None or not net.finish(client):
+        raise RelayError(426, _CLIENT_BROKE)
+    stall = _Stall("client", stall_seconds)
+    looked = False
+    while True:
+        if net.error_of(client):
+            raise RelayError(426, _CLIENT_BROKE)
+        unsent = net.unsent(client)
+        if unsent <= _END:
+            return
+        stall.look(unsent)
+        with trio.move_on_after(_LOOK_SECONDS):
+            if looked:
+                await trio.sleep_forever()
+            looked = True
+            await net.readable(client)  # most close once they have it all
+
+
+async def of_server(server: Socket | None, upload: Upload, stall_seconds: float) -> None:
+    """The same of the server's kernel behind an upload; the end was sent before. The server's 226 may have been read
+    before what it said on the data connection: an alert there gives it the lie."""
+    stall = _Stall("server", stall_seconds)
+    while server is not None:
+        upload.hear_behind()
+        unsent = net.unsent(server)
+        if upload.flow.at_end or unsent <= _END:
+            return
+        stall.look(unsent)
+        await trio.sleep(_ACKNOWLEDGED_SECONDS)
+    raise RelayError(426, "the server broke the data connection before the end")
+
+
+class _Stall:
+    """Whether a receiver, of this side, takes no bytes for too long."""
+
+    __slots__ = ("_left", "_seconds", "_side", "_until")
+
+    def __init__(self, side: str, seconds: float) -> None:
+        self._side = side
+        self._seconds = seconds
+        self._left = -1
+        self._until = 0.0
+
+    def look(self, unsent: int) -> None:
+        """So much is unsent now. Raises RelayError."""
+        if unsent != self._left:
+            self._left, self._until = unsent, net.now() + self._seconds
+        if net.now() >= self._until:
+            raise RelayError(426, f"the {self._side} took no bytes for {self._seconds:g} seconds")
