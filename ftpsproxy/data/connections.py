@@ -15,21 +15,23 @@ from ftpsproxy.data.service import DataService, SessionData
 from ftpsproxy.data.transfer import Transfer, TransferResult
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Direction
-from ftpsproxy.ftp.messages import (
-    BeginData,
+from ftpsproxy.ftp.events import (
     ClientListening,
-    ConnectToClient,
-    ConnectToServer,
-    DataFailed,
     DataSpoke,
-    DataUnused,
-    DropServerEnd,
-    EndData,
-    EndInBand,
+    EndpointFailed,
+    EndpointsUnused,
     Event,
-    ListenForServer,
     ServerDataReady,
     ServerListening,
+)
+from ftpsproxy.ftp.orders import (
+    BeginTransfer,
+    ConnectToClient,
+    ConnectToServer,
+    DropServerEndpoint,
+    FinishInBand,
+    FinishTransfer,
+    ListenForServer,
 )
 from ftpsproxy.net import NEVER, Socket, now
 from ftpsproxy.observe import log, metrics
@@ -101,7 +103,7 @@ class DataConnections:
         self._endpoints.drop_client()
         self._drop_server()
 
-    def drop_server_end(self, order: DropServerEnd) -> None:
+    def drop_server_end(self, order: DropServerEndpoint) -> None:
         """Forget the server's end; behind a refusal the client may use its own once more."""
         self._drop_server()
         self.unused_by = NEVER
@@ -123,13 +125,13 @@ class DataConnections:
         self.unused_by = now() + self._service.timeouts.data_unused
 
     def give_up(self) -> None:
-        """No transfer came in time for what was prepared; feeds DataUnused."""
+        """No transfer came in time for what was prepared; feeds EndpointsUnused."""
         self._await_transfer()  # unless the protocol knows of one
         client = self._endpoints.client
-        self._feed(DataUnused(absent=isinstance(client, PendingConnection) and client.sock is None))
+        self._feed(EndpointsUnused(absent=isinstance(client, PendingConnection) and client.sock is None))
 
     def listen_for_client(self) -> None:
-        """Expect the client's data connection; feeds ClientListening or DataFailed."""
+        """Expect the client's data connection; feeds ClientListening or EndpointFailed."""
         route, listener = self._route, self._service.listener
         try:
             pending = self._service.passive_ports.expect(
@@ -153,14 +155,14 @@ class DataConnections:
         self._await_transfer()
 
     def connect_to_server(self, order: ConnectToServer) -> None:
-        """Connect to the server's passive port; feeds ServerDataReady or DataFailed."""
+        """Connect to the server's passive port; feeds ServerDataReady or EndpointFailed."""
         self._endpoints.server_mode = order.mode
         route = self._route
         try:
             family, sockaddr = net.numeric(route.server_peer, order.port)
             sock = net.start_connecting(family, sockaddr, route.server_local)
         except OSError as error:
-            self._feed(DataFailed(self._not_connected(order.port, error)))
+            self._feed(EndpointFailed(self._not_connected(order.port, error)))
             return
         if net.is_connected(sock):
             # At once, as on loopback: no task, no wait.
@@ -171,14 +173,14 @@ class DataConnections:
         self._start_task(self._connect, self._connecting)
 
     async def _connect(self, connecting: "_Connecting") -> None:
-        event: Event = DataFailed(f"no answer from {net.unzoned(self._route.server_peer)} port {connecting.port}")
+        event: Event = EndpointFailed(f"no answer from {net.unzoned(self._route.server_peer)} port {connecting.port}")
         with connecting.scope:
             connecting.scope.deadline = now() + self._service.timeouts.connect
             try:
                 await net.finish_connecting(connecting.sock)
                 event = ServerDataReady()
             except OSError as error:
-                event = DataFailed(self._not_connected(connecting.port, error))
+                event = EndpointFailed(self._not_connected(connecting.port, error))
         if self._connecting is connecting:
             self._connecting = None
             if isinstance(event, ServerDataReady):
@@ -189,7 +191,7 @@ class DataConnections:
         return f"{net.unzoned(self._route.server_peer)} port {port}: {errors.words(error)}"
 
     def listen_for_server(self, order: ListenForServer) -> None:
-        """Expect the server's data connection; feeds ServerListening or DataFailed."""
+        """Expect the server's data connection; feeds ServerListening or EndpointFailed."""
         route, upstream = self._route, self._service.upstream
         try:
             pending = self._service.passive_ports.expect_once(
@@ -206,7 +208,7 @@ class DataConnections:
     def _no_port(self, error: NoPort) -> None:
         if isinstance(error, TooManyPending):
             log.session_limit(limit="pending_data", detail=str(error))
-        self._feed(DataFailed(str(error)))
+        self._feed(EndpointFailed(str(error)))
 
     # --- moving ---------------------------------------------------------------------------------------------------
 
@@ -253,7 +255,7 @@ class DataConnections:
         if self._next is not None:
             self._next.opening.on_heard = None
 
-    def begin(self, order: BeginData) -> None:
+    def begin(self, order: BeginTransfer) -> None:
         """Begin a transfer over the prepared endpoints."""
         self.unused_by = NEVER
         endpoints, self._endpoints = self._endpoints, Endpoints()
@@ -263,13 +265,13 @@ class DataConnections:
         transfer.begin(order.transfer, endpoints)
         metrics.TRANSFERS_OPEN.add(self._service.listener.name, self._service.upstream.name)
 
-    def end_in_band(self, order: EndInBand) -> None:
+    def end_in_band(self, order: FinishInBand) -> None:
         """The connection of a transfer in MODE B or C need not close any more."""
         if (transfer := self._under_way(order.number)) is not None:
             transfer.end_in_band()
 
-    def end(self, order: EndData) -> None:
-        """End a transfer as ordered; feeds DataClosed if it was to end whole."""
+    def end(self, order: FinishTransfer) -> None:
+        """End a transfer as ordered; feeds TransferClosed if it was to end whole."""
         if (transfer := self._under_way(order.number)) is not None:
             transfer.end(order)
 

@@ -7,7 +7,7 @@ from ftpsproxy.config import Listener, Timeouts, Upstream
 from ftpsproxy.data.passive import PassivePorts
 from ftpsproxy.data.relay.flow import TransferPolicy
 from ftpsproxy.data.relay.upload_end import ClientConnection
-from ftpsproxy.ftp.messages import Event
+from ftpsproxy.ftp.events import Event
 from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.tls import Context, Resumption
 

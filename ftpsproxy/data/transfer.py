@@ -24,8 +24,9 @@ from ftpsproxy.data.relay.upload_end import UploadEnd
 from ftpsproxy.data.service import SessionData
 from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import LISTINGS, Direction
-from ftpsproxy.ftp.messages import DataClosed, DataEnded, EndData, Outcome
-from ftpsproxy.ftp.messages import Transfer as Order
+from ftpsproxy.ftp.events import RelayFinished, TransferClosed
+from ftpsproxy.ftp.orders import FinishTransfer, Outcome
+from ftpsproxy.ftp.orders import Transfer as Order
 from ftpsproxy.net import Socket
 from ftpsproxy.observe import metrics
 from ftpsproxy.tls import Tls
@@ -71,7 +72,7 @@ class Transfer:
         self._relay: Download | Upload | None = None
         self._in_band = False
         self._drained = False
-        self._end: EndData | None = None
+        self._end: FinishTransfer | None = None
         self._failed = ""
         self._over = False
 
@@ -105,7 +106,7 @@ class Transfer:
         self._upload_end().control_lost(self.flow.bytes)
         return True
 
-    def end(self, order: EndData) -> None:
+    def end(self, order: FinishTransfer) -> None:
         """End it: whole, so that the client sees the end of a file, or torn, with resets both ways.
 
         Whoever has broken off before the handshake is over, and the server has not answered: the handshake is finished
@@ -126,7 +127,7 @@ class Transfer:
     def stop(self, why: str) -> None:
         """The session is over: whatever is open is closed, and torn where it was not whole yet."""
         if self.order is not None and self._end is None:
-            self.end(EndData(self.order.number, False, 0, "torn", why))
+            self.end(FinishTransfer(self.order.number, False, 0, "torn", why))
             return
         if not self._over:
             self._failed = self._failed or why
@@ -184,7 +185,7 @@ class Transfer:
         server, tls, session = self._server, self._tls, self._session
         if server is None or tls is None:
             self.flow.close_notify = False
-            session.report(DataEnded(order.number, False, 425, why_empty, unproved=0))
+            session.report(RelayFinished(order.number, False, 425, why_empty, unproved=0))
             return
         records = Records.behind(tls)
         if self.direction is Direction.UNKNOWN:
@@ -198,10 +199,10 @@ class Transfer:
             net.close(server)  # both have said their end; to hear of the server's FIN, too, is a wake-up for nothing
             self._server = None
             session.resumption.learn(tls)
-            session.report(DataEnded(order.number, True, unproved=unproved))
+            session.report(RelayFinished(order.number, True, unproved=unproved))
         else:
             await self._run(Upload(client, server, tls, self._upload_end(), self.flow, self._policy))
-            session.report(DataEnded(order.number, True))
+            session.report(RelayFinished(order.number, True))
 
     async def _run(self, relay: Download | Upload) -> None:
         self._relay = relay
@@ -281,7 +282,7 @@ class Transfer:
         self._reset()
         known, self._failed = self._failed, self._failed or error.why
         if not known and self._end is None and self.order is not None:
-            self._session.report(DataEnded(self.order.number, False, error.code, error.why))
+            self._session.report(RelayFinished(self.order.number, False, error.code, error.why))
 
     # --- its end ------------------------------------------------------------------------------------------------------
 
@@ -304,7 +305,7 @@ class Transfer:
                 else:
                     self._session.resumption.learn(self._tls)
 
-    async def _close_whole(self, order: EndData) -> None:
+    async def _close_whole(self, order: FinishTransfer) -> None:
         """Both sides say that it went well: the last look, then the client sees the end; and the report of that."""
         policy = self._policy
         try:
@@ -324,7 +325,7 @@ class Transfer:
                 if sock is not None:
                     net.close(sock)
             self._client = None
-        self._session.report(DataClosed(order.number, self._failed))
+        self._session.report(TransferClosed(order.number, self._failed))
 
     @property
     def _lingers(self) -> bool:

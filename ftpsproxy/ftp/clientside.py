@@ -3,21 +3,23 @@
 from ftpsproxy.ftp import commands, replies
 from ftpsproxy.ftp.commands import Command
 from ftpsproxy.ftp.dataends import DATA_END_VERBS, IllegalAddress
-from ftpsproxy.ftp.errors import ProtocolError
-from ftpsproxy.ftp.exchange import Exchange
-from ftpsproxy.ftp.messages import (
+from ftpsproxy.ftp.events import (
     ClientErred,
     ClientListening,
     ClientSaid,
-    DataFailed,
-    HangUp,
-    NoteCommand,
-    NoteForeign,
-    NoteLimit,
-    NoteNoTransfer,
-    Order,
+    EndpointFailed,
     ServerDataReady,
     ServerListening,
+)
+from ftpsproxy.ftp.exchange import Exchange, Phase
+from ftpsproxy.ftp.orders import (
+    HangUp,
+    NoteCommandRefused,
+    NoteForeign,
+    NoteLimit,
+    NoteTransferRefused,
+    Order,
+    StartDataTls,
     TellClient,
     TellServer,
     TellStatus,
@@ -30,13 +32,8 @@ _MOST_DIGITS = 20  # of an offset: 64 bits
 
 
 def said(state: State, event: ClientSaid) -> list[Order]:
-    """A line of the client's."""
-    try:
-        command = commands.parse(event.line)
-    except ProtocolError as error:
-        return erred(state, ClientErred(str(error)))
-    if command is None:
-        return []
+    """A command of the client's."""
+    command = event.command
     if state.idle:
         return execute(state, command)
     exchange = state.exchange
@@ -71,7 +68,7 @@ def erred(state: State, event: ClientErred) -> list[Order]:
         state.held.append(event)
         return []
     refusal = TellClient(replies.own(500, f"Not understood: {event.why}."))
-    return _bad_line(state, event.why, [NoteCommand("", event.why), refusal])
+    return _bad_line(state, event.why, [NoteCommandRefused("", event.why), refusal])
 
 
 def _bad_line(state: State, why: str, orders: list[Order]) -> list[Order]:
@@ -93,11 +90,11 @@ def execute(state: State, command: Command) -> list[Order]:
     if verb in commands.DATA_VERBS and state.ends.given_up:
         return _too_late(state, command)
     if (reason := commands.REFUSED.get(verb)) is not None:
-        return [NoteCommand(verb.decode(), reason), TellClient(replies.own(502, reason))]
+        return [NoteCommandRefused(verb.decode(), reason), TellClient(replies.own(502, reason))]
     if commands.is_http(command):
         if state.login.done and not commands.is_http_request(command):
             reason = "Not an FTP command."
-            return [NoteCommand(command.shown_verb, reason), TellClient(replies.own(502, reason))]
+            return [NoteCommandRefused(command.shown_verb, reason), TellClient(replies.own(502, reason))]
         state.closed = True
         return [NoteForeign("http"), HangUp("foreign protocol")]
     return forward(state, command)
@@ -114,14 +111,14 @@ def _unsent(state: State, command: Command, rest: Command | None, refusal: Reply
     """The client hears this of a transfer command that never goes out, once a REST before it is taken back."""
     if rest is None:
         return refused(state, command, refusal)
-    exchange = state.exchange = Exchange(command, Command(b"REST", b"0"), refusal=refusal)
+    exchange = state.exchange = Exchange(command, Command(b"REST", b"0"), Phase.TAKING_BACK, refusal=refusal)
     return [TellServer(exchange.sent.encode())]
 
 
 def refused(state: State, command: Command, reply: Reply) -> list[Order]:
     """There is no transfer; what the client has prepared for it may serve the next one."""
     state.exchange = None
-    return [NoteNoTransfer(command, reply), *state.ends.refused(), TellClient(reply)]
+    return [NoteTransferRefused(command, reply), *state.ends.refused(), TellClient(reply)]
 
 
 def forward(state: State, command: Command, sent: Command | None = None) -> list[Order]:
@@ -131,9 +128,9 @@ def forward(state: State, command: Command, sent: Command | None = None) -> list
     exchange = state.exchange = Exchange(command, sent)
     _note_size(state, exchange)
     if command.verb in commands.DATA_VERBS and (late := state.ends.late(command)) is not None:
-        exchange.late = late
+        exchange.prepare(late)
         return go_on(state, exchange, late, late.start())
-    return [_tell(state, exchange)]
+    return _tell(state, exchange)
 
 
 def _note_size(state: State, exchange: Exchange) -> None:
@@ -145,9 +142,10 @@ def _note_size(state: State, exchange: Exchange) -> None:
         exchange.size_of, exchange.offset = Command(b"SIZE", command.argument), int(offset)
 
 
-def _tell(state: State, exchange: Exchange) -> Order:
-    transfers = commands.DATA_VERBS.get(exchange.command.verb) if state.ends.ready else None
-    return TellServer(exchange.sent.encode(), transfers)
+def _tell(state: State, exchange: Exchange) -> list[Order]:
+    told = TellServer(exchange.sent.encode())
+    direction = commands.DATA_VERBS.get(exchange.command.verb) if state.ends.ready else None
+    return [told] if direction is None else [told, StartDataTls(direction)]
 
 
 def go_on(state: State, exchange: Exchange, late: Late, orders: list[Order]) -> list[Order]:
@@ -156,12 +154,12 @@ def go_on(state: State, exchange: Exchange, late: Late, orders: list[Order]) -> 
         return [*orders, *_unsent(state, exchange.command, late.rest, late.failed)]
     if not late.done:
         return orders
-    exchange.late = None
+    exchange.prepared()
     state.ends.late_done()
-    return [*orders, _tell(state, exchange)]
+    return [*orders, *_tell(state, exchange)]
 
 
-def prepared(state: State, event: ServerDataReady | ServerListening | ClientListening | DataFailed) -> list[Order]:
+def prepared(state: State, event: ServerDataReady | ServerListening | ClientListening | EndpointFailed) -> list[Order]:
     """News of an end of a data connection."""
     exchange = state.exchange
     if exchange is not None and (late := exchange.late) is not None and not isinstance(event, ClientListening):

@@ -10,19 +10,16 @@ from ftpsproxy.ftp import addresses, replies
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Command
 from ftpsproxy.ftp.errors import ProtocolError
-from ftpsproxy.ftp.messages import (
-    ClientListening,
+from ftpsproxy.ftp.events import ClientListening, EndpointFailed, ServerDataReady, ServerListening
+from ftpsproxy.ftp.orders import (
     ConnectToClient,
-    DataFailed,
-    DropData,
-    DropServerEnd,
+    DropEndpoints,
+    DropServerEndpoint,
     ListenForClient,
-    NoteCommand,
-    NoteData,
+    NoteCommandRefused,
+    NoteDataFailed,
     NoteLimit,
     Order,
-    ServerDataReady,
-    ServerListening,
     TellClient,
 )
 from ftpsproxy.ftp.replies import Reply
@@ -90,7 +87,7 @@ def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool) -> Clien
 
 
 def _refused(name: str, reply: Reply) -> list[Order]:
-    return [NoteCommand(name, reply.text), TellClient(reply)]
+    return [NoteCommandRefused(name, reply.text), TellClient(reply)]
 
 
 class _Preparation:
@@ -116,17 +113,17 @@ class _Preparation:
     def start(self) -> list[Order]:
         """The first orders; what was prepared before is forgotten."""
         if self._server.pret_applies:
-            return [DropData(), *self._put_off()]
-        return [DropData(), *self._server.start()]
+            return [DropEndpoints(), *self._put_off()]
+        return [DropEndpoints(), *self._server.start()]
 
     def heard(self, reply: Reply) -> list[Order]:
         """The server's reply to what it was asked for its end."""
         return self._next(self._server.heard(reply))
 
-    def on(self, event: ServerDataReady | ServerListening | ClientListening | DataFailed) -> list[Order]:
+    def on(self, event: ServerDataReady | ServerListening | ClientListening | EndpointFailed) -> list[Order]:
         """News of either end."""
         if self._server.stands or self.put_off:
-            return self._client_end(event) if isinstance(event, ClientListening | DataFailed) else []
+            return self._client_end(event) if isinstance(event, ClientListening | EndpointFailed) else []
         return self._next(self._server.on(event)) if not isinstance(event, ClientListening) else []
 
     def _next(self, orders: list[Order]) -> list[Order]:
@@ -148,10 +145,10 @@ class _Preparation:
         verb = self._way.verb.decode()
         return [ConnectToClient(self._way.endpoint), TellClient(replies.own(200, f"{verb} command successful."))]
 
-    def _client_end(self, event: ClientListening | DataFailed) -> list[Order]:
+    def _client_end(self, event: ClientListening | EndpointFailed) -> list[Order]:
         match event:
-            case DataFailed(why):
-                note = NoteData("client", self._way.verb.decode().lower(), f"no passive port here: {why}")
+            case EndpointFailed(why):
+                note = NoteDataFailed("client", self._way.verb.decode().lower(), f"no passive port here: {why}")
                 return [note, *self._fail(replies.own(425, f"No passive port here: {why}."))]
             case ClientListening(endpoint):
                 self.done = self.ready = True
@@ -162,7 +159,7 @@ class _Preparation:
 
     def _fail(self, reply: Reply) -> list[Order]:
         self.done = True
-        return [DropData(), TellClient(reply)]
+        return [DropEndpoints(), TellClient(reply)]
 
 
 class DataEnds:
@@ -228,7 +225,7 @@ class DataEnds:
     def _server_end(self, *, late: bool = False) -> ServerEnd:
         return ServerEnd(self._data_mode, self.peer, self._learned, late)
 
-    def on(self, event: ServerDataReady | ServerListening | ClientListening | DataFailed) -> list[Order]:
+    def on(self, event: ServerDataReady | ServerListening | ClientListening | EndpointFailed) -> list[Order]:
         """News of an end."""
         preparation = self._preparation
         return self._after(preparation, preparation.on(event)) if preparation is not None else []
@@ -264,7 +261,7 @@ class DataEnds:
         if not self.ready:
             return []
         self._put_off = True
-        return [DropServerEnd(refused=True)]
+        return [DropServerEndpoint(refused=True)]
 
     def unused(self, *, absent: bool) -> list[Order]:
         """No transfer came for what was prepared, which takes ports of ours and of the server's.
@@ -275,6 +272,9 @@ class DataEnds:
             return []
         if absent:
             self.ready, self.given_up = False, True
-            return [NoteData("client", "pasv", "nobody came to the passive port, and it is given up"), DropData()]
+            return [
+                NoteDataFailed("client", "pasv", "nobody came to the passive port, and it is given up"),
+                DropEndpoints(),
+            ]
         self._put_off = True
-        return [DropServerEnd()]
+        return [DropServerEndpoint()]

@@ -4,19 +4,19 @@ The joint rule lives here: the client hears a transfer's final reply only when t
 have ended; 2xx only when both went well and the client's data connection stood until it was closed.
 """
 
+import enum
 import re
 from dataclasses import dataclass
 
 from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.commands import LISTINGS, Command, Direction
-from ftpsproxy.ftp.messages import (
-    DataClosed,
-    DataEnded,
-    DropData,
-    EndData,
-    EndInBand,
-    NoteReuse,
-    NoteUnproved,
+from ftpsproxy.ftp.events import RelayFinished, TransferClosed
+from ftpsproxy.ftp.orders import (
+    DropEndpoints,
+    FinishInBand,
+    FinishTransfer,
+    NoteCloseNotifyMissing,
+    NoteReuseRefused,
     Order,
     Outcome,
     TellClient,
@@ -68,49 +68,91 @@ class Abort:
             self.second = reply
 
 
+class Phase(enum.Enum):
+    """Where an exchange is. A command without a transfer is SENT, then OVER. One with a transfer goes down this list,
+    from PREPARING or SENT on, past what does not happen; ABORTING comes from anywhere before CLOSING."""
+
+    TAKING_BACK = enum.auto()  # a transfer command does not go out: the REST before it is taken back
+    PREPARING = enum.auto()  # what must go before a transfer command: PRET, the server's endpoint, REST
+    SENT = enum.auto()  # the server has the command, and there is no transfer
+    PROBING = enum.auto()  # the same with a 150 to a verb nobody knows: it may be a transfer
+    TRANSFERRING = enum.auto()  # bytes move, and there is no verdict
+    AWAITING_BYTES = enum.auto()  # the server's verdict is in, 2xx; the bytes still move
+    AWAITING_VERDICT = enum.auto()  # the bytes have ended
+    PROVING = enum.auto()  # both are in, and the server is asked for the SIZE
+    CLOSING = enum.auto()  # it is being closed as whole
+    ABORTING = enum.auto()  # broken off: see Abort
+    OVER = enum.auto()  # the client has its final reply
+
+
+# Without a transfer; its command may become one.
+ASKED = frozenset({Phase.TAKING_BACK, Phase.PREPARING, Phase.SENT, Phase.PROBING})
+# ABOR can break it off, if it is a transfer.
+ABORTABLE = ASKED | {Phase.TRANSFERRING, Phase.AWAITING_BYTES, Phase.AWAITING_VERDICT}
+
+
 @dataclass(slots=True)
 class Exchange:
-    """A client's command that the server has been given; `over` once the client has its final reply.
+    """A client's command that the server has been given.
 
     `sent` is what the server is given for it, once what must go before it (`late`) is done; `told` how many lines of
-    the reply under way the client has heard; `listens` while a verb nobody knows may turn out to be a transfer;
-    `client_gone` when nobody waits for the reply any more; `closing` when the transfer is being closed as whole;
-    `refusal` what the client hears of a transfer command that does not go out, while a REST before it is taken back.
-    `size_of` asks for the size of what is downloaded, where that can be compared (in TYPE I), from `offset` on;
-    `proving` while the server is asked.
+    the reply under way the client has heard; `client_gone` when nobody waits for the reply any more; `refusal` what the
+    client hears of a transfer command that does not go out. `size_of` asks for the size of what is downloaded, where
+    that can be compared (in TYPE I), from `offset` on.
     """
 
     command: Command
     sent: Command
+    phase: Phase = Phase.SENT
     transfer: Transfer | None = None
     late: Late | None = None
     refusal: Reply | None = None
     reply: Reply | None = None
-    ended: DataEnded | None = None
+    ended: RelayFinished | None = None
     abort: Abort | None = None
     told: int = 0
     preliminaries: int = 0
-    listens: bool = False
     client_gone: bool = False
-    closing: bool = False
     size_of: Command | None = None
     offset: int = 0
-    proving: bool = False
-    over: bool = False
 
     @property
     def settled(self) -> bool:
         """Whether the server has done its part: it has said 2xx to a download, and what it sent is in or on its way, or
         to a file whose end stands in its data."""
         transfer = self.transfer
-        if transfer is None or self.reply is None or self.abort is not None or self.proving:
+        if transfer is None:
             return False
-        return self.closing or transfer.direction is Direction.DOWNLOAD or transfer.ends_in_band
+        if self.phase is Phase.AWAITING_BYTES:
+            return transfer.direction is Direction.DOWNLOAD or transfer.ends_in_band
+        return self.phase is Phase.CLOSING
+
+    def prepare(self, late: Late) -> None:
+        """Something must go before the command."""
+        self.late = late
+        self.phase = Phase.PREPARING
+
+    def prepared(self) -> None:
+        """That is done."""
+        self.late = None
+        self.phase = Phase.SENT
+
+    def begin(self, transfer: Transfer) -> None:
+        """There is a transfer; its verdict may be in before."""
+        self.transfer = transfer
+        if self.phase is not Phase.ABORTING:
+            self.phase = Phase.TRANSFERRING if self.reply is None else Phase.AWAITING_BYTES
+
+    def begun_behind_verdict(self) -> None:
+        """What was said before the transfer began was no verdict on it."""
+        if self.phase is Phase.AWAITING_BYTES:
+            self.reply = None
+            self.phase = Phase.TRANSFERRING
 
     def verdict(self, transfer: Transfer, reply: Reply) -> list[Order]:
         """The server's final reply to the transfer."""
         ended = self.ended
-        if self.closing:
+        if self.phase is Phase.CLOSING:
             return []  # it has given its verdict
         if not reply.good or reply.code in _NO_VERDICT:
             why = f"the server said {reply.code} {reply.text}"
@@ -118,52 +160,56 @@ class Exchange:
                 why = f"{ended.why}; {why}"
             # 3xx ends no transfer (RFC 959); only 2xx makes a file whole.
             told = reply if reply.refused else replies.own(451, f"The server answered {reply.code} {reply.text}")
-            end = EndData(transfer.number, False, told.code, "torn", why)
+            end = FinishTransfer(transfer.number, False, told.code, "torn", why)
             return [*reuse_note(self.command, reply), *self._conclude(told, end)]
         if self.reply is not None:
             return []  # a second final reply; the first one counts
         self.reply = reply
-        return self._settle(transfer, reply, ended) if ended is not None else in_band(transfer)
+        if ended is not None:
+            return self._settle(transfer, reply, ended)
+        self.phase = Phase.AWAITING_BYTES
+        return in_band(transfer)
 
-    def data_ended(self, event: DataEnded) -> list[Order]:
+    def data_ended(self, event: RelayFinished) -> list[Order]:
         """The bytes of a transfer have ended, of this one or late news of another."""
         transfer = self.transfer
-        if transfer is None or transfer.number != event.number or self.closing:
+        if transfer is None or transfer.number != event.number or self.phase is Phase.CLOSING:
             return []
         if self.ended is None or self.ended.ok:
             self.ended = event  # bytes that ended well may yet be lost on the server's side
-        if self.abort is not None or self.reply is None:
+        if self.phase is Phase.TRANSFERRING:
+            self.phase = Phase.AWAITING_VERDICT
+        if self.phase is Phase.ABORTING or self.reply is None:
             return []
         return self._settle(transfer, self.reply, self.ended)
 
-    def _settle(self, transfer: Transfer, reply: Reply, ended: DataEnded) -> list[Order]:
+    def _settle(self, transfer: Transfer, reply: Reply, ended: RelayFinished) -> list[Order]:
         """The server has said 2xx, and the bytes have ended."""
         if ended.unproved is not None:
             return self._prove(transfer, ended.unproved)
         if ended.ok:
             return self._whole(transfer, reply, "client_gone_before_226" if self.client_gone else "")
         torn = replies.own(ended.code, f"Transfer failed: {ended.why}.")
-        return self._conclude(torn, EndData(transfer.number, False, torn.code, "torn", ended.why))
+        return self._conclude(torn, FinishTransfer(transfer.number, False, torn.code, "torn", ended.why))
 
     def _whole(self, transfer: Transfer, reply: Reply, why: str) -> list[Order]:
-        self.closing = True
-        return [EndData(transfer.number, True, reply.code, "complete", why)]
+        self.phase = Phase.CLOSING
+        return [FinishTransfer(transfer.number, True, reply.code, "complete", why)]
 
     def _prove(self, transfer: Transfer, count: int) -> list[Order]:
         """The bytes have ended without close_notify, as they do where somebody has cut the wire: is that all of it?"""
         assert self.reply is not None  # noqa: S101 - its verdict came first
         if transfer.verb in LISTINGS:
-            note = NoteUnproved(transfer.verb.decode())
+            note = NoteCloseNotifyMissing(transfer.verb.decode())
             return [note, *self._whole(transfer, self.reply, "")]
         if self.size_of is None:
             return self._unproved(transfer, "only a RETR in TYPE I can be compared with SIZE")
-        self.proving = True
+        self.phase = Phase.PROVING
         return [TellServer(self.size_of.encode())]
 
     def size_heard(self, said: Reply | None) -> list[Order]:
         """The server's reply to SIZE; None when there will be none."""
         transfer, ended, reply = self.transfer, self.ended, self.reply
-        self.proving = False
         if transfer is None or ended is None or reply is None or ended.unproved is None:
             return []
         if said is None:
@@ -181,32 +227,33 @@ class Exchange:
 
     def _torn(self, transfer: Transfer, why: str) -> list[Order]:
         torn = replies.own(426, f"Transfer failed: {why}.")
-        return self._conclude(torn, EndData(transfer.number, False, torn.code, "torn", why))
+        return self._conclude(torn, FinishTransfer(transfer.number, False, torn.code, "torn", why))
 
-    def data_closed(self, event: DataClosed) -> list[Order]:
+    def data_closed(self, event: TransferClosed) -> list[Order]:
         """A transfer that was to end whole is closed, and the client may hear so."""
         transfer, reply = self.transfer, self.reply
-        if not self.closing or transfer is None or transfer.number != event.number or reply is None:
+        if self.phase is not Phase.CLOSING or transfer is None or transfer.number != event.number or reply is None:
             return []
-        self.over = True
+        self.phase = Phase.OVER
         return [TellClient(replies.own(426, f"Transfer failed: {event.why}.") if event.why else reply)]
 
-    def _conclude(self, reply: Reply, end: EndData) -> list[Order]:
-        self.over = True
+    def _conclude(self, reply: Reply, end: FinishTransfer) -> list[Order]:
+        self.phase = Phase.OVER
         return [end, TellClient(reply)]
 
     def abandon(self, code: int, outcome: Outcome, why: str) -> list[Order]:
         """End the transfer under way, if there is one, as torn."""
-        if self.transfer is None or self.abort is not None or self.closing:
+        if self.transfer is None or self.phase in (Phase.ABORTING, Phase.CLOSING):
             return []
-        return [EndData(self.transfer.number, False, code, outcome, why)]
+        return [FinishTransfer(self.transfer.number, False, code, outcome, why)]
 
     def start_abort(self) -> list[Order]:
         """The client says ABOR in the middle of it."""
         orders = self.abandon(426, "aborted", "ABOR")
-        self.abort = Abort()
+        probed = self.phase is Phase.PROBING
+        self.abort, self.phase = Abort(), Phase.ABORTING
         if self.transfer is None:
-            if self.late is None and not self.listens:
+            if self.late is None and not probed:
                 return []
             rest = self.late.rest if self.late is not None else None
             self.late = None
@@ -218,19 +265,19 @@ class Exchange:
     def rouse(self, why: str) -> list[Order]:
         """The bytes did not end well, and the server says nothing: Pure-FTPd never does when a download breaks."""
         orders = self.abandon(426, "torn", why)
-        self.abort = Abort(silent=True)
+        self.abort, self.phase = Abort(silent=True), Phase.ABORTING
         return [*orders, *self.ask_to_abort(self.abort)]
 
     def ask_to_abort(self, abort: Abort) -> list[Order]:
         """Say it to the server, too."""
         abort.asked = True
         said = TellServer(b"ABOR\r\n")
-        return [said] if self.transfer is not None else [DropData(), said]
+        return [said] if self.transfer is not None else [DropEndpoints(), said]
 
     def abort_begun(self, transfer: Transfer) -> list[Order]:
         """The server begins what the client has broken off: now it can be reset."""
         self.transfer = transfer
-        return [EndData(transfer.number, False, 426, "aborted", "ABOR")]
+        return [FinishTransfer(transfer.number, False, 426, "aborted", "ABOR")]
 
     def abort_heard(self, abort: Abort, reply: Reply) -> list[Order]:
         """A reply behind ABOR: the client hears two, 4xx or 5xx for the transfer and 2xx for ABOR."""
@@ -250,7 +297,7 @@ class Exchange:
 
     def abort_over(self, abort: Abort) -> list[Order]:
         """All that the server has to say to it is said."""
-        self.over = True
+        self.phase = Phase.OVER
         if abort.silent:
             return []
         second = abort.second
@@ -259,7 +306,7 @@ class Exchange:
 
 def in_band(transfer: Transfer) -> list[Order]:
     """Behind a 2xx with the data still open: in MODE B and C nobody may ever close it."""
-    return [EndInBand(transfer.number)] if transfer.ends_in_band else []
+    return [FinishInBand(transfer.number)] if transfer.ends_in_band else []
 
 
 def take_back(rest: Command | None) -> list[Order]:
@@ -275,5 +322,5 @@ def reuse_note(command: Command, reply: Reply) -> list[Order]:
         text = re.sub(rf"(?<![\w.-]){re.escape(command.text.lower())}(?![\w.-])", "", text)
     of_tls = any(word in text for word in _TLS_WORDS) and any(word in text for word in _REUSE_WORDS)
     if of_tls and (reply.code == 522 or 400 <= reply.code < 500):
-        return [NoteReuse(f"{reply.code} {reply.text}")]
+        return [NoteReuseRefused(f"{reply.code} {reply.text}")]
     return []

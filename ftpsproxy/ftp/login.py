@@ -2,8 +2,8 @@
 
 from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.commands import Command
-from ftpsproxy.ftp.messages import NoteLogin, Order, TellClient, TellServer
 from ftpsproxy.ftp.opening import Protection, Refusal
+from ftpsproxy.ftp.orders import NoteLogin, Order, TellClient, TellServer
 from ftpsproxy.ftp.replies import Reply
 
 # To ACCT other servers say 202, "superfluous", whoever asks (Pure-FTPd); as an answer to USER and PASS 200, 202 and 220

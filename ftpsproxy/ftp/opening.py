@@ -3,7 +3,7 @@
 import enum
 from dataclasses import dataclass
 
-from ftpsproxy.ftp.messages import Order, StartTls, TellServer
+from ftpsproxy.ftp.orders import Order, StartTls, TellServer
 from ftpsproxy.ftp.replies import Reply
 
 

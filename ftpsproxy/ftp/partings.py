@@ -1,20 +1,11 @@
 """How a session ends: somebody leaves, is of no use any more, or time is up."""
 
 from ftpsproxy.ftp import replies
-from ftpsproxy.ftp.messages import (
-    ClientLost,
-    HangUp,
-    NoteLimit,
-    Order,
-    ServerLost,
-    ServerRefused,
-    Stopped,
-    TellClient,
-    TellServer,
-    TimedOut,
-    Waiting,
-)
+from ftpsproxy.ftp.events import ClientLost, ServerLost, ServerRefused, Stopped, TimedOut
+from ftpsproxy.ftp.exchange import Phase
+from ftpsproxy.ftp.orders import HangUp, NoteLimit, Order, TellClient, TellServer
 from ftpsproxy.ftp.state import State
+from ftpsproxy.ftp.waiting import Waiting
 
 _QUIT = b"QUIT\r\n"
 
@@ -108,7 +99,7 @@ def timed_out(state: State, event: TimedOut) -> list[Order]:
             return exchange.ask_to_abort(exchange.abort)
         case Waiting.ABORT if (exchange := state.exchange) and exchange.abort and exchange.abort.first:
             return state.after(exchange, exchange.abort_over(exchange.abort))
-        case Waiting.REPLY if (exchange := state.exchange) and exchange.proving:
+        case Waiting.REPLY if (exchange := state.exchange) and exchange.phase is Phase.PROVING:
             why = "the server did not say the SIZE in time"
             told = TellClient(replies.own(426, f"Transfer failed: {why}."))
             torn = [NoteLimit("reply_timeout", why), *state.abandon(426, why), told]

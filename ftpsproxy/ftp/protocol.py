@@ -14,21 +14,19 @@ A code says what its class says (RFC 959 section 4.2); whether a session is over
 
 from typing import assert_never
 
-from ftpsproxy.ftp import clientside, partings, serverside
-from ftpsproxy.ftp.messages import (
+from ftpsproxy.ftp import clientside, commands, partings, serverside
+from ftpsproxy.ftp.errors import ProtocolError
+from ftpsproxy.ftp.events import (
     ClientErred,
     ClientListening,
     ClientLost,
     ClientSaid,
     Connected,
-    DataClosed,
-    DataEnded,
-    DataFailed,
     DataSpoke,
-    DataUnused,
+    EndpointFailed,
+    EndpointsUnused,
     Event,
-    HangUp,
-    Order,
+    RelayFinished,
     Secured,
     ServerDataReady,
     ServerListening,
@@ -37,16 +35,27 @@ from ftpsproxy.ftp.messages import (
     ServerSaid,
     ServerSaidLines,
     Stopped,
-    TellServer,
     TimedOut,
-    Waiting,
+    TransferClosed,
 )
+from ftpsproxy.ftp.exchange import Phase
+from ftpsproxy.ftp.orders import HangUp, Order, TellServer
 from ftpsproxy.ftp.serverend import Learned
 from ftpsproxy.ftp.state import Policy, State
+from ftpsproxy.ftp.waiting import Waiting
 
-__all__ = ["Policy", "Protocol"]
+__all__ = ["Policy", "Protocol", "heard"]
 
 _QUIT = b"QUIT\r\n"
+
+
+def heard(line: bytes) -> ClientSaid | ClientErred | None:
+    """What a line of the client's, without its ending, is to the machine; None for an empty one."""
+    try:
+        command = commands.parse(line)
+    except ProtocolError as error:
+        return ClientErred(str(error))
+    return ClientSaid(command) if command is not None else None
 
 
 class Protocol:
@@ -115,7 +124,7 @@ def _defers(state: State, event: Event) -> bool:
     match event:
         case ServerLost() | ServerRefused():
             pass
-        case ClientLost() | Stopped(now=False) if exchange.closing:
+        case ClientLost() | Stopped(now=False) if exchange.phase is Phase.CLOSING:
             pass
         case _:
             return False
@@ -135,13 +144,13 @@ def _decide(state: State, event: Event) -> list[Order]:
             return serverside.said_lines(state, event)
         case DataSpoke():
             return serverside.data_spoke(state, event)
-        case DataUnused():
+        case EndpointsUnused():
             return serverside.data_unused(state, event)
-        case DataEnded():
+        case RelayFinished():
             return serverside.data_ended(state, event)
-        case DataClosed():
+        case TransferClosed():
             return serverside.data_closed(state, event)
-        case ServerDataReady() | ServerListening() | ClientListening() | DataFailed():
+        case ServerDataReady() | ServerListening() | ClientListening() | EndpointFailed():
             return clientside.prepared(state, event)
         case Connected():
             return serverside.connected(state, event)

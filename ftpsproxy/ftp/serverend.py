@@ -12,24 +12,22 @@ from dataclasses import dataclass, field
 from ftpsproxy.ftp import addresses, replies
 from ftpsproxy.ftp.commands import Command
 from ftpsproxy.ftp.errors import ProtocolError
-from ftpsproxy.ftp.messages import (
+from ftpsproxy.ftp.events import EndpointFailed, ServerDataReady, ServerListening
+from ftpsproxy.ftp.orders import (
     ConnectToServer,
-    DataFailed,
-    DropData,
-    DropServerEnd,
+    DropEndpoints,
+    DropServerEndpoint,
     ListenForServer,
-    NoteAddress,
-    NoteData,
+    NoteAddressIgnored,
+    NoteDataFailed,
     Order,
-    ServerDataReady,
-    ServerListening,
     TellServer,
 )
 from ftpsproxy.ftp.replies import Reply
 
 LOWEST_PORT = 1024  # RFC 2577: below are services that a bounced connection could talk to
 _PRET = re.compile(rb"\bPRET\b", re.IGNORECASE)
-ServerEvent = ServerDataReady | ServerListening | DataFailed
+ServerEvent = ServerDataReady | ServerListening | EndpointFailed
 
 
 @dataclass(slots=True)
@@ -114,7 +112,7 @@ class ServerEnd:
             asked = self._mode.upper()
             self.learned.no_epsv = False  # of no use then
             failed = reply if reply.refused else replies.own(425, f"The server answers {asked} by {reply.code}.")
-            return [NoteData("server", self._mode, f"{asked}: {reply.code} {reply.text}"), *self._over(failed)]
+            return [NoteDataFailed("server", self._mode, f"{asked}: {reply.code} {reply.text}"), *self._over(failed)]
         if self._mode in ("eprt", "port"):
             return self._over()
         try:
@@ -134,7 +132,7 @@ class ServerEnd:
             port = endpoint.port
             # The connection goes to the control connection's peer whatever stands here (CVE-2020-8284).
             if endpoint.host not in (self.peer, "0.0.0.0"):  # noqa: S104 - AWS Transfer means "the same host" by it
-                orders.append(NoteAddress(endpoint.host))
+                orders.append(NoteAddressIgnored(endpoint.host))
         if port < LOWEST_PORT:
             return self._fail(f"the server offers port {port} for data; below {LOWEST_PORT} is refused")
         self._step = _Step.CONNECTION
@@ -145,8 +143,8 @@ class ServerEnd:
 
     def _fall_back(self, why: str, *, remember: bool = True) -> list[Order]:
         self._no_epsv = remember  # if PASV does better
-        note = NoteData("server", "epsv", f"{why}; PASV is tried")
-        return [note, DropServerEnd() if self.late else DropData(), *self._ask("pasv")]
+        note = NoteDataFailed("server", "epsv", f"{why}; PASV is tried")
+        return [note, DropServerEndpoint() if self.late else DropEndpoints(), *self._ask("pasv")]
 
     def on(self, event: ServerEvent) -> list[Order]:
         """News of the connection."""
@@ -160,14 +158,14 @@ class ServerEnd:
                 if self._mode == "port":
                     return [TellServer(b"PORT %s\r\n" % addresses.render_port(endpoint))]
                 return [TellServer(b"EPRT %s\r\n" % addresses.render_eprt(endpoint))]
-            case DataFailed(why):
+            case EndpointFailed(why):
                 if self._may_fall_back():
                     return self._fall_back(why)
                 return self._fail(f"no data connection to the server: {why}")
 
     def _fail(self, why: str) -> list[Order]:
         said = why[:1].upper() + why[1:]
-        return [NoteData("server", self._mode, why), *self._over(replies.own(425, f"{said}."))]
+        return [NoteDataFailed("server", self._mode, why), *self._over(replies.own(425, f"{said}."))]
 
     def _over(self, failed: Reply | None = None) -> list[Order]:
         self._step = _Step.OVER

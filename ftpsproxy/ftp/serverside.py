@@ -1,32 +1,36 @@
 """What the server says, and what its data connections do: whose answer it is, and what the client hears of it."""
 
+from typing import assert_never
+
 from ftpsproxy.ftp import clientside, commands, partings, replies
 from ftpsproxy.ftp.commands import Command, Direction
-from ftpsproxy.ftp.exchange import Exchange, in_band, reuse_note
-from ftpsproxy.ftp.messages import (
-    BeginData,
+from ftpsproxy.ftp.events import (
     Connected,
-    DataClosed,
-    DataEnded,
     DataSpoke,
-    DataUnused,
-    DropData,
-    HangUp,
-    LeaveData,
-    ListenToData,
-    NoteLimit,
-    NoteReply,
-    Order,
+    EndpointsUnused,
+    RelayFinished,
     Secured,
     ServerRefused,
     ServerSaid,
     ServerSaidLines,
+    TransferClosed,
+)
+from ftpsproxy.ftp.exchange import Exchange, Phase, in_band, reuse_note
+from ftpsproxy.ftp.opening import Opening
+from ftpsproxy.ftp.orders import (
+    BeginTransfer,
+    DropEndpoints,
+    HangUp,
+    NoteLimit,
+    NoteReplyIgnored,
+    Order,
+    ProbeData,
+    StopProbing,
     TellClient,
     TellLines,
     TellServer,
     Transfer,
 )
-from ftpsproxy.ftp.opening import Opening
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.state import State
 
@@ -73,7 +77,7 @@ def said(state: State, event: ServerSaid) -> list[Order]:
     reply = event.reply
     if event.read is not None:
         state.read = event.read
-        asking = state.exchange is not None and state.exchange.abort is not None
+        asking = state.exchange is not None and state.exchange.phase is Phase.ABORTING
         if event.read == state.asked_at and not asking:
             return _stray(state, reply, "it was there before anybody had asked")
     if state.opening is not None:
@@ -94,8 +98,8 @@ def _hear(state: State, reply: Reply) -> list[Order]:
         # Nobody asked. Passed on, it would be taken for the answer to the client's next command; a farewell is said
         # when the server has gone, if it does go.
         return _stray(state, reply, "nobody asked for it")
-    if reply.code in _ADDRESSES and exchange.abort is None and exchange.late is None:
-        return [NoteReply(_shown(reply), "it holds an address"), *_replied(state, exchange, _withheld(reply))]
+    if reply.code in _ADDRESSES and exchange.phase not in (Phase.ABORTING, Phase.PREPARING):
+        return [NoteReplyIgnored(_shown(reply), "it holds an address"), *_replied(state, exchange, _withheld(reply))]
     return _replied(state, exchange, reply)
 
 
@@ -106,30 +110,53 @@ def _stray(state: State, reply: Reply, why: str) -> list[Order]:
         return partings.server_refused(
             state, ServerRefused("protocol_error", "the server says again and again what nobody asks")
         )
-    return [NoteReply(_shown(reply), why)]
+    return [NoteReplyIgnored(_shown(reply), why)]
 
 
 def _replied(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
     """The server's reply to the command under way."""
-    if (abort := exchange.abort) is not None:
-        if exchange.transfer is None and not abort.asked and state.ends.ready:
+    match exchange.phase:
+        case Phase.ABORTING:
+            return _aborting(state, exchange, reply)
+        case Phase.PREPARING:
+            late = exchange.late
+            waits = late is not None and late.waits_for_server
+            return clientside.go_on(state, exchange, late, late.heard(reply)) if late is not None and waits else []
+        case Phase.TAKING_BACK:
+            refusal = exchange.refusal
+            over = refusal is not None and not reply.preliminary
+            return clientside.refused(state, exchange.command, refusal) if refusal is not None and over else []
+        case Phase.PROVING:
+            return state.after(exchange, exchange.size_heard(reply)) if not reply.preliminary else []
+        case Phase.SENT | Phase.PROBING:
+            return _preliminary(state, exchange, reply) if reply.preliminary else _final(state, exchange, reply)
+        case Phase.TRANSFERRING | Phase.AWAITING_BYTES | Phase.AWAITING_VERDICT | Phase.CLOSING:
             if reply.preliminary:
-                begun = _begin(state, exchange, reply)
-                assert exchange.transfer is not None  # noqa: S101 - it has just begun
-                return [*begun, *exchange.abort_begun(exchange.transfer)]
-            state.ends.ready = False
-            return [DropData(), *state.after(exchange, exchange.abort_heard(abort, reply))]
-        return state.after(exchange, exchange.abort_heard(abort, reply))
-    if (late := exchange.late) is not None:
-        return clientside.go_on(state, exchange, late, late.heard(reply)) if late.waits_for_server else []
-    if exchange.refusal is not None:
-        return clientside.refused(state, exchange.command, exchange.refusal) if not reply.preliminary else []
-    if exchange.proving:
-        return state.after(exchange, exchange.size_heard(reply)) if not reply.preliminary else []
-    if reply.preliminary:
-        return _preliminary(state, exchange, reply)
-    if exchange.transfer is not None:
-        return state.after(exchange, exchange.verdict(exchange.transfer, reply))
+                return _preliminary(state, exchange, reply)
+            assert exchange.transfer is not None  # noqa: S101 - it has one in these phases
+            return state.after(exchange, exchange.verdict(exchange.transfer, reply))
+        case Phase.OVER:
+            return []
+        case _:
+            assert_never(exchange.phase)
+
+
+def _aborting(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
+    """A reply behind ABOR, which may have come before the transfer began."""
+    abort = exchange.abort
+    assert abort is not None  # noqa: S101 - it has one in this phase
+    if exchange.transfer is None and not abort.asked and state.ends.ready:
+        if reply.preliminary:
+            begun = _begin(state, exchange, reply)
+            assert exchange.transfer is not None  # noqa: S101 - it has just begun
+            return [*begun, *exchange.abort_begun(exchange.transfer)]
+        state.ends.ready = False
+        return [DropEndpoints(), *state.after(exchange, exchange.abort_heard(abort, reply))]
+    return state.after(exchange, exchange.abort_heard(abort, reply))
+
+
+def _final(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
+    """The final reply to a command whose transfer has not begun."""
     if reply.good and state.ends.ready and exchange.command.verb in commands.DATA_VERBS:
         if reply.code not in _ENDS:
             # Some servers say 200 to a command long answered, and only then 150: ftplib passes over it, too.
@@ -149,31 +176,31 @@ def _preliminary(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
         )
     told = [TellClient(_untold(state, exchange, reply))]
     verb = exchange.command.verb
-    if exchange.preliminaries == 1 and not exchange.closing:
-        exchange.reply = None  # what was said before the transfer began was no verdict on it
+    if exchange.preliminaries == 1:
+        exchange.begun_behind_verdict()
     if exchange.transfer is not None or not state.ends.ready or verb in commands.NO_DATA_VERBS:
         return [*told]
     if verb in commands.DATA_VERBS:
         return [*_begin(state, exchange, reply), *told]
-    if exchange.listens:
+    if exchange.phase is Phase.PROBING:
         return [*told]
-    exchange.listens = True
-    return [ListenToData(), *told]
+    exchange.phase = Phase.PROBING
+    return [ProbeData(), *told]
 
 
 def data_spoke(state: State, event: DataSpoke) -> list[Order]:
     """A command that nobody knows is a transfer."""
     exchange = state.exchange
-    if exchange is None or not exchange.listens or exchange.transfer is not None or exchange.abort is not None:
+    if exchange is None or exchange.phase is not Phase.PROBING:
         return []
     return _begin(state, exchange)
 
 
-def data_unused(state: State, event: DataUnused) -> list[Order]:
+def data_unused(state: State, event: EndpointsUnused) -> list[Order]:
     """No transfer came for what was prepared."""
     exchange = state.exchange
     if exchange is not None and (
-        exchange.command.verb in commands.DATA_VERBS or exchange.listens or exchange.abort is not None
+        exchange.command.verb in commands.DATA_VERBS or exchange.phase in (Phase.PROBING, Phase.ABORTING)
     ):
         return []  # it waits for its transfer, and that is asked for
     return state.ends.unused(absent=event.absent)
@@ -184,9 +211,7 @@ def said_lines(state: State, event: ServerSaidLines) -> list[Order]:
     exchange = state.exchange
     if (
         exchange is None
-        or exchange.transfer is not None
-        or exchange.abort is not None
-        or exchange.late is not None
+        or exchange.phase not in (Phase.SENT, Phase.PROBING, Phase.TAKING_BACK)
         or exchange.command.verb in _WHOLE
         or event.code >= 400
         or event.code in _ADDRESSES
@@ -212,14 +237,9 @@ def _begin(state: State, exchange: Exchange, said: Reply | None = None) -> list[
     path = exchange.command.text
     if verb == b"STOU" and said is not None and said.text.upper().startswith("FILE:"):
         path = said.text[5:].strip()  # RFC 1123 section 4.1.2.9
-    exchange.transfer = Transfer(
-        state.number,
-        verb,
-        path,
-        commands.DATA_VERBS.get(verb, Direction.UNKNOWN),
-        state.mode,
-    )
-    return [BeginData(exchange.transfer)]
+    transfer = Transfer(state.number, verb, path, commands.DATA_VERBS.get(verb, Direction.UNKNOWN), state.mode)
+    exchange.begin(transfer)
+    return [BeginTransfer(transfer)]
 
 
 def _answered(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
@@ -254,7 +274,7 @@ def _answered(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
         return [*reuse_note(command, reply), *clientside.refused(state, command, reply)]
     if command.verb == b"SITE" and reply.code in (230, 232):
         return _login_step(state, state.login.answered(command, reply))  # SITE AUTH of Tumbleweed
-    return [LeaveData(), TellClient(reply)] if exchange.listens else [TellClient(reply)]
+    return [StopProbing(), TellClient(reply)] if exchange.phase is Phase.PROBING else [TellClient(reply)]
 
 
 def _login_step(state: State, orders: list[Order]) -> list[Order]:
@@ -269,18 +289,18 @@ def _login_step(state: State, orders: list[Order]) -> list[Order]:
     return orders
 
 
-def data_ended(state: State, event: DataEnded) -> list[Order]:
+def data_ended(state: State, event: RelayFinished) -> list[Order]:
     """The bytes of a transfer have ended."""
     exchange = state.exchange
     if exchange is None:
         return []
     orders = exchange.data_ended(event)
-    if exchange.proving and state.deferred:
+    if exchange.phase is Phase.PROVING and state.deferred:
         orders = exchange.size_heard(None)  # the server has gone meanwhile
     return state.after(exchange, orders)
 
 
-def data_closed(state: State, event: DataClosed) -> list[Order]:
+def data_closed(state: State, event: TransferClosed) -> list[Order]:
     """A transfer that was to end whole is closed."""
     exchange = state.exchange
     return state.after(exchange, exchange.data_closed(event)) if exchange is not None else []

@@ -2,27 +2,19 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import assert_never
 
 from ftpsproxy.ftp import commands, replies
 from ftpsproxy.ftp.commands import Command, Direction
 from ftpsproxy.ftp.dataends import DataEnds
-from ftpsproxy.ftp.exchange import Exchange
+from ftpsproxy.ftp.events import ClientErred, ClientLost, ServerLost, ServerRefused, Stopped
+from ftpsproxy.ftp.exchange import ABORTABLE, ASKED, Exchange, Phase
 from ftpsproxy.ftp.login import Login
-from ftpsproxy.ftp.messages import (
-    ClientErred,
-    ClientLost,
-    HangUp,
-    NoteRefused,
-    Order,
-    ServerLost,
-    ServerRefused,
-    Stopped,
-    TellClient,
-    Waiting,
-)
 from ftpsproxy.ftp.opening import Opening
+from ftpsproxy.ftp.orders import HangUp, NoteUpstreamFailed, Order, TellClient
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.serverend import Late, Learned, ServerEnd
+from ftpsproxy.ftp.waiting import Waiting
 
 _MOST_HELD = 8
 
@@ -87,9 +79,11 @@ class State:
     def transferring(self) -> bool:
         """Whether a transfer is asked for or under way that ABOR could break off."""
         exchange = self.exchange
-        if exchange is None or exchange.abort is not None or exchange.closing or exchange.proving:
+        if exchange is None or exchange.phase not in ABORTABLE:
             return False
-        return exchange.transfer is not None or exchange.listens or exchange.command.verb in commands.DATA_VERBS
+        if exchange.phase not in ASKED or exchange.phase is Phase.PROBING:
+            return True
+        return exchange.command.verb in commands.DATA_VERBS
 
     @property
     def owes_replies(self) -> bool:
@@ -117,19 +111,28 @@ class State:
             if self.login.busy:
                 return Waiting.REPLY
             return Waiting.CLIENT if self.login.done else Waiting.LOGIN
-        if exchange.abort is not None:
-            return Waiting.ABORT
-        if exchange.late is not None:
-            return Waiting.REPLY if exchange.late.waits_for_server else Waiting.CONNECTION
-        if exchange.transfer is None:
-            return Waiting.START if exchange.command.verb in commands.LONG_VERBS else Waiting.REPLY
-        if exchange.proving:
-            return Waiting.REPLY
-        if exchange.reply is not None:
-            return Waiting.DATA
-        if exchange.ended is None:
-            return Waiting.DATA
-        return Waiting.VERDICT if exchange.ended.ok else Waiting.TORN
+        return self._waiting_for(exchange)
+
+    @staticmethod
+    def _waiting_for(exchange: Exchange) -> Waiting:
+        match exchange.phase:
+            case Phase.PREPARING:
+                waits_for_server = exchange.late is not None and exchange.late.waits_for_server
+                return Waiting.REPLY if waits_for_server else Waiting.CONNECTION
+            case Phase.SENT | Phase.PROBING | Phase.TAKING_BACK:
+                return Waiting.START if exchange.command.verb in commands.LONG_VERBS else Waiting.REPLY
+            case Phase.TRANSFERRING | Phase.AWAITING_BYTES | Phase.CLOSING:
+                return Waiting.DATA
+            case Phase.AWAITING_VERDICT:
+                return Waiting.VERDICT if exchange.ended is not None and exchange.ended.ok else Waiting.TORN
+            case Phase.PROVING:
+                return Waiting.REPLY
+            case Phase.ABORTING:
+                return Waiting.ABORT
+            case Phase.OVER:
+                return Waiting.NOTHING
+            case _:
+                assert_never(exchange.phase)
 
     @property
     def asking(self) -> ServerEnd | Late | None:
@@ -141,7 +144,7 @@ class State:
     def upload_under_way(self) -> bool:
         """Whether an upload is under way, so that the end of its data counts when the client is lost."""
         exchange = self.exchange
-        if exchange is None or exchange.abort is not None:
+        if exchange is None or exchange.phase is Phase.ABORTING:
             return False
         if exchange.transfer is not None:
             return exchange.transfer.direction is not Direction.DOWNLOAD
@@ -149,7 +152,7 @@ class State:
 
     def after(self, exchange: Exchange, orders: list[Order]) -> list[Order]:
         """What is ordered behind the last news of an exchange, which may be over."""
-        if exchange.over:
+        if exchange.phase is Phase.OVER:
             self.exchange = None
         return orders
 
@@ -159,7 +162,7 @@ class State:
 
     def refuse(self, reason: str, detail: str) -> list[Order]:
         """There is no session to be had: say so to the log and the client, and end."""
-        return [NoteRefused(reason, detail), *self.goodbye(f"Service not available: {detail}", reason)]
+        return [NoteUpstreamFailed(reason, detail), *self.goodbye(f"Service not available: {detail}", reason)]
 
     def goodbye(self, text: str, why: str, code: int = 421) -> list[Order]:
         """A last reply, and the end."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from ftpsproxy import net
-from ftpsproxy.ftp import commands
 from ftpsproxy.ftp.errors import ProtocolError
-from ftpsproxy.ftp.messages import ClientErred, ClientLost, ClientSaid, Stopped
+from ftpsproxy.ftp.events import ClientErred, ClientLost, ClientSaid, Stopped
+from ftpsproxy.ftp.protocol import heard
 from ftpsproxy.net import NEVER, now
 from ftpsproxy.observe import log
 from ftpsproxy.session.client import ForeignProtocol
@@ -135,14 +135,15 @@ class ClientHearing:
             log.session_limit(limit="commands_per_second", detail=f"{self._lines_in_second} in one second")
             session.feed(Stopped("Too many commands, closing."))
             return
-        try:
-            command = commands.parse(line)
-        except ProtocolError:
-            command = None
-        if command is not None:
+        event = heard(line)
+        if isinstance(event, ClientSaid):
+            command = event.command
             log.hide(command.known_verb, *command.secrets)  # servers quote what they refuse
             if session.service.debug:
                 log.session_command(verb=command.shown_verb, argument=command.shown)
         else:
             log.hide("", *re.split(r"[^\x21-\x7e]+", line.decode("utf-8", "backslashreplace")))
-        session.feed(ClientSaid(line))
+        if event is not None:
+            session.feed(event)
+        else:
+            session.alive()

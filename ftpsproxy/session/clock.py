@@ -1,6 +1,6 @@
 """By when something must happen in a session, according to what is being waited for."""
 
-from ftpsproxy.ftp.messages import Waiting
+from ftpsproxy.ftp.waiting import Waiting
 from ftpsproxy.net import NEVER, now
 
 # After so much silence behind a line that may end a reply, it has.

@@ -5,14 +5,47 @@ from typing import TYPE_CHECKING, Any
 
 from ftpsproxy import net
 from ftpsproxy.data.connections import DataConnections
-from ftpsproxy.ftp import messages, replies
+from ftpsproxy.ftp import replies
+from ftpsproxy.ftp.events import Stopped
+from ftpsproxy.ftp.orders import (
+    BeginTransfer,
+    ConnectToClient,
+    ConnectToServer,
+    DropEndpoints,
+    DropServerEndpoint,
+    FinishInBand,
+    FinishTransfer,
+    HangUp,
+    ListenForClient,
+    ListenForServer,
+    NoteAddressIgnored,
+    NoteCloseNotifyMissing,
+    NoteCommandRefused,
+    NoteDataFailed,
+    NoteForeign,
+    NoteLimit,
+    NoteLogin,
+    NoteReplyIgnored,
+    NoteReuseRefused,
+    NoteTransferRefused,
+    NoteUpstreamFailed,
+    Order,
+    ProbeData,
+    StartDataTls,
+    StartTls,
+    StopProbing,
+    TellClient,
+    TellLines,
+    TellServer,
+    TellStatus,
+)
 from ftpsproxy.observe import log
 
 if TYPE_CHECKING:
     from ftpsproxy.session.session import Session
 
 
-def carry_out(session: "Session", order: messages.Order) -> None:
+def carry_out(session: "Session", order: Order) -> None:
     """Do it at once."""
     _DO[type(order)](session, order)
 
@@ -22,78 +55,77 @@ def _data(session: "Session") -> DataConnections:
     return session.data
 
 
-def _tell_server(session: "Session", order: messages.TellServer) -> None:
+def _tell_server(session: "Session", order: TellServer) -> None:
     if session.server is not None:
         session.server.send(order.data)
-        if order.transfers is not None:
-            _data(session).start_tls(order.transfers)
 
 
-def _tell_status(session: "Session", order: messages.TellStatus) -> None:
+def _tell_status(session: "Session", order: TellStatus) -> None:
     moved = session.data.moved if session.data is not None else 0
     session.client.send(replies.own(211, f"Transfer {order.number} under way, {moved} bytes so far.").encode())
 
 
-def _want_tls(session: "Session", order: messages.StartTls) -> None:
+def _want_tls(session: "Session", order: StartTls) -> None:
     session.tls_wanted = True
 
 
-def _hang_up(session: "Session", order: messages.HangUp) -> None:
+def _hang_up(session: "Session", order: HangUp) -> None:
     session.over = True
     session.why = order.why
     session.hears_server.interrupt()
 
 
-def _note_login(session: "Session", order: messages.NoteLogin) -> None:
+def _note_login(session: "Session", order: NoteLogin) -> None:
     log.session_login(user=order.user, ok=order.ok, reply=order.code)
     if not order.ok:
         lately = session.service.refused_login(session.address)
         if lately >= session.service.limits.refused_logins:
             log.session_limit(limit="refused_logins", detail=f"{lately} of this client lately")
-            session.feed(messages.Stopped("Too many refused logins from your address, closing."))
+            session.feed(Stopped("Too many refused logins from your address, closing."))
 
 
-def _note_unproved(session: "Session", order: messages.NoteUnproved) -> None:
+def _note_unproved(session: "Session", order: NoteCloseNotifyMissing) -> None:
     log.upstream_close_notify_missing(verb=order.verb, again=session.unproved)
     session.unproved = True
 
 
-def _note_address(session: "Session", order: messages.NoteAddress) -> None:
+def _note_address(session: "Session", order: NoteAddressIgnored) -> None:
     peer = net.unzoned(session.server.peer) if session.server is not None else ""
     log.upstream_address_ignored(reply_host=order.host, peer=peer)
 
 
-_DO: dict[type[messages.Order], Callable[["Session", Any], None]] = {
-    messages.TellClient: lambda session, order: session.client.send(order.reply.encode()),
-    messages.TellLines: lambda session, order: session.client.send(b"\r\n".join((*order.lines, b""))),
-    messages.TellServer: _tell_server,
-    messages.TellStatus: _tell_status,
-    messages.StartTls: _want_tls,
-    messages.ListenForClient: lambda session, order: _data(session).listen_for_client(),
-    messages.ConnectToClient: lambda session, order: _data(session).connect_to_client(order),
-    messages.ConnectToServer: lambda session, order: _data(session).connect_to_server(order),
-    messages.ListenForServer: lambda session, order: _data(session).listen_for_server(order),
-    messages.ListenToData: lambda session, order: _data(session).listen(),
-    messages.LeaveData: lambda session, order: _data(session).leave(),
-    messages.DropData: lambda session, order: _data(session).drop(),
-    messages.DropServerEnd: lambda session, order: _data(session).drop_server_end(order),
-    messages.BeginData: lambda session, order: _data(session).begin(order),
-    messages.EndData: lambda session, order: _data(session).end(order),
-    messages.EndInBand: lambda session, order: _data(session).end_in_band(order),
-    messages.HangUp: _hang_up,
-    messages.NoteLogin: _note_login,
-    messages.NoteRefused: lambda session, order: log.upstream_failed(reason=order.reason, detail=order.detail),
-    messages.NoteAddress: _note_address,
-    messages.NoteReuse: lambda session, order: log.upstream_session_reuse_refused(
+_DO: dict[type[Order], Callable[["Session", Any], None]] = {
+    TellClient: lambda session, order: session.client.send(order.reply.encode()),
+    TellLines: lambda session, order: session.client.send(b"\r\n".join((*order.lines, b""))),
+    TellServer: _tell_server,
+    StartDataTls: lambda session, order: _data(session).start_tls(order.direction),
+    TellStatus: _tell_status,
+    StartTls: _want_tls,
+    ListenForClient: lambda session, order: _data(session).listen_for_client(),
+    ConnectToClient: lambda session, order: _data(session).connect_to_client(order),
+    ConnectToServer: lambda session, order: _data(session).connect_to_server(order),
+    ListenForServer: lambda session, order: _data(session).listen_for_server(order),
+    ProbeData: lambda session, order: _data(session).listen(),
+    StopProbing: lambda session, order: _data(session).leave(),
+    DropEndpoints: lambda session, order: _data(session).drop(),
+    DropServerEndpoint: lambda session, order: _data(session).drop_server_end(order),
+    BeginTransfer: lambda session, order: _data(session).begin(order),
+    FinishTransfer: lambda session, order: _data(session).end(order),
+    FinishInBand: lambda session, order: _data(session).end_in_band(order),
+    HangUp: _hang_up,
+    NoteLogin: _note_login,
+    NoteUpstreamFailed: lambda session, order: log.upstream_failed(reason=order.reason, detail=order.detail),
+    NoteAddressIgnored: _note_address,
+    NoteReuseRefused: lambda session, order: log.upstream_session_reuse_refused(
         reply=order.reply, hint=_data(session).not_resumed()
     ),
-    messages.NoteLimit: lambda session, order: log.session_limit(limit=order.limit, detail=order.detail),
-    messages.NoteForeign: lambda session, order: log.session_foreign(protocol=order.protocol),
-    messages.NoteCommand: lambda session, order: log.command_refused(verb=order.verb, reason=order.why),
-    messages.NoteReply: lambda session, order: log.upstream_reply_ignored(reply=order.reply, reason=order.why),
-    messages.NoteUnproved: _note_unproved,
-    messages.NoteNoTransfer: lambda session, order: log.transfer_refused(
+    NoteLimit: lambda session, order: log.session_limit(limit=order.limit, detail=order.detail),
+    NoteForeign: lambda session, order: log.session_foreign(protocol=order.protocol),
+    NoteCommandRefused: lambda session, order: log.command_refused(verb=order.verb, reason=order.why),
+    NoteReplyIgnored: lambda session, order: log.upstream_reply_ignored(reply=order.reply, reason=order.why),
+    NoteCloseNotifyMissing: _note_unproved,
+    NoteTransferRefused: lambda session, order: log.transfer_refused(
         verb=order.command.verb.decode(), path=order.command.shown, reply=order.reply.code, text=order.reply.text
     ),
-    messages.NoteData: lambda session, order: log.data_failed(side=order.side, mode=order.mode, reason=order.why),
+    NoteDataFailed: lambda session, order: log.data_failed(side=order.side, mode=order.mode, reason=order.why),
 }

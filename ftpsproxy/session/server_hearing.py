@@ -7,7 +7,7 @@ import trio
 from ftpsproxy import net
 from ftpsproxy.data.connections import DataConnections, Route
 from ftpsproxy.ftp.errors import ProtocolError
-from ftpsproxy.ftp.messages import (
+from ftpsproxy.ftp.events import (
     Connected,
     Secured,
     ServerLost,
@@ -16,9 +16,9 @@ from ftpsproxy.ftp.messages import (
     ServerSaidLines,
     Stopped,
     TimedOut,
-    Waiting,
 )
 from ftpsproxy.ftp.replies import Reply
+from ftpsproxy.ftp.waiting import Waiting
 from ftpsproxy.net import NEVER, TimeLimit, now
 from ftpsproxy.observe import log
 from ftpsproxy.session.control import Lost

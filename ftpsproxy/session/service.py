@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from ftpsproxy.config import Limits, Listener, Timeouts, Upstream
 from ftpsproxy.data.service import DataService
-from ftpsproxy.ftp.messages import Waiting
 from ftpsproxy.ftp.protocol import Policy
+from ftpsproxy.ftp.waiting import Waiting
 from ftpsproxy.net import NEVER, Resolver
 
 

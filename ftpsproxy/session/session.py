@@ -16,8 +16,10 @@ import trio
 from ftpsproxy import net
 from ftpsproxy.data.connections import DataConnections, Totals
 from ftpsproxy.ftp import replies
-from ftpsproxy.ftp.messages import Event, NoteReply, Stopped, Waiting
+from ftpsproxy.ftp.events import Event, Stopped
+from ftpsproxy.ftp.orders import NoteReplyIgnored
 from ftpsproxy.ftp.protocol import Protocol
+from ftpsproxy.ftp.waiting import Waiting
 from ftpsproxy.net import Socket
 from ftpsproxy.observe import log
 from ftpsproxy.session.client import ClientControl
@@ -171,7 +173,7 @@ class Session:
                 for order in orders:
                     carry_out(self, order)
                 # What nobody asked for is no sign of life.
-                stray = bool(orders) and all(type(order) is NoteReply for order in orders)
+                stray = bool(orders) and all(type(order) is NoteReplyIgnored for order in orders)
                 alive = alive or not stray
                 if self.stop_reason and self.protocol.idle:
                     self._events.append(Stopped(self.stop_reason))
@@ -181,7 +183,11 @@ class Session:
         if self.over:
             return
         if alive:
-            self.clock.arm(self.protocol.waiting)
-            self.hears_server.set_limit()
+            self.alive()
         if self.protocol.hears_client:
             self.hears_client.go_on()
+
+    def alive(self) -> None:
+        """Something has happened: the time for what is waited for begins anew."""
+        self.clock.arm(self.protocol.waiting)
+        self.hears_server.set_limit()

@@ -3,10 +3,44 @@
 `C 220 ...` is told to the client, `S AUTH TLS` to the server; the other orders are named in a word or two.
 """
 
-from ftpsproxy.ftp import messages
 from ftpsproxy.ftp.addresses import Endpoint
-from ftpsproxy.ftp.messages import Event, Order
-from ftpsproxy.ftp.protocol import Policy, Protocol
+from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.events import (
+    ClientListening,
+    Connected,
+    Event,
+    RelayFinished,
+    Secured,
+    ServerDataReady,
+    ServerSaid,
+    TransferClosed,
+)
+from ftpsproxy.ftp.orders import (
+    BeginTransfer,
+    ConnectToClient,
+    ConnectToServer,
+    DropServerEndpoint,
+    FinishInBand,
+    FinishTransfer,
+    HangUp,
+    ListenForServer,
+    NoteAddressIgnored,
+    NoteCloseNotifyMissing,
+    NoteCommandRefused,
+    NoteDataFailed,
+    NoteLimit,
+    NoteLogin,
+    NoteReplyIgnored,
+    NoteTransferRefused,
+    NoteUpstreamFailed,
+    Order,
+    StartDataTls,
+    TellClient,
+    TellLines,
+    TellServer,
+    TellStatus,
+)
+from ftpsproxy.ftp.protocol import Policy, Protocol, heard
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.serverend import Learned
 
@@ -23,92 +57,97 @@ def reply(text: str) -> Reply:
 def show(order: Order) -> str:
     """One order in a line."""
     match order:
-        case messages.TellClient(said):
+        case TellClient(said):
             return "C " + b"|".join(said.lines).decode("latin-1")
-        case messages.TellLines(lines):
+        case TellLines(lines):
             return "C+ " + b"|".join(lines).decode("latin-1")
-        case messages.TellServer(data, _):
+        case TellServer(data):
             assert data.endswith(b"\r\n")
             return "S " + data[:-2].decode("latin-1")
-        case messages.TellStatus(number):
+        case TellStatus(number):
             return f"status {number}"
-        case messages.ConnectToClient(endpoint):
+        case ConnectToClient(endpoint):
             return f"client at {endpoint}"
-        case messages.ConnectToServer(port, mode):
+        case ConnectToServer(port, mode):
             return f"connect {mode} {port}"
-        case messages.ListenForServer(mode):
+        case ListenForServer(mode):
             return f"listen for server {mode}"
-        case messages.BeginData(transfer):
+        case BeginTransfer(transfer):
             return f"begin {transfer.number} {transfer.direction.value}"
-        case messages.EndData(number, whole, _, outcome, _):
+        case FinishTransfer(number, whole, _, outcome, _):
             return f"end {number} {'whole' if whole else 'torn'} {outcome}"
-        case messages.DropServerEnd(refused):
+        case DropServerEndpoint(refused):
             return "drop server's end" + (", refused" if refused else "")
-        case messages.EndInBand(number):
+        case FinishInBand(number):
             return f"in band {number}"
-        case messages.HangUp():
+        case HangUp():
             return "hang up"
-        case messages.NoteRefused(reason, _):
+        case NoteUpstreamFailed(reason, _):
             return f"refused {reason}"
-        case messages.NoteLogin(user, ok, _):
+        case NoteLogin(user, ok, _):
             return f"login {user} {'ok' if ok else 'failed'}"
-        case messages.NoteLimit(limit, _):
+        case NoteLimit(limit, _):
             return f"limit {limit}"
-        case messages.NoteAddress(host):
+        case NoteAddressIgnored(host):
             return f"ignored {host}"
         case _:
             return type(order).__name__
 
 
 class Play:
-    """One session on paper. What is for the log alone is `noted`."""
+    """One session on paper. What is for the log alone is `noted`; `tls_for` which way data was to
+    go when its TLS began."""
 
     def __init__(self, policy: Policy | None = None, learned: Learned | None = None) -> None:
         self.protocol = Protocol(policy if policy is not None else Policy(client=CLIENT), learned)
         self.broken = ""
         self.noted: list[str] = []
+        self.tls_for: list[Direction] = []
 
     def happens(self, event: Event) -> list[str]:
         """Any event → what is ordered. A transfer that ends whole is closed at once, well or because of `broken`."""
         orders = []
         for order in self.protocol.handle(event):
             match order:
-                case messages.NoteCommand(verb, why):
+                case NoteCommandRefused(verb, why):
                     self.noted.append(f"refused {verb}: {why}")
-                case messages.NoteNoTransfer(command, answer):
+                case NoteTransferRefused(command, answer):
                     self.noted.append(f"no transfer {command.verb.decode()}: {answer.code} {answer.text}")
-                case messages.NoteReply(said, why):
+                case StartDataTls(direction):
+                    self.tls_for.append(direction)
+                case NoteReplyIgnored(said, why):
                     self.noted.append(f"ignored {said}: {why}")
-                case messages.NoteUnproved(verb):
+                case NoteCloseNotifyMissing(verb):
                     self.noted.append(f"unproved {verb}")
-                case messages.NoteData(side, mode, why):
+                case NoteDataFailed(side, mode, why):
                     self.noted.append(f"{side} {mode}: {why}")
                 case _:
                     orders.append(order)
         shown = [show(order) for order in orders]
         for order in orders:
-            if isinstance(order, messages.EndData) and order.whole:
-                shown += self.happens(messages.DataClosed(order.number, self.broken))
+            if isinstance(order, FinishTransfer) and order.whole:
+                shown += self.happens(TransferClosed(order.number, self.broken))
         return shown
 
     def client(self, line: str) -> list[str]:
         """A line of the client's."""
-        return self.happens(messages.ClientSaid(line.encode("latin-1")))
+        event = heard(line.encode("latin-1"))
+        return self.happens(event) if event is not None else []
 
     def server(self, text: str) -> list[str]:
         """A reply of the server's."""
-        return self.happens(messages.ServerSaid(reply(text)))
+        return self.happens(ServerSaid(reply(text)))
 
     def ended(self, number: int, why: str = "") -> list[str]:
         """The bytes of a transfer have ended, well or because of `why`."""
-        return self.happens(messages.DataEnded(number, not why, 426 if why else 226, why))
+        return self.happens(RelayFinished(number, not why, 426 if why else 226, why))
 
     def opened(self) -> "Play":
         """Through the opening of an explicit server."""
-        assert self.happens(messages.Connected(SERVER)) == []
+        assert self.happens(Connected(SERVER)) == []
         assert self.server("220 hello") == ["S AUTH TLS"]
         assert self.server("234 go") == ["StartTls"]
-        assert self.happens(messages.Secured()) == ["S PBSZ 0"]
+        assert self.happens(Secured()) == ["S PBSZ 0"]
         assert self.server("200 ok") == ["S PROT P"]
         assert self.server("200 ok") == ["C 220 FTP service ready."]
         return self
@@ -124,10 +163,10 @@ class Play:
 
     def passive(self) -> "Play":
         """With both ends of a transfer prepared."""
-        assert self.client("PASV") == ["DropData", "S EPSV"]
+        assert self.client("PASV") == ["DropEndpoints", "S EPSV"]
         assert self.server("229 ok (|||2000|)") == ["connect epsv 2000"]
-        assert self.happens(messages.ServerDataReady()) == ["ListenForClient"]
-        assert self.happens(messages.ClientListening(Endpoint("10.0.0.1", 3000))) == [
+        assert self.happens(ServerDataReady()) == ["ListenForClient"]
+        assert self.happens(ClientListening(Endpoint("10.0.0.1", 3000))) == [
             "C 227 Entering Passive Mode (10,0,0,1,11,184)"
         ]
         return self

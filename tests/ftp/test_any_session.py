@@ -6,10 +6,38 @@ The number of steps follows the hypothesis profile: `HYPOTHESIS_PROFILE=nightly`
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ftpsproxy.ftp import messages
 from ftpsproxy.ftp.addresses import Endpoint
-from ftpsproxy.ftp.messages import Event
-from ftpsproxy.ftp.protocol import Policy, Protocol
+from ftpsproxy.ftp.events import (
+    ClientListening,
+    ClientLost,
+    Connected,
+    DataSpoke,
+    EndpointFailed,
+    Event,
+    RelayFinished,
+    Secured,
+    ServerDataReady,
+    ServerListening,
+    ServerLost,
+    ServerSaid,
+    ServerSaidLines,
+    TimedOut,
+    TransferClosed,
+)
+from ftpsproxy.ftp.orders import (
+    BeginTransfer,
+    ConnectToServer,
+    FinishTransfer,
+    HangUp,
+    ListenForClient,
+    ListenForServer,
+    ProbeData,
+    StartTls,
+    TellClient,
+    TellServer,
+    TellStatus,
+)
+from ftpsproxy.ftp.protocol import Policy, Protocol, heard
 from tests.ftp.play import CLIENT, SERVER, reply
 
 LINES = st.sampled_from(
@@ -99,54 +127,54 @@ class AnySession(RuleBasedStateMachine):
         self.answered = 0
         self.pending: list[Event] = []
         self.number = 0
-        self.feed(messages.Connected(SERVER))
+        self.feed(Connected(SERVER))
 
     def feed(self, event: Event) -> None:
         """Handle one event and check every order; a transfer that ends whole is closed before anything else happens."""
-        closed: messages.DataClosed | None = None
+        closed: TransferClosed | None = None
         for order in self.protocol.handle(event):
             assert not self.over, "an order behind the end"
             match order:
-                case messages.TellServer(data):
+                case TellServer(data):
                     assert data.endswith(b"\r\n")
                     assert data.count(b"\n") == 1
                     assert self.secure or data.startswith(b"AUTH ")
-                case messages.StartTls():
-                    self.pending.append(messages.Secured())
-                case messages.ListenToData():
-                    self.pending.append(messages.DataSpoke())
-                case messages.ListenForClient():
-                    self.pending.append(messages.ClientListening(Endpoint("10.0.0.1", 3000)))
-                case messages.ConnectToServer():
-                    self.pending.append(messages.ServerDataReady())
-                case messages.ListenForServer():
-                    self.pending.append(messages.ServerListening(Endpoint("192.0.2.9", 3001)))
-                case messages.BeginData(transfer):
+                case StartTls():
+                    self.pending.append(Secured())
+                case ProbeData():
+                    self.pending.append(DataSpoke())
+                case ListenForClient():
+                    self.pending.append(ClientListening(Endpoint("10.0.0.1", 3000)))
+                case ConnectToServer():
+                    self.pending.append(ServerDataReady())
+                case ListenForServer():
+                    self.pending.append(ServerListening(Endpoint("192.0.2.9", 3001)))
+                case BeginTransfer(transfer):
                     assert not self.open_transfer, "two transfers at a time"
                     assert transfer.number == self.begun + 1
                     self.begun = self.open_transfer = self.number = transfer.number
                     self.data_ok = None
                     self.unproved = 0
                     self.listing = transfer.verb == b"LIST"
-                case messages.EndData(number, whole, code, _, _):
+                case FinishTransfer(number, whole, code, _, _):
                     assert number == self.open_transfer, "a transfer ended twice, or one that never began"
                     self.open_transfer = 0
                     if whole:
                         assert self.data_ok is True
                         assert self.server_good is True
-                        assert not self.unproved or event == messages.ServerSaid(reply(f"213 {self.unproved}"))
+                        assert not self.unproved or event == ServerSaid(reply(f"213 {self.unproved}"))
                         assert 200 <= code < 300
-                        closed = messages.DataClosed(number, "broken" if self.breaks else "")
+                        closed = TransferClosed(number, "broken" if self.breaks else "")
                     else:
                         assert not 200 <= code < 300
-                case messages.TellClient(said):
+                case TellClient(said):
                     if said.code >= 200:
                         self.answered += 1
-                    if isinstance(event, messages.DataClosed):
+                    if isinstance(event, TransferClosed):
                         assert (said.code >= 400) == bool(event.why)
-                case messages.TellStatus():
+                case TellStatus():
                     self.answered += 1
-                case messages.HangUp():
+                case HangUp():
                     self.over = True
         assert not (self.over and self.open_transfer), "left with a transfer open"
         if closed is not None:
@@ -164,16 +192,16 @@ class AnySession(RuleBasedStateMachine):
         """What was ordered has been done."""
         if self.pending:
             event = self.pending.pop(0)
-            if isinstance(event, messages.Secured):
+            if isinstance(event, Secured):
                 self.secure = True
             self.feed(event)
 
     @rule(why=st.sampled_from(["refused", "no answer"]))
     def no_news(self, why: str) -> None:
         """What was ordered has failed."""
-        if self.pending and not isinstance(self.pending[0], messages.Secured):
+        if self.pending and not isinstance(self.pending[0], Secured):
             self.pending.pop(0)
-            self.feed(messages.DataFailed(why))
+            self.feed(EndpointFailed(why))
 
     @rule(line=LINES)
     def client(self, line: str) -> None:
@@ -181,7 +209,9 @@ class AnySession(RuleBasedStateMachine):
         if self.protocol.hears_client and not self.over:
             if line:
                 self.asked += 1
-            self.feed(messages.ClientSaid(line.encode()))
+            event = heard(line.encode())
+            if event is not None:
+                self.feed(event)
 
     @rule(good=st.booleans())
     def verdict(self, good: bool) -> None:
@@ -197,7 +227,7 @@ class AnySession(RuleBasedStateMachine):
             self.server_good = said.good
         if not self.open_transfer:
             self.server_good = said.good if said.code >= 200 else None
-        self.feed(messages.ServerSaid(said))
+        self.feed(ServerSaid(said))
 
     @initialize(far=st.integers(0, 5))
     def opening(self, far: int) -> None:
@@ -205,13 +235,13 @@ class AnySession(RuleBasedStateMachine):
         if far == 0:
             return
         for text in ("220 hi", "234 go"):
-            self.feed(messages.ServerSaid(reply(text)))
+            self.feed(ServerSaid(reply(text)))
         self.news()
         for text in ("200 ok", "200 ok"):
-            self.feed(messages.ServerSaid(reply(text)))
+            self.feed(ServerSaid(reply(text)))
         if far > 1:
             self.client("USER a")
-            self.feed(messages.ServerSaid(reply("230 in")))
+            self.feed(ServerSaid(reply("230 in")))
 
     @rule(command=st.sampled_from(["RETR a", "STOR a", "LIST", "XFOO"]))
     def transfer(self, command: str) -> None:
@@ -221,13 +251,13 @@ class AnySession(RuleBasedStateMachine):
         self.client("PASV")
         for text in ("229 (|||2000|)", ""):
             if text:
-                self.feed(messages.ServerSaid(reply(text)))
+                self.feed(ServerSaid(reply(text)))
             while self.pending:
                 self.news()
         if self.protocol.idle:
             self.client(command)
             self.server_good = None
-            self.feed(messages.ServerSaid(reply("150 go")))
+            self.feed(ServerSaid(reply("150 go")))
 
     @rule(ok=st.booleans(), late=st.integers(0, 1))
     def data(self, ok: bool, late: int) -> None:
@@ -236,7 +266,7 @@ class AnySession(RuleBasedStateMachine):
         if number == self.open_transfer and number and self.data_ok is not False:
             self.data_ok = ok
             self.unproved = 0
-        self.feed(messages.DataEnded(number, ok, 226 if ok else 426, "" if ok else "cut"))
+        self.feed(RelayFinished(number, ok, 226 if ok else 426, "" if ok else "cut"))
 
     @rule()
     def unproved_data(self) -> None:
@@ -244,31 +274,31 @@ class AnySession(RuleBasedStateMachine):
         if self.open_transfer and self.data_ok is None:
             self.data_ok = True
             self.unproved = 0 if self.listing else 9
-            self.feed(messages.DataEnded(self.number, True, unproved=9))
+            self.feed(RelayFinished(self.number, True, unproved=9))
 
     @rule(code=st.sampled_from([211, 250, 227, 550]))
     def lines(self, code: int) -> None:
         """Of a reply that has several."""
-        self.feed(messages.ServerSaidLines(code, (b"%d-one" % code, b" two")))
+        self.feed(ServerSaidLines(code, (b"%d-one" % code, b" two")))
 
     @rule()
     def clock(self) -> None:
         """Time is up, now and then."""
         if self.begun % 3 == 2:
-            self.feed(messages.TimedOut())
+            self.feed(TimedOut())
 
     @rule(whole=st.booleans(), often=st.integers(0, 5))
     def client_leaves(self, whole: bool, often: int) -> None:
         """Seldom: it ends the walk."""
         if not often:
-            self.feed(messages.ClientLost("", data_left=whole))
+            self.feed(ClientLost("", data_left=whole))
             self.asked = -1
 
     @rule(often=st.integers(0, 8))
     def server_leaves(self, often: int) -> None:
         """Seldom."""
         if not often:
-            self.feed(messages.ServerLost("reset"))
+            self.feed(ServerLost("reset"))
 
     @invariant()
     def every_command_has_one_answer(self) -> None:

@@ -2,14 +2,33 @@
 
 import pytest
 
-from ftpsproxy.ftp import messages
 from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.events import (
+    ClientListening,
+    ClientLost,
+    Connected,
+    DataSpoke,
+    EndpointFailed,
+    Event,
+    RelayFinished,
+    Secured,
+    ServerDataReady,
+    ServerLost,
+    ServerRefused,
+    ServerSaid,
+    ServerSaidLines,
+    Stopped,
+    TimedOut,
+    TransferClosed,
+)
+from ftpsproxy.ftp.orders import FinishTransfer
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.ftp.waiting import Waiting
 from tests.ftp.play import SERVER, Play, reply
 
-SPOKE = messages.DataSpoke()
-LISTENING = messages.ClientListening(Endpoint("10.0.0.1", 3000))
+SPOKE = DataSpoke()
+LISTENING = ClientListening(Endpoint("10.0.0.1", 3000))
 
 # --- a code is its class ----------------------------------------------------------------------------------------------
 
@@ -23,7 +42,7 @@ def test_any_2xx_is_a_login(verb: str, answer: str) -> None:
         play.server("332 account")
     play.client(verb)
     assert play.server(answer)[-1] == f"C {answer}"
-    assert play.protocol.waiting is messages.Waiting.CLIENT
+    assert play.protocol.waiting is Waiting.CLIENT
 
 
 def test_a_transfer_proves_a_login_whatever_was_said_to_it() -> None:
@@ -33,13 +52,13 @@ def test_a_transfer_proves_a_login_whatever_was_said_to_it() -> None:
     play.transfer("RETR a")
     play.ended(1)
     play.server("226 done")
-    assert play.protocol.waiting is messages.Waiting.CLIENT
+    assert play.protocol.waiting is Waiting.CLIENT
 
 
 @pytest.mark.parametrize("answer", ["200 go", "234 go", "250 go", "334 go", "235-a\n235 b"])
 def test_any_good_answer_to_auth_starts_tls(answer: str) -> None:
     play = Play()
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     play.server("220 hello")
     assert play.server(answer) == ["StartTls"]
 
@@ -49,11 +68,11 @@ def test_any_refusal_of_epsv_leads_to_pasv(answer: str) -> None:
     learned = Learned()
     play = Play(learned=learned).logged_in()
     play.client("PASV")
-    assert play.server(answer) == ["DropData", "S PASV"]
+    assert play.server(answer) == ["DropEndpoints", "S PASV"]
     assert play.noted[-1].startswith(f"server epsv: EPSV: {answer}")
     assert not learned.no_epsv
     assert play.server("227 ok (192,0,2,1,8,1)") == ["connect pasv 2049"]
-    play.happens(messages.ServerDataReady())
+    play.happens(ServerDataReady())
     assert learned.no_epsv is answer.startswith("5")  # what is refused for now may work the next time
 
 
@@ -62,7 +81,7 @@ def test_epsv_is_not_forgotten_where_pasv_does_no_better() -> None:
     play = Play(learned=learned).logged_in()
     play.client("PASV")
     play.server("502 no")
-    assert play.server("502 no") == ["DropData", "C 502 no"]
+    assert play.server("502 no") == ["DropEndpoints", "C 502 no"]
     assert not learned.no_epsv
     assert play.noted[-1] == "server pasv: PASV: 502 no"
 
@@ -74,7 +93,7 @@ def test_no_address_reaches_the_client_in_a_refusal(ask: str, words: str) -> Non
     play.client(ask)
     play.server("502 no")
     refusal = "C 530 The server refuses, in words that hold an address."
-    assert play.server(f"530 {words}") == ["DropData", refusal]
+    assert play.server(f"530 {words}") == ["DropEndpoints", refusal]
     assert play.noted[-1] == f"server pasv: PASV: 530 {words}"
 
 
@@ -110,7 +129,7 @@ def test_feat_with_another_code_promises_no_tls_either(code: int) -> None:
 def test_the_answers_behind_abor_are_told_apart(said: list[str]) -> None:
     play = Play().logged_in().transfer("RETR a")
     play.client("ABOR")
-    play.happens(messages.TimedOut())  # the server says nothing to the reset: ABOR is asked
+    play.happens(TimedOut())  # the server says nothing to the reset: ABOR is asked
     for text in said[:-1]:
         play.server(text)
         assert not play.protocol.idle
@@ -121,11 +140,11 @@ def test_the_answers_behind_abor_are_told_apart(said: list[str]) -> None:
 def test_a_server_that_knows_no_pwd_costs_a_moment_and_no_session() -> None:
     play = Play().logged_in().transfer("RETR a")
     play.client("ABOR")
-    play.happens(messages.TimedOut())
+    play.happens(TimedOut())
     play.server("226 aborted")
     play.server("500 PWD?")
     assert not play.protocol.idle
-    assert play.happens(messages.TimedOut()) == ["C 226 Abort successful."]
+    assert play.happens(TimedOut()) == ["C 226 Abort successful."]
     assert play.protocol.idle
 
 
@@ -140,7 +159,7 @@ def test_abor_before_the_first_reply_waits_for_it(first: str) -> None:
         assert play.server("426 broken off") == ["C 426 broken off", "C 226 Abort successful."]
     else:
         told = f"C {first}" if first.startswith("4") else "C 426 Transfer aborted."
-        assert play.server(first) == ["DropData", told, "C 226 Abort successful."]
+        assert play.server(first) == ["DropEndpoints", told, "C 226 Abort successful."]
     assert play.protocol.idle
 
 
@@ -148,7 +167,7 @@ def test_abor_before_a_first_reply_that_never_comes() -> None:
     play = Play().logged_in().passive()
     play.client("LIST")
     assert play.client("ABOR") == []
-    assert play.happens(messages.TimedOut()) == ["DropData", "S ABOR"]
+    assert play.happens(TimedOut()) == ["DropEndpoints", "S ABOR"]
     assert play.server("225 nothing") == ["C 426 Transfer aborted.", "S PWD"]
     assert play.server("257 here") == ["C 226 Abort successful."]
 
@@ -175,7 +194,7 @@ def test_a_login_by_another_verb_is_one() -> None:
     play = Play().opened()
     play.client("SITE AUTH")
     assert play.server("230 in") == ["login  ok", "C 230 in"]
-    assert play.protocol.waiting is messages.Waiting.CLIENT
+    assert play.protocol.waiting is Waiting.CLIENT
 
 
 def test_a_login_once_more_that_is_refused_for_being_one_is_no_attempt() -> None:
@@ -188,7 +207,7 @@ def test_a_login_once_more_that_is_refused_for_being_one_is_no_attempt() -> None
 def test_the_first_reply_to_a_transfer_may_take_as_long_as_the_last() -> None:
     play = Play().logged_in().passive()
     play.client("RETR tape")
-    assert play.protocol.waiting is messages.Waiting.START
+    assert play.protocol.waiting is Waiting.START
 
 
 def test_noop_and_stat_behind_a_transfer_command_keep_abor_heard() -> None:
@@ -227,8 +246,8 @@ def test_no_more_lines_are_held_in_a_transfer_than_a_few() -> None:
     assert held == 8
 
 
-def said(text: str, read: int) -> messages.ServerSaid:
-    return messages.ServerSaid(reply(text), read)
+def said(text: str, read: int) -> ServerSaid:
+    return ServerSaid(reply(text), read)
 
 
 def test_a_reply_that_was_there_before_the_command_is_no_answer_to_it() -> None:
@@ -244,7 +263,7 @@ def test_a_reply_that_was_there_before_the_command_is_no_answer_to_it() -> None:
 
 def test_a_greeting_of_two_replies_answers_no_auth() -> None:
     play = Play()
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     assert play.happens(said("220 one", 1)) == ["S AUTH TLS"]
     assert play.happens(said("220 two", 1)) == []
     assert play.happens(said("220 three", 2)) == []
@@ -253,10 +272,10 @@ def test_a_greeting_of_two_replies_answers_no_auth() -> None:
 
 def test_a_greeting_behind_explicit_tls_is_somebody_elses() -> None:
     play = Play()
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     play.server("220 hello")
     play.server("234 go")
-    play.happens(messages.Secured())
+    play.happens(Secured())
     assert play.server("220 the real one")[0] == "refused greeted_twice"
 
 
@@ -278,8 +297,8 @@ def test_odd_line_endings_are_no_part_of_a_line(line: str) -> None:
 def test_421_to_pasv_is_heard_and_the_session_goes_on() -> None:
     play = Play().logged_in()
     play.client("PASV")
-    assert play.server("421 no port free") == ["DropData", "S PASV"]
-    assert play.server("421 no port free") == ["DropData", "C 421 no port free"]
+    assert play.server("421 no port free") == ["DropEndpoints", "S PASV"]
+    assert play.server("421 no port free") == ["DropEndpoints", "C 421 no port free"]
     play.client("PWD")
     assert play.server("257 here") == ["C 257 here"]
 
@@ -288,13 +307,13 @@ def test_421_and_then_the_end_is_said_once() -> None:
     play = Play().logged_in()
     play.client("PWD")
     assert play.server("421 leaving") == ["C 421 leaving"]
-    assert play.happens(messages.ServerLost("closed by the server")) == ["hang up"]
+    assert play.happens(ServerLost("closed by the server")) == ["hang up"]
 
 
 def test_421_in_idle_is_said_when_the_server_goes() -> None:
     play = Play().logged_in()
     assert play.server("421 idle") == []
-    assert play.happens(messages.ServerLost("closed by the server")) == ["C 421 idle", "hang up"]
+    assert play.happens(ServerLost("closed by the server")) == ["C 421 idle", "hang up"]
 
 
 def test_421_in_idle_of_a_server_that_stays_answers_nothing() -> None:
@@ -307,12 +326,12 @@ def test_421_in_idle_of_a_server_that_stays_answers_nothing() -> None:
 def test_421_in_mid_transfer_tears_it() -> None:
     play = Play().logged_in().transfer("RETR a")
     assert play.server("421 leaving") == ["end 1 torn torn", "C 421 leaving"]
-    assert play.happens(messages.ServerLost("closed by the server")) == ["hang up"]
+    assert play.happens(ServerLost("closed by the server")) == ["hang up"]
 
 
 def test_421_while_the_bytes_come_tears_an_upload_that_has_no_verdict() -> None:
     play = Play().logged_in().transfer("STOR a")
-    assert play.happens(messages.ServerLost("closed"))[0] == "end 1 torn torn"
+    assert play.happens(ServerLost("closed"))[0] == "end 1 torn torn"
 
 
 # --- a verdict stands -------------------------------------------------------------------------------------------------
@@ -321,24 +340,24 @@ def test_421_while_the_bytes_come_tears_an_upload_that_has_no_verdict() -> None:
 @pytest.mark.parametrize(
     ("leaving", "goodbye"),
     [
-        ([messages.ServerLost("closed")], "C 421 Connection to the server lost: closed."),
-        ([messages.ServerRefused("protocol_error", "it broke the protocol")], "C 421 Service not available: "),
-        ([messages.ServerSaid(Reply(421, (b"421 idle",))), messages.ServerLost("closed")], "C 421 idle"),
+        ([ServerLost("closed")], "C 421 Connection to the server lost: closed."),
+        ([ServerRefused("protocol_error", "it broke the protocol")], "C 421 Service not available: "),
+        ([ServerSaid(Reply(421, (b"421 idle",))), ServerLost("closed")], "C 421 idle"),
     ],
 )
 @pytest.mark.parametrize("closing", [False, True])
 def test_a_server_that_leaves_behind_its_verdict_undoes_nothing(
-    leaving: list[messages.Event], goodbye: str, closing: bool
+    leaving: list[Event], goodbye: str, closing: bool
 ) -> None:
     play = Play().logged_in().transfer("RETR a")
     assert play.server("226 done") == []
     if closing:  # the bytes are in, and a slow client still takes them
-        (end,) = play.protocol.handle(messages.DataEnded(1, True))
-        assert isinstance(end, messages.EndData)
+        (end,) = play.protocol.handle(RelayFinished(1, True))
+        assert isinstance(end, FinishTransfer)
     for event in leaving:
         assert play.happens(event) == []
     if closing:
-        orders = play.happens(messages.DataClosed(1))
+        orders = play.happens(TransferClosed(1))
     else:
         orders = play.ended(1)
         assert orders.pop(0) == "end 1 whole complete"
@@ -350,7 +369,7 @@ def test_a_server_that_leaves_behind_its_verdict_undoes_nothing(
 def test_a_server_that_leaves_behind_its_verdict_makes_nothing_whole() -> None:
     play = Play().logged_in().transfer("RETR a")
     play.server("226 done")
-    play.happens(messages.ServerLost("closed"))
+    play.happens(ServerLost("closed"))
     orders = play.ended(1, "the data is cut")
     assert orders[:2] == ["end 1 torn torn", "C 426 Transfer failed: the data is cut."]
     assert orders[-1] == "hang up"
@@ -359,22 +378,22 @@ def test_a_server_that_leaves_behind_its_verdict_makes_nothing_whole() -> None:
 def test_an_early_226_does_not_save_an_upload_whose_server_is_lost() -> None:
     play = Play().logged_in().transfer("STOR a")
     play.server("226 done")
-    assert play.happens(messages.ServerLost("closed"))[0] == "end 1 torn torn"
+    assert play.happens(ServerLost("closed"))[0] == "end 1 torn torn"
 
 
 def test_a_client_that_leaves_while_its_download_is_closed_is_waited_for() -> None:
     play = Play().logged_in().transfer("RETR a")
     play.server("226 done")
-    play.protocol.handle(messages.DataEnded(1, True))
-    assert play.happens(messages.ClientLost("closed")) == []
-    assert play.happens(messages.DataClosed(1)) == ["C 226 done", "S QUIT", "hang up"]
+    play.protocol.handle(RelayFinished(1, True))
+    assert play.happens(ClientLost("closed")) == []
+    assert play.happens(TransferClosed(1)) == ["C 226 done", "S QUIT", "hang up"]
 
 
 def test_who_must_stop_now_stops_now() -> None:
     play = Play().logged_in().transfer("RETR a")
     play.server("226 done")
-    play.protocol.handle(messages.DataEnded(1, True))
-    assert play.happens(messages.Stopped("The gateway stops.", now=True))[-1] == "hang up"
+    play.protocol.handle(RelayFinished(1, True))
+    assert play.happens(Stopped("The gateway stops.", now=True))[-1] == "hang up"
 
 
 # --- what is in no table ----------------------------------------------------------------------------------------------
@@ -382,9 +401,9 @@ def test_who_must_stop_now_stops_now() -> None:
 
 def test_pasv_in_disguise_is_pasv() -> None:
     play = Play().logged_in()
-    assert play.client("P@SW") == ["DropData", "S EPSV"]
+    assert play.client("P@SW") == ["DropEndpoints", "S EPSV"]
     play.server("229 ok (|||2000|)")
-    play.happens(messages.ServerDataReady())
+    play.happens(ServerDataReady())
     assert play.happens(LISTENING) == ["C 227 Entering Passive Mode (10,0,0,1,11,184)"]
 
 
@@ -434,7 +453,7 @@ def test_a_verb_that_carries_no_data_begins_no_transfer() -> None:
 def test_an_unknown_verb_begins_one_when_its_data_connection_speaks() -> None:
     play = Play().logged_in().passive()
     play.client("XLIST")
-    assert play.server("150 here") == ["ListenToData", "C 150 here"]
+    assert play.server("150 here") == ["ProbeData", "C 150 here"]
     assert play.happens(SPOKE) == ["begin 1 unknown"]
     play.ended(1)
     assert play.server("226 done") == ["end 1 whole complete", "C 226 done"]
@@ -443,9 +462,9 @@ def test_an_unknown_verb_begins_one_when_its_data_connection_speaks() -> None:
 def test_an_unknown_verb_that_is_none_keeps_the_endpoints() -> None:
     play = Play().logged_in().passive()
     play.client("XWORK")
-    assert play.server("150 working") == ["ListenToData", "C 150 working"]
+    assert play.server("150 working") == ["ProbeData", "C 150 working"]
     assert play.server("150 still working") == ["C 150 still working"]
-    assert play.server("250 worked") == ["LeaveData", "C 250 worked"]
+    assert play.server("250 worked") == ["StopProbing", "C 250 worked"]
     assert play.happens(SPOKE) == []
     play.client("RETR b")
     assert play.server("150 here") == ["begin 1 download", "C 150 here"]
@@ -455,14 +474,14 @@ def test_abor_of_an_unknown_verb_that_may_be_a_transfer() -> None:
     play = Play().logged_in().passive()
     play.client("XLIST")
     play.server("150 here")
-    assert play.client("ABOR") == ["DropData", "S ABOR"]
+    assert play.client("ABOR") == ["DropEndpoints", "S ABOR"]
 
 
 # --- a reply of many lines --------------------------------------------------------------------------------------------
 
 
-def lines(code: int, *text: str) -> messages.ServerSaidLines:
-    return messages.ServerSaidLines(code, tuple(line.encode() for line in text))
+def lines(code: int, *text: str) -> ServerSaidLines:
+    return ServerSaidLines(code, tuple(line.encode() for line in text))
 
 
 def test_each_line_of_a_long_command_is_passed_on_as_it_comes() -> None:
@@ -500,9 +519,9 @@ def test_a_data_connection_that_can_not_be_had_is_in_the_log() -> None:
     play = Play().logged_in()
     play.client("PASV")
     play.server("229 ok (|||2000|)")
-    play.happens(messages.DataFailed("192.0.2.1 port 2000: no answer"))
+    play.happens(EndpointFailed("192.0.2.1 port 2000: no answer"))
     play.server("227 ok (192,0,2,1,8,1)")
-    assert play.happens(messages.DataFailed("192.0.2.1 port 2049: no answer"))[-1].startswith("C 425 ")
+    assert play.happens(EndpointFailed("192.0.2.1 port 2049: no answer"))[-1].startswith("C 425 ")
     assert play.noted == [
         "server epsv: 192.0.2.1 port 2000: no answer; PASV is tried",
         "server pasv: no data connection to the server: 192.0.2.1 port 2049: no answer",
@@ -513,6 +532,6 @@ def test_our_own_want_of_a_port_is_in_the_log() -> None:
     play = Play().logged_in()
     play.client("PASV")
     play.server("229 ok (|||2000|)")
-    play.happens(messages.ServerDataReady())
-    assert play.happens(messages.DataFailed("all ports are in use"))[-1].startswith("C 425 ")
+    play.happens(ServerDataReady())
+    assert play.happens(EndpointFailed("all ports are in use"))[-1].startswith("C 425 ")
     assert play.noted == ["client pasv: no passive port here: all ports are in use"]

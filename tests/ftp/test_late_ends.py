@@ -2,14 +2,14 @@
 
 import pytest
 
-from ftpsproxy.ftp import messages
 from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.events import ClientListening, ClientLost, EndpointFailed, ServerDataReady
 from ftpsproxy.ftp.protocol import Policy
 from ftpsproxy.ftp.serverend import Learned
 from tests.ftp.play import CLIENT, Play
 
-LISTENING = messages.ClientListening(Endpoint("10.0.0.1", 3000))
-READY = messages.ServerDataReady()
+LISTENING = ClientListening(Endpoint("10.0.0.1", 3000))
+READY = ServerDataReady()
 
 
 def _pret(learned: Learned | None = None, policy: Policy | None = None) -> Play:
@@ -29,7 +29,7 @@ def test_pret_is_learned_and_said(mode: str, refusal: str) -> None:
     learned = Learned()
     play = Play(Policy(client=CLIENT, data_mode=mode), learned).logged_in()
     ask = "S PASV" if mode == "pasv" else "S EPSV"
-    assert play.client("PASV") == ["DropData", ask]
+    assert play.client("PASV") == ["DropEndpoints", ask]
     assert play.server(refusal) == ["ListenForClient"]
     play.happens(LISTENING)
     assert play.client("RETR a b") == ["S PRET RETR a b"]
@@ -40,10 +40,10 @@ def test_pret_is_learned_and_said(mode: str, refusal: str) -> None:
     play.ended(1)
     play.server("226 done")
     # From now on, in every session of this upstream, the client's end comes first.
-    assert play.client("EPSV") == ["DropData", "ListenForClient"]
+    assert play.client("EPSV") == ["DropEndpoints", "ListenForClient"]
     other = Play(Policy(client=CLIENT, data_mode=mode), learned).logged_in()
     assert other.client("PORT 10,0,0,7,8,1") == [
-        "DropData",
+        "DropEndpoints",
         "client at 10.0.0.7:2049",
         "C 200 PORT command successful.",
     ]
@@ -93,7 +93,7 @@ def test_a_dead_port_is_a_425() -> None:
     play.client("RETR a")
     play.server("200 planned")
     play.server("229 (|||2000|)")
-    assert play.happens(messages.DataFailed("refused")) == [
+    assert play.happens(EndpointFailed("refused")) == [
         "drop server's end, refused",
         "C 425 No data connection to the server: refused.",
     ]
@@ -144,7 +144,7 @@ def test_abor_before_the_command_has_gone(far: int) -> None:
     play.client("RETR a")
     for said in ("200 planned", "229 (|||2000|)")[:far]:
         play.server(said)
-    assert play.client("ABOR") == ["DropData", "S ABOR"]
+    assert play.client("ABOR") == ["DropEndpoints", "S ABOR"]
     if far < 2:
         assert play.server("229 (|||2000|)") == ["C 426 Transfer aborted.", "S PWD"]
         assert play.server("225 nothing") == []
@@ -166,7 +166,7 @@ def test_a_client_that_leaves_behind_its_upload_before_the_command_has_gone() ->
     play = _pret()
     play.client("STOR a")
     assert play.protocol.upload_under_way
-    assert play.happens(messages.ClientLost("", data_left=True)) == []
+    assert play.happens(ClientLost("", data_left=True)) == []
     play.server("200 planned")
     play.server("229 (|||2000|)")
     assert play.happens(READY) == ["S STOR a"]
@@ -189,4 +189,4 @@ def test_a_port_used_again_of_an_active_client() -> None:
 def test_active_upstream_needs_no_pret() -> None:
     """DrFTPD wants it for PASV only."""
     play = Play(Policy(client=CLIENT, data_mode="port"), Learned(needs_pret=True)).logged_in()
-    assert play.client("PASV") == ["DropData", "listen for server port"]
+    assert play.client("PASV") == ["DropEndpoints", "listen for server port"]

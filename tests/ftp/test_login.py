@@ -2,8 +2,8 @@
 
 import pytest
 
-from ftpsproxy.ftp import messages
 from ftpsproxy.ftp.protocol import Policy
+from ftpsproxy.ftp.waiting import Waiting
 from tests.ftp.play import CLIENT, Play
 
 
@@ -14,7 +14,7 @@ def test_an_account_nobody_asked_for_is_no_login(answer: str) -> None:
     for last in (False, True):
         play.client("ACCT x")
         assert play.server(answer) == [f"C {answer}"]
-        assert play.protocol.waiting is messages.Waiting.LOGIN
+        assert play.protocol.waiting is Waiting.LOGIN
         play.client("PASS wrong")
         assert ("hang up" in play.server("530 no")) is last
 

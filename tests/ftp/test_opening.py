@@ -2,9 +2,9 @@
 
 import pytest
 
-from ftpsproxy.ftp import messages
-from ftpsproxy.ftp.messages import Waiting
+from ftpsproxy.ftp.events import Connected, Secured
 from ftpsproxy.ftp.protocol import Policy
+from ftpsproxy.ftp.waiting import Waiting
 from tests.ftp.play import CLIENT, SERVER, Play
 
 
@@ -14,17 +14,17 @@ def test_the_client_is_greeted_only_when_all_stands() -> None:
 
 def test_the_servers_greeting_can_be_passed_on() -> None:
     play = Play(Policy(client=CLIENT, own_greeting=False))
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     play.server("220-Welcome\n220 to us")
     play.server("234 go")
-    play.happens(messages.Secured())
+    play.happens(Secured())
     play.server("200 ok")
     assert play.server("200 ok") == ["C 220-Welcome|220 to us"]
 
 
 def test_implicit_tls_needs_no_auth_and_forgives_pbsz() -> None:
     play = Play(Policy(client=CLIENT, implicit=True))
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     assert play.server("220 hello") == ["S PBSZ 0"]
     assert play.server("503 no") == ["S PROT P"]
     assert play.server("536 no") == ["C 220 FTP service ready."]
@@ -35,9 +35,9 @@ CLEAR = Policy(client=CLIENT, implicit=True, greeting_in_clear=True, own_greetin
 
 def test_a_greeting_in_clear_is_one_reply_and_not_used() -> None:
     play = Play(CLEAR)
-    assert play.happens(messages.Connected(SERVER)) == []
+    assert play.happens(Connected(SERVER)) == []
     assert play.server("220-hello\n220 spoof") == ["StartTls"]
-    assert play.happens(messages.Secured()) == ["S PBSZ 0"]
+    assert play.happens(Secured()) == ["S PBSZ 0"]
     assert play.server("503 no") == ["S PROT P"]
     assert play.server("536 no") == ["C 220 FTP service ready."]
 
@@ -53,22 +53,22 @@ def test_a_greeting_in_clear_is_one_reply_and_not_used() -> None:
 )
 def test_anything_else_in_clear_ends_it(said: list[str], reason: str) -> None:
     play = Play(CLEAR)
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     assert [order for text in said for order in play.server(text)][-3] == f"refused {reason}"
 
 
 def test_a_second_greeting_behind_tls_ends_it() -> None:
     play = Play(CLEAR)
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     play.server("220 slipped in")
-    play.happens(messages.Secured())
+    play.happens(Secured())
     assert play.server("220 the real one")[0] == "refused greeted_twice"
 
 
 @pytest.mark.parametrize("refusal", ["500 what", "502 no", "504 no", "530 log in first", "421 busy", "431 later"])
 def test_no_tls_no_session(refusal: str) -> None:
     play = Play()
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     play.server("220 hello")
     orders = play.server(refusal)
     assert orders[0] in ("refused auth_refused", "refused greeting_refused")
@@ -79,7 +79,7 @@ def test_no_tls_no_session(refusal: str) -> None:
 
 def test_auth_ssl_only_where_allowed() -> None:
     play = Play(Policy(client=CLIENT, auth=("TLS", "SSL")))
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     assert play.server("220 hello") == ["S AUTH TLS"]
     assert play.server("504 no") == ["S AUTH SSL"]
     assert play.server("334 go") == ["StartTls"]
@@ -87,7 +87,7 @@ def test_auth_ssl_only_where_allowed() -> None:
 
 def test_a_reply_between_auth_and_tls_ends_it() -> None:
     play = Play()
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     play.server("220 hello")
     play.server("234 go")
     assert play.server("230 logged in already")[0] == "refused bytes_after_auth"
@@ -95,7 +95,7 @@ def test_a_reply_between_auth_and_tls_ends_it() -> None:
 
 def test_120_is_waited_out() -> None:
     play = Play()
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     assert play.server("120 in a minute") == []
     assert play.server("220 hello") == ["S AUTH TLS"]
 
@@ -103,7 +103,7 @@ def test_120_is_waited_out() -> None:
 @pytest.mark.parametrize("greeting", ["421 too many", "530 not you", "500 ?"])
 def test_a_refused_session_is_refused_in_the_servers_words(greeting: str) -> None:
     play = Play()
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     orders = play.server(greeting)
     assert orders[0] == "refused greeting_refused"
     assert greeting[4:] in orders[1]
@@ -111,10 +111,10 @@ def test_a_refused_session_is_refused_in_the_servers_words(greeting: str) -> Non
 
 def test_prot_after_the_login_where_the_server_wants_that() -> None:
     play = Play()
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     play.server("220 hello")
     play.server("234 go")
-    play.happens(messages.Secured())
+    play.happens(Secured())
     assert play.server("530 log in first") == ["S PROT P"]
     assert play.server("530 log in first") == ["C 220 FTP service ready."]
     play.client("USER bob")
@@ -123,15 +123,15 @@ def test_prot_after_the_login_where_the_server_wants_that() -> None:
     assert play.server("230 in") == ["login bob ok", "S PBSZ 0"]
     assert play.client("PASV") == []  # held: no data connection before PROT P stands
     assert play.server("200 ok") == ["S PROT P"]
-    assert play.server("200 ok") == ["C 230 in", "DropData", "S EPSV"]
+    assert play.server("200 ok") == ["C 230 in", "DropEndpoints", "S EPSV"]
 
 
 def test_a_server_without_prot_p_gets_no_session() -> None:
     play = Play()
-    play.happens(messages.Connected(SERVER))
+    play.happens(Connected(SERVER))
     play.server("220 hello")
     play.server("234 go")
-    play.happens(messages.Secured())
+    play.happens(Secured())
     play.server("530 log in first")
     play.server("530 log in first")
     play.client("USER bob")

@@ -2,10 +2,26 @@
 
 import pytest
 
-from ftpsproxy.ftp import messages
 from ftpsproxy.ftp.addresses import Endpoint
-from ftpsproxy.ftp.messages import Waiting
+from ftpsproxy.ftp.commands import Command
+from ftpsproxy.ftp.events import (
+    ClientErred,
+    ClientListening,
+    ClientLost,
+    ClientSaid,
+    Connected,
+    EndpointFailed,
+    RelayFinished,
+    ServerDataReady,
+    ServerListening,
+    ServerLost,
+    ServerSaid,
+    Stopped,
+    TimedOut,
+    TransferClosed,
+)
 from ftpsproxy.ftp.protocol import Policy
+from ftpsproxy.ftp.waiting import Waiting
 from tests.ftp.play import CLIENT, SERVER, Play, reply, show
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -45,8 +61,8 @@ def test_old_names_are_tried_under_the_new_one() -> None:
 def test_bad_lines_end_the_session_at_last() -> None:
     play = Play(Policy(client=CLIENT, bad_lines=3)).logged_in()
     assert play.client("RETR a\0b")[0].startswith("C 500 ")
-    assert play.happens(messages.ClientErred("line too long"))[0].startswith("C 500 ")
-    assert play.happens(messages.ClientErred("line too long"))[-1] == "hang up"
+    assert play.happens(ClientErred("line too long"))[0].startswith("C 500 ")
+    assert play.happens(ClientErred("line too long"))[-1] == "hang up"
 
 
 def test_what_the_server_says_unasked_is_not_taken_for_an_answer() -> None:
@@ -61,28 +77,28 @@ def test_what_the_server_says_unasked_is_not_taken_for_an_answer() -> None:
 
 def test_epsv_falls_back_to_pasv_and_remembers() -> None:
     play = Play().logged_in()
-    assert play.client("EPSV") == ["DropData", "S EPSV"]
-    assert play.server("500 ?") == ["DropData", "S PASV"]
+    assert play.client("EPSV") == ["DropEndpoints", "S EPSV"]
+    assert play.server("500 ?") == ["DropEndpoints", "S PASV"]
     assert play.server("227 (10,1,2,3,8,0)") == ["ignored 10.1.2.3", "connect pasv 2048"]
-    assert play.happens(messages.ServerDataReady()) == ["ListenForClient"]
-    assert play.happens(messages.ClientListening(Endpoint("10.0.0.1", 3000))) == [
+    assert play.happens(ServerDataReady()) == ["ListenForClient"]
+    assert play.happens(ClientListening(Endpoint("10.0.0.1", 3000))) == [
         "C 229 Entering Extended Passive Mode (|||3000|)"
     ]
-    assert play.client("EPSV") == ["DropData", "S PASV"]
+    assert play.client("EPSV") == ["DropEndpoints", "S PASV"]
 
 
 def test_a_dead_epsv_port_falls_back_too() -> None:
     play = Play().logged_in()
     play.client("PASV")
     play.server("229 (|||2000|)")
-    assert play.happens(messages.DataFailed("refused")) == ["DropData", "S PASV"]
+    assert play.happens(EndpointFailed("refused")) == ["DropEndpoints", "S PASV"]
 
 
 @pytest.mark.parametrize("mode", ["epsv", "pasv"])
 def test_a_fixed_mode_has_no_fallback(mode: str) -> None:
     play = Play(Policy(client=CLIENT, data_mode=mode)).logged_in()
-    assert play.client("PASV") == ["DropData", f"S {mode.upper()}"]
-    assert play.server("500 ?") == ["DropData", "C 500 ?"]
+    assert play.client("PASV") == ["DropEndpoints", f"S {mode.upper()}"]
+    assert play.server("500 ?") == ["DropEndpoints", "C 500 ?"]
     assert play.protocol.idle
 
 
@@ -91,8 +107,8 @@ def test_a_fixed_mode_has_no_fallback(mode: str) -> None:
 )
 def test_an_active_upstream(mode: str, said: str) -> None:
     play = Play(Policy(client=CLIENT, data_mode=mode)).logged_in()
-    assert play.client("PORT 10,0,0,7,8,1") == ["DropData", f"listen for server {mode}"]
-    assert play.happens(messages.ServerListening(Endpoint("203.0.113.1", 2049))) == [said]
+    assert play.client("PORT 10,0,0,7,8,1") == ["DropEndpoints", f"listen for server {mode}"]
+    assert play.happens(ServerListening(Endpoint("203.0.113.1", 2049))) == [said]
     assert play.server("200 ok") == ["client at 10.0.0.7:2049", "C 200 PORT command successful."]
 
 
@@ -100,15 +116,15 @@ def test_a_port_below_1024_from_the_server_is_refused() -> None:
     play = Play().logged_in()
     play.client("PASV")
     orders = play.server("229 (|||25|)")
-    assert orders[0] == "DropData"
+    assert orders[0] == "DropEndpoints"
     assert orders[1].startswith("C 425 ")
 
 
 def test_the_servers_no_is_passed_on() -> None:
     play = Play().logged_in()
     play.client("PASV")
-    assert play.server("530 log in first") == ["DropData", "S PASV"]
-    assert play.server("530 log in first") == ["DropData", "C 530 log in first"]
+    assert play.server("530 log in first") == ["DropEndpoints", "S PASV"]
+    assert play.server("530 log in first") == ["DropEndpoints", "C 530 log in first"]
 
 
 @pytest.mark.parametrize(
@@ -132,12 +148,12 @@ def test_epsv_all_binds_the_client() -> None:
     assert play.client("EPSV ALL") == ["C 200 EPSV ALL ok."]
     for line in ("PASV", "PORT 10,0,0,7,8,1", "EPRT |1|10.0.0.7|2000|"):
         assert play.client(line)[0].startswith("C 501 ")
-    assert play.client("EPSV") == ["DropData", "S EPSV"]
+    assert play.client("EPSV") == ["DropEndpoints", "S EPSV"]
 
 
 def test_epsv_of_the_other_family() -> None:
     assert Play().logged_in().client("EPSV 2") == ["C 522 Network protocol not supported, use (1)."]
-    assert Play().logged_in().client("EPSV 1") == ["DropData", "S EPSV"]
+    assert Play().logged_in().client("EPSV 1") == ["DropEndpoints", "S EPSV"]
 
 
 # --- transfers --------------------------------------------------------------------------------------------------------
@@ -179,19 +195,17 @@ def test_a_download_broken_by_the_client_before_its_close_is_torn() -> None:
 
 def test_between_a_transfers_end_and_its_close_nothing_is_answered() -> None:
     protocol = Play().logged_in().transfer("RETR a").protocol
-    protocol.handle(messages.DataEnded(1, True))
-    assert [show(order) for order in protocol.handle(messages.ServerSaid(reply("226 done")))] == [
-        "end 1 whole complete"
-    ]
+    protocol.handle(RelayFinished(1, True))
+    assert [show(order) for order in protocol.handle(ServerSaid(reply("226 done")))] == ["end 1 whole complete"]
     for event in (
-        messages.ServerSaid(reply("426 late")),
-        messages.DataEnded(1, False, 426, "late"),
-        messages.DataClosed(7),
-        messages.ClientSaid(b"ABOR"),
-        messages.TimedOut(),
+        ServerSaid(reply("426 late")),
+        RelayFinished(1, False, 426, "late"),
+        TransferClosed(7),
+        ClientSaid(Command(b"ABOR")),
+        TimedOut(),
     ):
         assert protocol.handle(event) == []
-    orders = [show(order) for order in protocol.handle(messages.DataClosed(1))]
+    orders = [show(order) for order in protocol.handle(TransferClosed(1))]
     assert orders == ["C 226 done", "S ABOR"]  # held until then
 
 
@@ -216,7 +230,7 @@ def test_a_refusal_instead_of_150() -> None:
     # A second try over the same port (Netscape 4 does it); the server has closed its own by now.
     assert play.client("RETR b") == ["S EPSV"]
     assert play.server("229 ok (|||2001|)") == ["connect epsv 2001"]
-    assert play.happens(messages.ServerDataReady()) == ["S RETR b"]
+    assert play.happens(ServerDataReady()) == ["S RETR b"]
     assert play.server("150 here") == ["begin 1 download", "C 150 here"]
 
 
@@ -228,7 +242,7 @@ def test_a_3xx_completes_nothing() -> None:
 
 def test_a_missing_resumption_is_noted() -> None:
     play = Play().logged_in().transfer("RETR a")
-    assert play.server("522 SSL connection failed; session reuse required")[0] == "NoteReuse"
+    assert play.server("522 SSL connection failed; session reuse required")[0] == "NoteReuseRefused"
 
 
 def test_226_without_150_still_needs_its_data() -> None:
@@ -324,7 +338,7 @@ def test_abor_behind_the_servers_226() -> None:
 def test_a_server_that_does_not_notice_is_told_abor_however_it_answers(answers: list[str], told: list[str]) -> None:
     play = Play().logged_in().transfer("RETR a")
     play.client("ABOR")
-    assert play.happens(messages.TimedOut()) == ["S ABOR"]
+    assert play.happens(TimedOut()) == ["S ABOR"]
     heard = [order for answer in answers for order in play.server(answer)]
     assert [order for order in heard if order.startswith("C ")] == told
     assert [order for order in heard if order.startswith("S ")] == ["S PWD"]
@@ -346,7 +360,7 @@ def test_a_server_that_says_nothing_of_a_torn_transfer_is_roused(answers: list[s
     play = Play().logged_in().transfer("RETR a")
     assert play.ended(1, "cut") == []
     assert play.protocol.waiting is Waiting.TORN
-    assert play.happens(messages.TimedOut()) == ["end 1 torn torn", "S ABOR"]
+    assert play.happens(TimedOut()) == ["end 1 torn torn", "S ABOR"]
     heard = [order for answer in answers for order in play.server(answer)]
     told = "C 426 late" if answers[0].startswith("426") else "C 426 Transfer failed: cut."
     assert heard == [told, "S PWD"]
@@ -363,25 +377,25 @@ def test_a_server_that_never_answers_abor_is_left() -> None:
     play = Play().logged_in().transfer("RETR a")
     play.client("ABOR")
     assert play.protocol.waiting is Waiting.ABORT
-    assert play.happens(messages.TimedOut()) == ["S ABOR"]
-    assert play.happens(messages.TimedOut())[-1] == "hang up"
+    assert play.happens(TimedOut()) == ["S ABOR"]
+    assert play.happens(TimedOut())[-1] == "hang up"
 
 
 # --- ends -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_client_leaves() -> None:
-    assert Play().logged_in().happens(messages.ClientLost("")) == ["S QUIT", "hang up"]
+    assert Play().logged_in().happens(ClientLost("")) == ["S QUIT", "hang up"]
 
 
 def test_the_client_leaves_in_mid_upload() -> None:
     play = Play().logged_in().transfer("STOR a")
-    assert play.happens(messages.ClientLost("reset")) == ["end 1 torn torn", "hang up"]
+    assert play.happens(ClientLost("reset")) == ["end 1 torn torn", "hang up"]
 
 
 def test_the_client_leaves_behind_its_upload() -> None:
     play = Play().logged_in().transfer("STOR a")
-    assert play.happens(messages.ClientLost("", data_left=True)) == []
+    assert play.happens(ClientLost("", data_left=True)) == []
     assert play.ended(1) == []
     assert play.server("226 done") == ["end 1 whole complete", "C 226 done", "S QUIT", "hang up"]
 
@@ -389,20 +403,20 @@ def test_the_client_leaves_behind_its_upload() -> None:
 def test_the_client_leaves_behind_its_upload_before_150() -> None:
     play = Play().logged_in().passive()
     play.client("STOR a")
-    assert play.happens(messages.ClientLost("", data_left=True)) == []
+    assert play.happens(ClientLost("", data_left=True)) == []
     assert play.server("150 here")[0] == "begin 1 upload"
 
 
 def test_a_client_gone_before_a_refusal_is_not_waited_for() -> None:
     play = Play().logged_in().passive()
     play.client("STOR a")
-    play.happens(messages.ClientLost("", data_left=True))
+    play.happens(ClientLost("", data_left=True))
     assert play.server("550 no")[-1] == "hang up"
 
 
 def test_the_server_leaves_in_mid_transfer() -> None:
     play = Play().logged_in().transfer("RETR a")
-    orders = play.happens(messages.ServerLost("reset"))
+    orders = play.happens(ServerLost("reset"))
     assert orders[0] == "end 1 torn torn"
     assert orders[1].startswith("C 426 ")
     assert orders[2].startswith("C 421 ")
@@ -412,13 +426,13 @@ def test_the_server_leaves_in_mid_transfer() -> None:
 def test_quit_of_a_server_that_just_closes() -> None:
     play = Play().logged_in()
     play.client("QUIT")
-    assert play.happens(messages.ServerLost("")) == ["C 221 Goodbye.", "hang up"]
+    assert play.happens(ServerLost("")) == ["C 221 Goodbye.", "hang up"]
 
 
 def test_no_verdict_in_time_is_never_a_success() -> None:
     play = Play().logged_in().transfer("STOR a")
     play.ended(1)
-    orders = play.happens(messages.TimedOut())
+    orders = play.happens(TimedOut())
     assert orders[:2] == ["limit final_reply_timeout", "end 1 torn torn"]
     assert orders[2].startswith("C 426 ")
     assert orders[-1] == "hang up"
@@ -428,19 +442,19 @@ def test_no_verdict_in_time_is_never_a_success() -> None:
 def test_idle_and_login_have_an_end(logged_in: bool, code: str) -> None:
     play = Play().logged_in() if logged_in else Play().opened()
     assert play.protocol.waiting is (Waiting.CLIENT if logged_in else Waiting.LOGIN)
-    orders = play.happens(messages.TimedOut())
+    orders = play.happens(TimedOut())
     assert f"C {code}" in orders[-2][:5]
     assert orders[-1] == "hang up"
 
 
 def test_a_silent_server_while_opening() -> None:
     play = Play()
-    play.happens(messages.Connected(SERVER))
-    assert play.happens(messages.TimedOut())[0] == "refused timeout"
+    play.happens(Connected(SERVER))
+    assert play.happens(TimedOut())[0] == "refused timeout"
 
 
 def test_the_gateway_stops() -> None:
-    orders = Play().logged_in().happens(messages.Stopped("The gateway is shutting down."))
+    orders = Play().logged_in().happens(Stopped("The gateway is shutting down."))
     assert orders == ["S QUIT", "C 421 The gateway is shutting down.", "hang up"]
 
 
@@ -448,4 +462,4 @@ def test_a_150_makes_no_transfer_of_quit() -> None:
     play = Play().logged_in().passive()
     play.client("QUIT")
     assert play.server("150 here") == ["C 150 here"]
-    assert play.happens(messages.ServerLost("reset")) == ["C 221 Goodbye.", "hang up"]
+    assert play.happens(ServerLost("reset")) == ["C 221 Goodbye.", "hang up"]

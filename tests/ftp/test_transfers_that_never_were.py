@@ -2,13 +2,15 @@
 
 import pytest
 
-from ftpsproxy.ftp import messages
 from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.events import ClientListening, EndpointsUnused, ServerLost, ServerSaid, TimedOut
+from ftpsproxy.ftp.orders import BeginTransfer
 from ftpsproxy.ftp.protocol import Policy
 from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.ftp.waiting import Waiting
 from tests.ftp.play import CLIENT, Play, reply
 
-LISTENING = messages.ClientListening(Endpoint("10.0.0.1", 3000))
+LISTENING = ClientListening(Endpoint("10.0.0.1", 3000))
 
 
 def refused_once() -> Play:
@@ -49,7 +51,7 @@ def test_a_rest_before_abor() -> None:
     play.client("REST 100")
     play.server("350 ok")
     play.client("STOR a")
-    assert play.client("ABOR") == ["S REST 0", "DropData", "S ABOR"]
+    assert play.client("ABOR") == ["S REST 0", "DropEndpoints", "S ABOR"]
     assert play.server("502 no") == ["C 502 no", "S PWD"]  # EPSV
     play.server("350 ok")
     play.server("226 ok")
@@ -92,8 +94,8 @@ def test_a_name_that_the_server_has_made_is_the_path() -> None:
     """RFC 1123 section 4.1.2.9."""
     play = Play().logged_in().passive()
     play.client("STOU")
-    orders = play.protocol.handle(messages.ServerSaid(reply("150 FILE: report.0017")))
-    begin = next(order for order in orders if isinstance(order, messages.BeginData))
+    orders = play.protocol.handle(ServerSaid(reply("150 FILE: report.0017")))
+    begin = next(order for order in orders if isinstance(order, BeginTransfer))
     assert begin.transfer.path == "report.0017"
 
 
@@ -112,7 +114,7 @@ def test_a_name_that_the_server_has_made_is_the_path() -> None:
 def test_what_is_said_about_a_file_is_not_about_tls(verb: str, refusal: str, of_tls: bool) -> None:
     play = Play().logged_in().passive()
     play.client(verb)
-    assert ("NoteReuse" in play.server(refusal)) is of_tls
+    assert ("NoteReuseRefused" in play.server(refusal)) is of_tls
 
 
 def test_an_offset_of_thousands_of_digits() -> None:
@@ -137,7 +139,7 @@ def test_epsv_without_an_answer_is_named_and_the_next_session_asks_for_pasv() ->
     learned = Learned()
     play = Play(learned=learned).logged_in()
     play.client("PASV")
-    assert play.happens(messages.TimedOut()) == [
+    assert play.happens(TimedOut()) == [
         "limit reply_timeout",
         "C 421 The server does not answer EPSV.",
         "hang up",
@@ -149,7 +151,7 @@ def test_epsv_that_costs_the_connection() -> None:
     learned = Learned()
     play = Play(learned=learned).logged_in()
     play.client("PASV")
-    lost = play.happens(messages.ServerLost("reset"))
+    lost = play.happens(ServerLost("reset"))
     assert lost == ["C 421 Connection to the server lost over EPSV: reset.", "hang up"]
     assert learned.no_epsv
 
@@ -158,7 +160,7 @@ def test_pasv_is_not_given_up_for_want_of_an_answer() -> None:
     learned = Learned()
     play = Play(Policy(client=CLIENT, data_mode="pasv"), learned).logged_in()
     play.client("PASV")
-    assert "C 421 The server does not answer PASV." in play.happens(messages.TimedOut())
+    assert "C 421 The server does not answer PASV." in play.happens(TimedOut())
     assert not learned.no_epsv
 
 
@@ -166,12 +168,12 @@ def test_pasv_is_not_given_up_for_want_of_an_answer() -> None:
 def test_what_takes_long_may_take_as_long_as_a_transfers_verdict(verb: str) -> None:
     play = Play().logged_in()
     play.client(verb)
-    assert play.protocol.waiting is messages.Waiting.START
+    assert play.protocol.waiting is Waiting.START
 
 
 def test_a_port_that_is_given_up_is_said_so() -> None:
     play = Play().logged_in().passive()
-    assert play.happens(messages.DataUnused(absent=True)) == ["DropData"]
+    assert play.happens(EndpointsUnused(absent=True)) == ["DropEndpoints"]
     assert play.noted[-1] == "client pasv: nobody came to the passive port, and it is given up"
 
 

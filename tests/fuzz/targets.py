@@ -3,12 +3,38 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-from ftpsproxy.ftp import addresses, commands, messages
+from ftpsproxy.ftp import addresses, commands
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.errors import LineTooLong, ProtocolError
+from ftpsproxy.ftp.events import (
+    ClientErred,
+    ClientListening,
+    ClientLost,
+    Connected,
+    EndpointFailed,
+    Event,
+    RelayFinished,
+    Secured,
+    ServerDataReady,
+    ServerLost,
+    ServerRefused,
+    ServerSaid,
+    Stopped,
+    TimedOut,
+    TransferClosed,
+)
 from ftpsproxy.ftp.lines import LineReader, TelnetFilter
-from ftpsproxy.ftp.messages import Event, Order
-from ftpsproxy.ftp.protocol import Policy, Protocol
+from ftpsproxy.ftp.orders import (
+    BeginTransfer,
+    ConnectToServer,
+    FinishTransfer,
+    HangUp,
+    ListenForClient,
+    Order,
+    StartTls,
+    TellServer,
+)
+from ftpsproxy.ftp.protocol import Policy, Protocol, heard
 from ftpsproxy.ftp.replies import Reply, ReplyReader
 
 Target = Callable[[bytes], None]
@@ -115,7 +141,7 @@ class _Witness:
         self.data_ok = False
         self.good = False
         self.closed: Event | None = None
-        self.news: list[Event] = [messages.Connected("192.0.2.1")]
+        self.news: list[Event] = [Connected("192.0.2.1")]
 
     def feed(self, event: Event) -> None:
         for order in self.protocol.handle(event):
@@ -128,29 +154,29 @@ class _Witness:
 
     def _see(self, order: Order) -> None:
         match order:
-            case messages.TellServer(data):
+            case TellServer(data):
                 assert data.endswith(b"\r\n")
                 assert data.count(b"\n") == 1
                 assert self.secure or data.startswith(b"AUTH ")
-            case messages.StartTls():
-                self.news.append(messages.Secured())
-            case messages.ListenForClient():
-                self.news.append(messages.ClientListening(Endpoint("10.0.0.1", 3000)))
-            case messages.ConnectToServer():
-                self.news.append(messages.ServerDataReady())
-            case messages.BeginData(transfer):
+            case StartTls():
+                self.news.append(Secured())
+            case ListenForClient():
+                self.news.append(ClientListening(Endpoint("10.0.0.1", 3000)))
+            case ConnectToServer():
+                self.news.append(ServerDataReady())
+            case BeginTransfer(transfer):
                 assert not self.open
                 assert transfer.number == self.begun + 1
                 self.open = self.begun = transfer.number
                 self.data_ok = False
-            case messages.EndData(number, whole, code, _, _):
+            case FinishTransfer(number, whole, code, _, _):
                 assert number == self.open
                 self.open = 0
                 assert (200 <= code < 300) == whole
                 assert not whole or self.data_ok
                 if whole:
-                    self.closed = messages.DataClosed(number, "broken" if self.begun & 1 else "")
-            case messages.HangUp():
+                    self.closed = TransferClosed(number, "broken" if self.begun & 1 else "")
+            case HangUp():
                 self.over = True
             case _:
                 pass
@@ -164,34 +190,35 @@ def protocol(data: bytes) -> None:
         kind, which = byte >> 5, byte & 31
         match kind:
             case 0 | 1:
-                if witness.protocol.hears_client:
-                    witness.feed(messages.ClientSaid(verbs[which % len(verbs)]))
+                line = heard(verbs[which % len(verbs)])
+                if witness.protocol.hears_client and line is not None:
+                    witness.feed(line)
             case 2 | 3 | 4:
-                witness.feed(messages.ServerSaid(said[which % len(said)]))
+                witness.feed(ServerSaid(said[which % len(said)]))
             case 5:
                 if witness.news:
                     event = witness.news.pop(0)
-                    witness.secure = witness.secure or isinstance(event, messages.Secured)
+                    witness.secure = witness.secure or isinstance(event, Secured)
                     witness.feed(event)
             case 6:
                 ok = bool(which & 1)
                 number = witness.begun - (which >> 1 & 1)
                 if number and number == witness.open:
                     witness.data_ok = ok
-                witness.feed(messages.DataEnded(number, ok, 226 if ok else 426, "" if ok else "cut"))
+                witness.feed(RelayFinished(number, ok, 226 if ok else 426, "" if ok else "cut"))
             case _:
                 witness.feed(_RARE[which % len(_RARE)])
 
 
 _RARE: tuple[Event, ...] = (
-    messages.TimedOut(),
-    messages.ClientLost("", data_left=True),
-    messages.ClientLost("reset"),
-    messages.ServerLost("reset"),
-    messages.DataFailed("refused"),
-    messages.ClientErred("line too long"),
-    messages.ServerRefused("closed", "gone"),
-    messages.Stopped("The gateway is shutting down."),
+    TimedOut(),
+    ClientLost("", data_left=True),
+    ClientLost("reset"),
+    ServerLost("reset"),
+    EndpointFailed("refused"),
+    ClientErred("line too long"),
+    ServerRefused("closed", "gone"),
+    Stopped("The gateway is shutting down."),
 )
 
 

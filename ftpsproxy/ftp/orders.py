@@ -1,0 +1,271 @@
+"""What the protocol machine wants done."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.commands import Command, Direction
+from ftpsproxy.ftp.replies import Reply
+
+Outcome = Literal["complete", "torn", "aborted"]
+
+
+@dataclass(frozen=True, slots=True)
+class TellClient:
+    """Send this reply to the client."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class TellLines:
+    """Send these lines of a reply to the client; the rest of it follows."""
+
+    lines: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TellStatus:
+    """Tell the client how far transfer `number` is (STAT in its middle)."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellServer:
+    """Send these bytes, one whole command, to the server."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StartDataTls:
+    """The server was asked for a transfer over the prepared endpoints: begin TLS on its data connection now."""
+
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """Start TLS with the server now; nothing it said before may be left over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenForClient:
+    """Listen for the client's data connection; answered by ClientListening or EndpointFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectToClient:
+    """Remember where the client listens; connect once a transfer begins."""
+
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectToServer:
+    """Connect to this port of the control connection's peer; answered by ServerDataReady or EndpointFailed."""
+
+    port: int
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListenForServer:
+    """Listen for the server's data connection; answered by ServerListening or EndpointFailed."""
+
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeData:
+    """Find out whether the server speaks on the prepared data connection; answered by DataSpoke, if ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopProbing:
+    """Listen no more; what was prepared stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropEndpoints:
+    """Forget the data connections prepared so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropServerEndpoint:
+    """Forget the server's end only. `refused`: so was what the client's was for; it may use that once more for the next
+    transfer, by the same connection or a new one."""
+
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A transfer: its number in the session, from 1, the command that asked for it, and the MODE it is in."""
+
+    number: int
+    verb: bytes
+    path: str
+    direction: Direction
+    mode: bytes = b"S"
+
+    @property
+    def ends_in_band(self) -> bool:
+        """Whether the end of the file stands in its data (RFC 959: MODE B, C): the connection may outlive it."""
+        return self.mode in (b"B", b"C")
+
+
+@dataclass(frozen=True, slots=True)
+class BeginTransfer:
+    """Move the bytes of this transfer over the prepared connections; answered by RelayFinished."""
+
+    transfer: Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class FinishTransfer:
+    """Close transfer `number`: so that the client sees a whole file, or so that both sides see a torn one.
+
+    A `whole` one is answered by TransferClosed: only at its close is it known whether the client has not broken it.
+    `code` is the reply the client hears, 0 when there is no one to hear it.
+    """
+
+    number: int
+    whole: bool
+    code: int
+    outcome: Outcome
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishInBand:
+    """The server has said 2xx to transfer `number`, whose end stands in its data: its connection need not close."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Close both control connections, after what was told has been sent."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteLogin:
+    """For the log: the server has answered a login."""
+
+    user: str
+    ok: bool
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoteUpstreamFailed:
+    """For the log: the upstream can't be used, a machine word and plain words."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteAddressIgnored:
+    """For the log: a reply named another host than the one the control connection goes to."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteReuseRefused:
+    """For the log: the server wants its TLS session resumed and did not find it so."""
+
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteLimit:
+    """For the log: the client met a limit."""
+
+    limit: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteForeign:
+    """For the log: the client speaks another protocol."""
+
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteCommandRefused:
+    """For the log: a command was refused here; `verb` is empty for a line that is no command."""
+
+    verb: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteTransferRefused:
+    """For the log: the server has refused a transfer before there was any."""
+
+    command: Command
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class NoteReplyIgnored:
+    """For the log: a reply of the server's that the client did not hear."""
+
+    reply: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteCloseNotifyMissing:
+    """For the log: a listing has ended without close_notify, and is taken for whole."""
+
+    verb: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteDataFailed:
+    """For the log: a data connection could not be prepared; `side` is client or server, `mode` the command used."""
+
+    side: str
+    mode: str
+    why: str
+
+
+Order = (
+    TellClient
+    | TellLines
+    | TellStatus
+    | TellServer
+    | StartDataTls
+    | StartTls
+    | ListenForClient
+    | ConnectToClient
+    | ConnectToServer
+    | ListenForServer
+    | ProbeData
+    | StopProbing
+    | DropEndpoints
+    | DropServerEndpoint
+    | BeginTransfer
+    | FinishTransfer
+    | FinishInBand
+    | HangUp
+    | NoteLogin
+    | NoteUpstreamFailed
+    | NoteAddressIgnored
+    | NoteReuseRefused
+    | NoteLimit
+    | NoteForeign
+    | NoteCommandRefused
+    | NoteTransferRefused
+    | NoteReplyIgnored
+    | NoteCloseNotifyMissing
+    | NoteDataFailed
+)
