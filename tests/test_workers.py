@@ -17,7 +17,7 @@ import pytest
 
 from ftpsproxy.config import Limits, Listener, Process, Settings, Upstream
 from ftpsproxy.serve.heartbeat import Pulse
-from ftpsproxy.serve.limits import TOO_MANY, TOO_MANY_OF_CLIENT, OwnSeats, Seats, SharedSeats
+from ftpsproxy.serve.limits import TOO_MANY, TOO_MANY_OF_CLIENT, LocalSessionLimits, SessionLimits, SharedSessionLimits
 from ftpsproxy.serve.supervisor import share
 from tests.support.certificates import Certificates
 from tests.support.gateway import Gateway, start_gateway
@@ -48,8 +48,10 @@ def test_ports_are_divided_without_gap_or_overlap(workers: int, ports: tuple[int
     assert all(part is not None and part[0] <= part[1] for part in parts)
 
 
-@pytest.mark.parametrize("make", [OwnSeats, lambda limits: SharedSeats(limits, 3)], ids=["own", "shared"])
-def test_seats_end_and_come_back(make: Callable[[Limits], Seats]) -> None:
+@pytest.mark.parametrize(
+    "make", [LocalSessionLimits, lambda limits: SharedSessionLimits(limits, 3)], ids=["own", "shared"]
+)
+def test_seats_end_and_come_back(make: Callable[[Limits], SessionLimits]) -> None:
     seats = make(Limits(sessions=3, sessions_per_client=2))
     assert [seats.take("10.0.0.1"), seats.take("10.0.0.1")] == [None, None]
     assert seats.take("10.0.0.1") is TOO_MANY_OF_CLIENT
@@ -60,7 +62,7 @@ def test_seats_end_and_come_back(make: Callable[[Limits], Seats]) -> None:
 
 
 def test_a_lost_workers_seats_are_free() -> None:
-    seats = SharedSeats(Limits(sessions=2), 2)
+    seats = SharedSessionLimits(Limits(sessions=2), 2)
     seats.serve(1)
     assert [seats.take("a"), seats.take("b"), seats.take("c")] == [None, None, TOO_MANY]
     seats.clear(1)
@@ -166,10 +168,10 @@ def test_one_lost_before_it_listens_ends_the_start(certificates: Certificates) -
     """Nobody waits for it for ever, deaf to signals."""
     program = """
 import os, signal, sys
-from ftpsproxy import cli
+from ftpsproxy.cli.main import main
 from ftpsproxy.serve import gateway
 gateway.Gateway.serve = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))
 """
     arguments = ["run", "--listen", "127.0.0.1:0", "--upstream", "ftpes://localhost", "--workers", "2"]
     done = subprocess.run(
@@ -183,7 +185,7 @@ def test_a_process_that_can_not_be_had_is_asked_for_again(server: Server, certif
     """What has lost a worker for want of memory loses no more for want of another."""
     program = """
 import os, sys
-from ftpsproxy import cli
+from ftpsproxy.cli.main import main
 fork, calls = os.fork, 0
 def failing():
     global calls
@@ -192,7 +194,7 @@ def failing():
         raise BlockingIOError(11, "Resource temporarily unavailable")
     return fork()
 os.fork = failing
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))
 """
     arguments = ["run", "--listen", "127.0.0.1:0", "--upstream", server.url, "--ca-file", str(certificates.ca_file)]
     with subprocess.Popen(

@@ -148,7 +148,7 @@ class DataConnections:
 
     def connect_to_client(self, order: ConnectToClient) -> None:
         """Remember where the client listens."""
-        # The client's own address (ftp/dataends.py has seen to that), with the zone that no EPRT names.
+        # The client's own address (ftp/endpoints.py has seen to that), with the zone that no EPRT names.
         self._endpoints.client = Endpoint(self._route.client_peer, order.endpoint.port)
         self._endpoints.client_source = self._route.client_local
         self._endpoints.client_mode = "active"
@@ -286,8 +286,8 @@ class DataConnections:
         The control connection's own session is offered next (z/OS).
         """
         self._resumption.start_again()
-        self._service.learned.reuse_refused += 1
-        often = self._service.learned.reuse_refused >= _REFUSALS
+        self._service.quirks.reuse_refused += 1
+        often = self._service.quirks.reuse_refused >= _REFUSALS
         return _HINT if often and self._resumption.version == "TLSv1.3" else None
 
     def control_lost(self) -> bool:
@@ -306,7 +306,7 @@ class DataConnections:
         metrics.TRANSFERS_OPEN.add(self._service.listener.name, self._service.upstream.name, by=-1)
         order, flow, tls, totals = result.order, result.flow, result.tls, self.totals
         if tls is not None and tls.resumed and result.outcome == "complete":
-            self._service.learned.reuse_refused = 0
+            self._service.quirks.reuse_refused = 0
         totals.transfers += 1
         if result.outcome != "complete":
             totals.torn += 1

@@ -8,7 +8,7 @@ from ftpsproxy.data.passive import PassivePorts
 from ftpsproxy.data.relay.flow import TransferPolicy
 from ftpsproxy.data.relay.upload_end import ClientConnection
 from ftpsproxy.ftp.events import Event
-from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from ftpsproxy.tls import Context, Resumption
 
 
@@ -20,7 +20,7 @@ class DataService:
     upstream: Upstream
     timeouts: Timeouts
     context: Context
-    learned: Learned
+    quirks: UpstreamQuirks
     passive_ports: PassivePorts
     policy: TransferPolicy
 

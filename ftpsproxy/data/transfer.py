@@ -262,7 +262,7 @@ class Transfer:
         missing close_notify proves nothing. Raises RelayError where its word is taken (for a listing, or by "reply"),
         but it is known to end such data with close_notify.
         """
-        owed, policy = self._session.service.learned.close_notify_behind, self._policy.close_notify
+        owed, policy = self._session.service.quirks.close_notify_behind, self._policy.close_notify
         if self.flow.at_end:
             return None  # the data has said its end itself, and its connection may stay open
         if self.flow.close_notify:

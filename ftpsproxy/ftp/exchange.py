@@ -24,7 +24,7 @@ from ftpsproxy.ftp.orders import (
     Transfer,
 )
 from ftpsproxy.ftp.replies import Reply
-from ftpsproxy.ftp.serverend import Late
+from ftpsproxy.ftp.server_endpoint import DeferredEndpoint
 
 # What a server says to ABOR when that went well (RFC 959 section 5.4); what it says to nothing but the PWD behind it.
 _ABOR_ANSWERS = frozenset({225, 226})
@@ -95,17 +95,17 @@ ABORTABLE = ASKED | {Phase.TRANSFERRING, Phase.AWAITING_BYTES, Phase.AWAITING_VE
 class Exchange:
     """A client's command that the server has been given.
 
-    `sent` is what the server is given for it, once what must go before it (`late`) is done; `told` how many lines of
-    the reply under way the client has heard; `client_gone` when nobody waits for the reply any more; `refusal` what the
-    client hears of a transfer command that does not go out. `size_of` asks for the size of what is downloaded, where
-    that can be compared (in TYPE I), from `offset` on.
+    `sent` is what the server is given for it, once what must go before it (`deferred`) is done; `told` how many lines
+    of the reply under way the client has heard; `client_gone` when nobody waits for the reply any more; `refusal` what
+    the client hears of a transfer command that does not go out. `size_of` asks for the size of what is downloaded,
+    where that can be compared (in TYPE I), from `offset` on.
     """
 
     command: Command
     sent: Command
     phase: Phase = Phase.SENT
     transfer: Transfer | None = None
-    late: Late | None = None
+    deferred: DeferredEndpoint | None = None
     refusal: Reply | None = None
     reply: Reply | None = None
     ended: RelayFinished | None = None
@@ -127,14 +127,14 @@ class Exchange:
             return transfer.direction is Direction.DOWNLOAD or transfer.ends_in_band
         return self.phase is Phase.CLOSING
 
-    def prepare(self, late: Late) -> None:
+    def prepare(self, deferred: DeferredEndpoint) -> None:
         """Something must go before the command."""
-        self.late = late
+        self.deferred = deferred
         self.phase = Phase.PREPARING
 
     def prepared(self) -> None:
         """That is done."""
-        self.late = None
+        self.deferred = None
         self.phase = Phase.SENT
 
     def begin(self, transfer: Transfer) -> None:
@@ -253,10 +253,10 @@ class Exchange:
         probed = self.phase is Phase.PROBING
         self.abort, self.phase = Abort(), Phase.ABORTING
         if self.transfer is None:
-            if self.late is None and not probed:
+            if self.deferred is None and not probed:
                 return []
-            rest = self.late.rest if self.late is not None else None
-            self.late = None
+            rest = self.deferred.rest if self.deferred is not None else None
+            self.deferred = None
             return [*take_back(rest), *self.ask_to_abort(self.abort)]
         if self.reply is not None:
             orders += self.abort_heard(self.abort, self.reply)

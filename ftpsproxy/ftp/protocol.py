@@ -7,14 +7,14 @@ else is held.
 
 The joint rule: the client hears a transfer's final reply only when the server has given it *and* the bytes have ended.
 A transfer whose bytes did not end well is never answered 2xx, one that the server refuses never ends well. What has
-been decided so is carried through, whoever leaves meanwhile (`_deferred`).
+been decided so is carried through, whoever leaves meanwhile (`postponed`).
 
 A code says what its class says (RFC 959 section 4.2); whether a session is over its connections say, not a 421.
 """
 
 from typing import assert_never
 
-from ftpsproxy.ftp import clientside, commands, partings, serverside
+from ftpsproxy.ftp import client_side, commands, endings, server_side
 from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.events import (
     ClientErred,
@@ -40,7 +40,7 @@ from ftpsproxy.ftp.events import (
 )
 from ftpsproxy.ftp.exchange import Phase
 from ftpsproxy.ftp.orders import HangUp, Order, TellServer
-from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from ftpsproxy.ftp.state import Policy, State
 from ftpsproxy.ftp.waiting import Waiting
 
@@ -61,8 +61,8 @@ def heard(line: bytes) -> ClientSaid | ClientErred | None:
 class Protocol:
     """One session's rules. Feed it with `handle`; `waiting` and `hears_client` tell the session what to do next."""
 
-    def __init__(self, policy: Policy, learned: Learned | None = None) -> None:
-        self._state = State(policy, learned)
+    def __init__(self, policy: Policy, quirks: UpstreamQuirks | None = None) -> None:
+        self._state = State(policy, quirks)
 
     @property
     def idle(self) -> bool:
@@ -100,13 +100,13 @@ class Protocol:
         if state.closed or _defers(state, event):
             return []
         orders = _decide(state, event)
-        while state.deferred and state.idle and not state.closed:
-            orders += _decide(state, state.deferred.pop(0))
-        orders += clientside.answer_held(state)
+        while state.postponed and state.idle and not state.closed:
+            orders += _decide(state, state.postponed.pop(0))
+        orders += client_side.answer_held(state)
         while state.held and state.idle and not state.closed:
             held = state.held.popleft()
             orders += (
-                clientside.erred(state, held) if isinstance(held, ClientErred) else clientside.execute(state, held)
+                client_side.erred(state, held) if isinstance(held, ClientErred) else client_side.execute(state, held)
             )
         if state.client_gone and state.idle and not state.closed:
             state.closed = True
@@ -128,43 +128,43 @@ def _defers(state: State, event: Event) -> bool:
             pass
         case _:
             return False
-    state.deferred.append(event)
+    state.postponed.append(event)
     return True
 
 
 def _decide(state: State, event: Event) -> list[Order]:
     match event:
         case ClientSaid():
-            return clientside.said(state, event)
+            return client_side.said(state, event)
         case ClientErred():
-            return clientside.erred(state, event)
+            return client_side.erred(state, event)
         case ServerSaid():
-            return serverside.said(state, event)
+            return server_side.said(state, event)
         case ServerSaidLines():
-            return serverside.said_lines(state, event)
+            return server_side.said_lines(state, event)
         case DataSpoke():
-            return serverside.data_spoke(state, event)
+            return server_side.data_spoke(state, event)
         case EndpointsUnused():
-            return serverside.data_unused(state, event)
+            return server_side.data_unused(state, event)
         case RelayFinished():
-            return serverside.data_ended(state, event)
+            return server_side.data_ended(state, event)
         case TransferClosed():
-            return serverside.data_closed(state, event)
+            return server_side.data_closed(state, event)
         case ServerDataReady() | ServerListening() | ClientListening() | EndpointFailed():
-            return clientside.prepared(state, event)
+            return client_side.prepared(state, event)
         case Connected():
-            return serverside.connected(state, event)
+            return server_side.connected(state, event)
         case Secured():
-            return serverside.secured(state, event)
+            return server_side.secured(state, event)
         case TimedOut():
-            return partings.timed_out(state, event)
+            return endings.timed_out(state, event)
         case ClientLost():
-            return partings.client_lost(state, event)
+            return endings.client_lost(state, event)
         case ServerRefused():
-            return partings.server_refused(state, event)
+            return endings.server_refused(state, event)
         case ServerLost():
-            return partings.server_lost(state, event)
+            return endings.server_lost(state, event)
         case Stopped():
-            return partings.stopped(state, event)
+            return endings.stopped(state, event)
         case _:
             assert_never(event)

@@ -6,14 +6,14 @@ from typing import assert_never
 
 from ftpsproxy.ftp import commands, replies
 from ftpsproxy.ftp.commands import Command, Direction
-from ftpsproxy.ftp.dataends import DataEnds
+from ftpsproxy.ftp.endpoints import Endpoints
 from ftpsproxy.ftp.events import ClientErred, ClientLost, ServerLost, ServerRefused, Stopped
 from ftpsproxy.ftp.exchange import ABORTABLE, ASKED, Exchange, Phase
 from ftpsproxy.ftp.login import Login
 from ftpsproxy.ftp.opening import Opening
 from ftpsproxy.ftp.orders import HangUp, NoteUpstreamFailed, Order, TellClient
 from ftpsproxy.ftp.replies import Reply
-from ftpsproxy.ftp.serverend import Late, Learned, ServerEnd
+from ftpsproxy.ftp.server_endpoint import DeferredEndpoint, ServerEndpoint, UpstreamQuirks
 from ftpsproxy.ftp.waiting import Waiting
 
 _MOST_HELD = 8
@@ -37,26 +37,26 @@ class Policy:
 class State:
     """One session's. `exchange` is the command under way at the server, `held` the client's next ones.
 
-    `deferred` is what has to wait for a transfer that has its verdict; `farewell` the last 421, whether it has been
+    `postponed` is what has to wait for a transfer that has its verdict; `farewell` the last 421, whether it has been
     told to the client. `read` counts the reads of the server's connection, `asked_at` is the one behind which it was
     last told something.
     """
 
-    def __init__(self, policy: Policy, learned: Learned | None = None) -> None:
+    def __init__(self, policy: Policy, quirks: UpstreamQuirks | None = None) -> None:
         self.policy = policy
         self.opening: Opening | None = Opening(
             implicit=policy.implicit, auth=policy.auth, greeting_in_clear=policy.greeting_in_clear
         )
         self.login = Login(implicit=policy.implicit, attempts=policy.login_attempts)
-        learned = learned if learned is not None else Learned()
-        self.ends = DataEnds(policy.client, policy.data_mode, learned, v4=policy.passive_v4)
+        quirks = quirks if quirks is not None else UpstreamQuirks()
+        self.endpoints = Endpoints(policy.client, policy.data_mode, quirks, v4=policy.passive_v4)
         self.exchange: Exchange | None = None
         self.held: deque[Command | ClientErred] = deque()
         self.mode = b"S"
         self.type = b"A"  # RFC 959 section 3.1.1.1: the default
         self.closed = False
         self.client_gone = False
-        self.deferred: list[ServerLost | ServerRefused | ClientLost | Stopped] = []
+        self.postponed: list[ServerLost | ServerRefused | ClientLost | Stopped] = []
         self.farewell: Reply | None = None
         self.farewell_told = False
         self.strays = 0
@@ -68,7 +68,7 @@ class State:
     @property
     def idle(self) -> bool:
         """Whether the client's next command can be taken up at once."""
-        return self.exchange is None and not self.ends.busy and self.opening is None and not self.login.busy
+        return self.exchange is None and not self.endpoints.busy and self.opening is None and not self.login.busy
 
     @property
     def hears_client(self) -> bool:
@@ -106,8 +106,8 @@ class State:
             return Waiting.OPENING
         exchange = self.exchange
         if exchange is None:
-            if self.ends.busy:
-                return Waiting.REPLY if self.ends.waits_for_server else Waiting.CONNECTION
+            if self.endpoints.busy:
+                return Waiting.REPLY if self.endpoints.waits_for_server else Waiting.CONNECTION
             if self.login.busy:
                 return Waiting.REPLY
             return Waiting.CLIENT if self.login.done else Waiting.LOGIN
@@ -117,7 +117,7 @@ class State:
     def _waiting_for(exchange: Exchange) -> Waiting:
         match exchange.phase:
             case Phase.PREPARING:
-                waits_for_server = exchange.late is not None and exchange.late.waits_for_server
+                waits_for_server = exchange.deferred is not None and exchange.deferred.waits_for_server
                 return Waiting.REPLY if waits_for_server else Waiting.CONNECTION
             case Phase.SENT | Phase.PROBING | Phase.TAKING_BACK:
                 return Waiting.START if exchange.command.verb in commands.LONG_VERBS else Waiting.REPLY
@@ -135,10 +135,10 @@ class State:
                 assert_never(exchange.phase)
 
     @property
-    def asking(self) -> ServerEnd | Late | None:
+    def asking(self) -> ServerEndpoint | DeferredEndpoint | None:
         """Who asks the server for a data connection."""
-        late = self.exchange.late if self.exchange is not None else None
-        return late if late is not None else self.ends.asking
+        deferred = self.exchange.deferred if self.exchange is not None else None
+        return deferred if deferred is not None else self.endpoints.asking
 
     @property
     def upload_under_way(self) -> bool:
@@ -148,7 +148,7 @@ class State:
             return False
         if exchange.transfer is not None:
             return exchange.transfer.direction is not Direction.DOWNLOAD
-        return self.ends.ready and commands.DATA_VERBS.get(exchange.command.verb) is Direction.UPLOAD
+        return self.endpoints.ready and commands.DATA_VERBS.get(exchange.command.verb) is Direction.UPLOAD
 
     def after(self, exchange: Exchange, orders: list[Order]) -> list[Order]:
         """What is ordered behind the last news of an exchange, which may be over."""

@@ -13,13 +13,14 @@ from ftpsproxy.config import Listener, Settings
 from ftpsproxy.data.passive import PassivePorts
 from ftpsproxy.data.service import DataService, transfer_policy
 from ftpsproxy.ftp import replies
-from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from ftpsproxy.net import Socket, turn
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.serve import listening
-from ftpsproxy.serve.limits import TOO_MANY_LOGINS, Arrivals, Places, Refusal, RefusedLogins, Seats
+from ftpsproxy.serve.limits import TOO_MANY_LOGINS, Arrivals, Refusal, RefusedLogins, SessionLimits
 from ftpsproxy.serve.listening import ListenError, Sockets
-from ftpsproxy.serve.upstream_queue import NoTurn, Turns
+from ftpsproxy.serve.upstream_queue import NoSlot, UpstreamQueue
+from ftpsproxy.serve.upstream_slots import UpstreamSlots
 from ftpsproxy.session.service import Service, patience, policy
 from ftpsproxy.session.session import Session
 from ftpsproxy.tls import Context, build_context
@@ -41,23 +42,23 @@ class Gateway:
     def __init__(
         self,
         settings: Settings,
-        seats: Seats,
-        places: Places,
+        session_limits: SessionLimits,
+        slots: UpstreamSlots,
         refused_logins: RefusedLogins,
         table: metrics.Table,
         *,
         share_port: bool = False,
     ) -> None:
         self._settings = settings
-        self._seats = seats
-        self._places = places
+        self._session_limits = session_limits
+        self._slots = slots
         self._refused_logins = refused_logins
         self._table = table
         self._arrivals = Arrivals()
-        self._turns = Turns(places, settings.timeouts.queue)
+        self._upstream_queue = UpstreamQueue(slots, settings.timeouts.queue)
         self._share_port = share_port
         self._sockets: Sockets = {}
-        self._learned: dict[str, Learned] = {}
+        self._quirks: dict[str, UpstreamQuirks] = {}
         self._services: dict[str, Service] = {}
         self._accepting: list[trio.CancelScope] = []
         self._admin: Admin | None = None
@@ -95,7 +96,7 @@ class Gateway:
         return self._change(settings, await trio.to_thread.run_sync(build_contexts, settings))
 
     def _change(self, settings: Settings, contexts: dict[str, Context]) -> Settings:
-        self._places.know(settings.upstreams)
+        self._slots.know(settings.upstreams)
         self._have_admin(settings)
         addresses = listening.addresses(settings)
         sockets = listening.renew(
@@ -106,19 +107,19 @@ class Gateway:
         old, self._settings = self._settings, settings
         listening.drop(self._sockets, sockets)
         self._sockets = sockets
-        self._learned = {
-            name: self._learned[name] if name in self._learned and old.upstreams.get(name) == one else Learned()
+        self._quirks = {
+            name: self._quirks[name] if name in self._quirks and old.upstreams.get(name) == one else UpstreamQuirks()
             for name, one in settings.upstreams.items()
         }
         for name in old.upstreams.keys() - settings.upstreams.keys():
             metrics.UPSTREAM_EXPIRY.forget(name)
-        self._seats.limits = settings.limits
+        self._session_limits.limits = settings.limits
         upstreams = settings.upstreams
-        self._places.limit(
+        self._slots.limit(
             {name: one.sessions for name, one in upstreams.items()},
             {name: one.sessions_per_client for name, one in upstreams.items()},
         )
-        self._turns.change(settings.timeouts.queue)
+        self._upstream_queue.change(settings.timeouts.queue)
         self._passive_ports.change(settings.limits.pending_data, [one.passive_ports for one in settings.listeners])
         self._services = {}
         for listener in settings.listeners:
@@ -143,7 +144,7 @@ class Gateway:
             upstream,
             timeouts,
             context,
-            self._learned[listener.upstream],
+            self._quirks[listener.upstream],
             self._passive_ports,
             transfer_policy(listener, upstream, timeouts),
         )
@@ -174,16 +175,16 @@ class Gateway:
                 log.gateway_crashed(error=error)
 
     def _make_way(self) -> None:
-        """Where clients wait for places, end sessions that only hold one: without a login, or silent, of a client that
+        """Where clients wait for slots, end sessions that only hold one: without a login, or silent, of a client that
         has two more than whoever is next; of these one at a time, as each changes who has how many."""
-        places, seconds = self._places, self._settings.timeouts.others_wait
-        wanted = {upstream: has for upstream in places.limits if (has := places.wanted(upstream)) is not None}
+        slots, seconds = self._slots, self._settings.timeouts.others_wait
+        wanted = {upstream: has for upstream in slots.limits if (has := slots.wanted(upstream)) is not None}
         if not wanted:
             return
         busy = {upstream for session, (upstream, _) in self._sessions.items() if session.makes_way}
         for session, (upstream, who) in list(self._sessions.items()):
             if upstream in wanted:
-                rich = upstream not in busy and places.has(upstream, who) >= wanted[upstream] + 2
+                rich = upstream not in busy and slots.has(upstream, who) >= wanted[upstream] + 2
                 if session.make_way(seconds, rich=rich):
                     busy.add(upstream)
 
@@ -214,7 +215,7 @@ class Gateway:
         for who, address in listening.addresses(self._settings).items():
             if who != listening.ADMIN:
                 net.close(self._sockets.pop(address))
-        self._turns.close(_STOPPING)
+        self._upstream_queue.close(_STOPPING)
         if not self._clients:
             return
         log.gateway_draining(sessions=len(self._sessions), seconds=timeouts.drain)
@@ -246,25 +247,25 @@ class Gateway:
         if not _allowed(client, service):
             return _NOT_ALLOWED
         lately = self._refused_logins.count(service.upstream.name, who, service.timeouts.refused_logins)
-        return TOO_MANY_LOGINS if lately >= service.limits.refused_logins else self._seats.take(who)
+        return TOO_MANY_LOGINS if lately >= service.limits.refused_logins else self._session_limits.take(who)
 
     async def _session(self, service: Service, sock: Socket, client: str, who: str) -> None:
         """One client that has its seat: its turn at the upstream, its session, and nothing left behind."""
         try:
             await self._serve_client(service, sock, client, who)
-        except NoTurn as error:
+        except NoSlot as error:
             _turn_away(sock, client, service, error.refusal)
         except Exception as error:
             log.session_crashed(error=errors.unwrapped(error))
         finally:
             net.close(sock)
-            self._seats.leave(who)
+            self._session_limits.leave(who)
             self._clients -= 1
             if not self._clients and not self._open:
                 self._all_gone.set()
 
     async def _serve_client(self, service: Service, sock: Socket, client: str, who: str) -> None:
-        """Raises NoTurn."""
+        """Raises NoSlot."""
         upstream = service.upstream.name
 
         def queued(ahead: int) -> None:
@@ -274,8 +275,8 @@ class Gateway:
         if early:
             await trio.sleep(early)
             if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):
-                raise NoTurn("left", "the client left while it waited")
-        waited = await self._turns.take(upstream, who, sock, queued)
+                raise NoSlot("left", "the client left while it waited")
+        waited = await self._upstream_queue.take(upstream, who, sock, queued)
         if early:
             waited = early + (waited or 0.0)
         try:
@@ -289,15 +290,15 @@ class Gateway:
                 metrics.SESSIONS_OPEN.add(service.listener.name, upstream, by=-1)
                 del self._sessions[session]
         finally:
-            self._turns.leave(upstream, who)
+            self._upstream_queue.leave(upstream, who)
 
     def _current(self, service: Service, client: str) -> Service:
-        """What is now in place of this service, for one that may have waited over a change. Raises NoTurn."""
+        """What is now in place of this service, for one that may have waited over a change. Raises NoSlot."""
         new = self._services.get(service.listener.name)
         if new is service:
             return service
         if new is None or new.upstream.name != service.upstream.name or not _allowed(client, new):
-            raise NoTurn("changed", "the gateway's settings have changed, please connect again")
+            raise NoSlot("changed", "the gateway's settings have changed, please connect again")
         return new
 
 

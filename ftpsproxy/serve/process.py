@@ -12,8 +12,9 @@ from ftpsproxy.config import ConfigError, Settings, same_workers
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.serve import listening
 from ftpsproxy.serve.gateway import Gateway
-from ftpsproxy.serve.limits import OwnSeats, Places, RefusedLogins, TooManyUpstreams
+from ftpsproxy.serve.limits import LocalSessionLimits, RefusedLogins
 from ftpsproxy.serve.listening import ListenError
+from ftpsproxy.serve.upstream_slots import TooManyUpstreams, UpstreamSlots
 from ftpsproxy.tls import TlsConfigError
 
 Load = Callable[[], Settings]
@@ -74,7 +75,7 @@ async def serve(
     started = time.monotonic()
     table = metrics.Table()
     metrics.count_in(table)
-    gateway = Gateway(settings, OwnSeats(settings.limits), Places(), RefusedLogins(), table)
+    gateway = Gateway(settings, LocalSessionLimits(settings.limits), UpstreamSlots(), RefusedLogins(), table)
     async with trio.open_nursery() as nursery:
         real = await nursery.start(gateway.serve, stop if stop is not None else trio.Event())
         listeners, admin = listening.shown(real)

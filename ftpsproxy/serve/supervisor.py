@@ -28,9 +28,10 @@ from ftpsproxy.observe import log, metrics
 from ftpsproxy.serve import listening, process
 from ftpsproxy.serve.gateway import Gateway, build_contexts
 from ftpsproxy.serve.heartbeat import SILENT_SECONDS, Pulse
-from ftpsproxy.serve.limits import Places, RefusedLogins, SharedSeats
+from ftpsproxy.serve.limits import RefusedLogins, SharedSessionLimits
 from ftpsproxy.serve.listening import ListenError
 from ftpsproxy.serve.process import Load
+from ftpsproxy.serve.upstream_slots import UpstreamSlots
 
 _DRAIN, _STOP, _CHANGE = b"d", b"s", b"c"
 _READY, _CHANGED, _FAILED = b"r", b"c", b"x"  # and why, behind the last
@@ -110,10 +111,10 @@ class _Parent:
         self._load = load
         self._held = listening.renew({}, listening.addresses(settings), listening.reserve)
         self._settings = listening.real(settings, self._held)
-        self._seats = SharedSeats(settings.limits, workers)
-        self._places = Places(workers=workers)
+        self._session_limits = SharedSessionLimits(settings.limits, workers)
+        self._slots = UpstreamSlots(workers=workers)
         self._refused_logins = RefusedLogins(workers)
-        self._places.know(settings.upstreams)
+        self._slots.know(settings.upstreams)
         self._table = metrics.Table(workers + 1)  # one row is the parent's
         self._workers: dict[int, _Worker] = {}
         self._pulse = Pulse(workers)
@@ -209,12 +210,14 @@ class _Parent:
             for number in (*_ENDING, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            self._seats.serve(worker)
-            self._places.serve(worker)
+            self._session_limits.serve(worker)
+            self._slots.serve(worker)
             self._refused_logins.serve(worker)
             metrics.count_in(self._table, worker)
             mine = share(self._settings, worker)
-            served = Gateway(mine, self._seats, self._places, self._refused_logins, self._table, share_port=True)
+            served = Gateway(
+                mine, self._session_limits, self._slots, self._refused_logins, self._table, share_port=True
+            )
             status = trio.run(_serve, served, worker, orders, self._pulse)
         except BaseException as error:
             error = errors.unwrapped(error)
@@ -239,8 +242,8 @@ class _Parent:
             state.orders.close()
             del self._workers[worker]
             self._missing[worker] = state.started + _SOON_SECONDS
-            self._seats.clear(worker)
-            self._places.clear(worker)
+            self._session_limits.clear(worker)
+            self._slots.clear(worker)
             self._table.rows[worker].end()
             metrics.CPU_OF_LOST.add(by=usage.ru_utime + usage.ru_stime)
             if not self._stopping and not state.retired:
@@ -265,7 +268,7 @@ class _Parent:
             held = listening.renew(self._held, listening.addresses(new), listening.reserve)
             try:
                 real = listening.real(new, held)
-                self._places.know(new.upstreams)
+                self._slots.know(new.upstreams)
                 file = _written(real)
             except BaseException:
                 listening.drop(held, self._held)

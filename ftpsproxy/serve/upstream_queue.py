@@ -1,8 +1,8 @@
-"""Who waits for a place at an upstream that takes so many sessions at a time, and in which order they get one.
+"""Who waits for a slot at an upstream that takes so many sessions at a time, and in which order they get one.
 
 The gateway is one address to the server, which may allow an address only a few sessions (421, too many connections).
-A client over the limit is kept connected, without a greeting, until a place is free; `limits` bound this crowd, too.
-Turns go round among client addresses, across all workers (`seats.Places`); one address's own keep their order.
+A client over the limit is kept connected, without a greeting, until a slot is free; `limits` bound this crowd, too.
+Turns go round among client addresses, across all workers (`UpstreamSlots`); one address's own keep their order.
 """
 
 import time
@@ -14,7 +14,8 @@ import trio
 from ftpsproxy import net
 from ftpsproxy.net import Socket, now
 from ftpsproxy.observe import metrics
-from ftpsproxy.serve.limits import Places, Refusal
+from ftpsproxy.serve.limits import Refusal
+from ftpsproxy.serve.upstream_slots import UpstreamSlots
 
 # How often a waiting client is looked at: has it gone?
 _LOOK_SECONDS = 1.0
@@ -22,7 +23,7 @@ _LOOK_SECONDS = 1.0
 _OTHERS_SECONDS = 0.05
 
 
-class NoTurn(Exception):
+class NoSlot(Exception):
     """There is no place."""
 
     def __init__(self, limit: str, text: str) -> None:
@@ -75,40 +76,40 @@ class _Queue:
             del self._lines[waiter.client]
 
 
-class Turns:
+class UpstreamQueue:
     """The queues of one process, one for each upstream with a limit; nobody waits longer than `seconds`.
 
     Limits may change: whoever waits is counted by those that hold when it gets its place.
     """
 
-    def __init__(self, places: Places, seconds: float) -> None:
-        self._places = places
+    def __init__(self, slots: UpstreamSlots, seconds: float) -> None:
+        self._slots = slots
         self._seconds = seconds
         self._closed = ""
         self._queues: dict[str, _Queue] = {}
 
     def change(self, seconds: float) -> None:
-        """The limits of the places have changed, and how long those that come may wait."""
+        """The limits of the slots have changed, and how long those that come may wait."""
         self._seconds = seconds
         for upstream, queue in self._queues.items():
             self._choose(upstream, queue)
 
     async def take(self, upstream: str, client: str, sock: Socket, queued: Callable[[int], None]) -> float | None:
-        """A place for the client on `sock` → seconds it waited, None for an upstream without limit. Raises NoTurn.
+        """A place for the client on `sock` → seconds it waited, None for an upstream without limit. Raises NoSlot.
 
         Nobody gets one once `close` was called: whoever begins a session then would never be told to end it.
 
         `queued` is called once, when there is none at once, with the number of clients before it in this process.
         """
         if self._closed:
-            raise NoTurn("shutdown", self._closed)
-        places = self._places
-        if upstream not in places.limits:
-            places.take(upstream, client, 0.0)
+            raise NoSlot("shutdown", self._closed)
+        slots = self._slots
+        if upstream not in slots.limits:
+            slots.take(upstream, client, 0.0)
             return None
         queue = self._queues.setdefault(upstream, _Queue())
         waiter = _Waiter(client)
-        if not queue and places.take(upstream, client, waiter.since):
+        if not queue and slots.take(upstream, client, waiter.since):
             return 0.0
         queued(queue.ahead(client))
         queue.add(waiter)
@@ -117,14 +118,14 @@ class Turns:
         try:
             seconds = self._seconds
             until = now() + seconds
-            while self._closed or not (queue.next is waiter and places.take(upstream, client, waiter.since)):
+            while self._closed or not (queue.next is waiter and slots.take(upstream, client, waiter.since)):
                 if self._closed:
-                    raise NoTurn("shutdown", self._closed)
+                    raise NoSlot("shutdown", self._closed)
                 if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):
-                    raise NoTurn("left", "the client left while it waited for a place")
+                    raise NoSlot("left", "the client left while it waited for a place")
                 if (time_now := now()) >= until:
-                    raise NoTurn("queue", f"no place at the server became free within {seconds:g} seconds")
-                looks = queue.next is waiter and places.workers > 1
+                    raise NoSlot("queue", f"no place at the server became free within {seconds:g} seconds")
+                looks = queue.next is waiter and slots.workers > 1
                 waiter.woken = trio.Event()
                 with trio.move_on_at(min(until, time_now + (_OTHERS_SECONDS if looks else _LOOK_SECONDS))):
                     await waiter.woken.wait()
@@ -138,7 +139,7 @@ class Turns:
 
     def leave(self, upstream: str, client: str) -> None:
         """Give back a place that `take` gave."""
-        self._places.leave(upstream, client)
+        self._slots.leave(upstream, client)
         if queue := self._queues.get(upstream):
             self._choose(upstream, queue)
 
@@ -151,11 +152,11 @@ class Turns:
 
     def _choose(self, upstream: str, queue: _Queue) -> None:
         """Find out, and tell all, whose turn it is: if not here, another process has the one that has."""
-        places = self._places
-        best = min(queue.firsts, key=lambda waiter: places.rank(upstream, waiter.client, waiter.since), default=None)
+        slots = self._slots
+        best = min(queue.firsts, key=lambda waiter: slots.rank(upstream, waiter.client, waiter.since), default=None)
         queue.next = best
         if best is None:
-            places.waits(upstream, "", 0.0)
+            slots.waits(upstream, "", 0.0)
         else:
-            places.waits(upstream, best.client, best.since)
+            slots.waits(upstream, best.client, best.since)
             best.woken.set()

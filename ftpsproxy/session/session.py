@@ -46,7 +46,7 @@ class Session:
         self.client: ClientControl = ClientControl(sock, client, self.start, line_bytes=service.limits.line_bytes)
         shown = service.listener.passive_address or self.client.local
         policy = dataclasses.replace(service.policy, client=client, passive_v4=":" not in shown)
-        self.protocol = Protocol(policy, service.data.learned)
+        self.protocol = Protocol(policy, service.data.quirks)
         self.clock = Clock(service.patience)
         self.server: ServerControl | None = None
         self.data: DataConnections | None = None

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from ftpsproxy.serve.limits import Places
-from ftpsproxy.serve.upstream_queue import NoTurn, Turns
+from ftpsproxy.serve.upstream_queue import NoSlot, UpstreamQueue
+from ftpsproxy.serve.upstream_slots import UpstreamSlots
 from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
 from tests.support.bad_client import BadClient, Ended
@@ -181,13 +181,13 @@ def test_who_waits_at_a_worker_without_sessions_hears_that_it_ends(fault_certifi
 
 async def test_no_place_once_closed() -> None:
     """Not even a free one: the session would begin behind the drain's back."""
-    turns = Turns(Places({"few": 1, "many": 0}), 20)
+    turns = UpstreamQueue(UpstreamSlots({"few": 1, "many": 0}), 20)
     with socket.create_server(("127.0.0.1", 0)) as sock:  # one that has not ended
         assert await turns.take("few", "a", sock, lambda ahead: None) == 0.0
         async with trio.open_nursery() as nursery:
 
             async def wait() -> None:
-                with pytest.raises(NoTurn, match="closing"):
+                with pytest.raises(NoSlot, match="closing"):
                     await turns.take("few", "a", sock, lambda ahead: waits.set())
 
             waits = trio.Event()
@@ -196,7 +196,7 @@ async def test_no_place_once_closed() -> None:
             turns.close("closing")
             turns.leave("few", "a")
         for upstream in ("few", "many"):
-            with pytest.raises(NoTurn, match="closing"):
+            with pytest.raises(NoSlot, match="closing"):
                 await turns.take(upstream, "a", sock, lambda ahead: None)
 
 
@@ -230,7 +230,7 @@ def test_workers_share_the_places(fault_certificates: Certificates) -> None:
 
 
 def test_the_place_of_a_lost_worker_is_free() -> None:
-    places = Places({"a": 1, "b": 0}, 2)
+    places = UpstreamSlots({"a": 1, "b": 0}, 2)
     assert list(places.limits) == ["a"]
     places.serve(1)
     places.waits("a", "x", 5.0)
@@ -245,7 +245,7 @@ def test_the_place_of_a_lost_worker_is_free() -> None:
 
 def test_turns_go_round_across_workers() -> None:
     """Who has the fewest places is next, then whose last turn is longest ago, and only then who came first."""
-    places = Places({"a": 3}, 2)
+    places = UpstreamSlots({"a": 3}, 2)
     places.serve(1)
     assert places.take("a", "many", 1.0)
     places.waits("a", "many", 2.0)
@@ -264,4 +264,4 @@ def test_turns_go_round_across_workers() -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_an_upstream_without_limit_has_no_queue(workers: int) -> None:
-    assert Places({"a": 0}, workers).limits == {}
+    assert UpstreamSlots({"a": 0}, workers).limits == {}

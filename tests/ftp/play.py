@@ -42,7 +42,7 @@ from ftpsproxy.ftp.orders import (
 )
 from ftpsproxy.ftp.protocol import Policy, Protocol, heard
 from ftpsproxy.ftp.replies import Reply
-from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 
 CLIENT = "10.0.0.7"
 SERVER = "192.0.2.1"
@@ -98,8 +98,8 @@ class Play:
     """One session on paper. What is for the log alone is `noted`; `tls_for` which way data was to
     go when its TLS began."""
 
-    def __init__(self, policy: Policy | None = None, learned: Learned | None = None) -> None:
-        self.protocol = Protocol(policy if policy is not None else Policy(client=CLIENT), learned)
+    def __init__(self, policy: Policy | None = None, quirks: UpstreamQuirks | None = None) -> None:
+        self.protocol = Protocol(policy if policy is not None else Policy(client=CLIENT), quirks)
         self.broken = ""
         self.noted: list[str] = []
         self.tls_for: list[Direction] = []

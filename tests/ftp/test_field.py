@@ -23,7 +23,7 @@ from ftpsproxy.ftp.events import (
 )
 from ftpsproxy.ftp.orders import FinishTransfer
 from ftpsproxy.ftp.replies import Reply
-from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from ftpsproxy.ftp.waiting import Waiting
 from tests.ftp.play import SERVER, Play, reply
 
@@ -65,24 +65,24 @@ def test_any_good_answer_to_auth_starts_tls(answer: str) -> None:
 
 @pytest.mark.parametrize("answer", ["421 x", "425 x", "450 x", "500 x", "522 x", "530 x", "550 x", "553 x", "350 x"])
 def test_any_refusal_of_epsv_leads_to_pasv(answer: str) -> None:
-    learned = Learned()
-    play = Play(learned=learned).logged_in()
+    quirks = UpstreamQuirks()
+    play = Play(quirks=quirks).logged_in()
     play.client("PASV")
     assert play.server(answer) == ["DropEndpoints", "S PASV"]
     assert play.noted[-1].startswith(f"server epsv: EPSV: {answer}")
-    assert not learned.no_epsv
+    assert not quirks.no_epsv
     assert play.server("227 ok (192,0,2,1,8,1)") == ["connect pasv 2049"]
     play.happens(ServerDataReady())
-    assert learned.no_epsv is answer.startswith("5")  # what is refused for now may work the next time
+    assert quirks.no_epsv is answer.startswith("5")  # what is refused for now may work the next time
 
 
 def test_epsv_is_not_forgotten_where_pasv_does_no_better() -> None:
-    learned = Learned()
-    play = Play(learned=learned).logged_in()
+    quirks = UpstreamQuirks()
+    play = Play(quirks=quirks).logged_in()
     play.client("PASV")
     play.server("502 no")
     assert play.server("502 no") == ["DropEndpoints", "C 502 no"]
-    assert not learned.no_epsv
+    assert not quirks.no_epsv
     assert play.noted[-1] == "server pasv: PASV: 502 no"
 
 

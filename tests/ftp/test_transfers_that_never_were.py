@@ -6,7 +6,7 @@ from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.events import ClientListening, EndpointsUnused, ServerLost, ServerSaid, TimedOut
 from ftpsproxy.ftp.orders import BeginTransfer
 from ftpsproxy.ftp.protocol import Policy
-from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from ftpsproxy.ftp.waiting import Waiting
 from tests.ftp.play import CLIENT, Play, reply
 
@@ -35,7 +35,7 @@ def test_a_rest_that_no_transfer_has_followed_is_taken_back() -> None:
 
 
 def test_a_rest_before_a_pret_that_is_refused() -> None:
-    play = Play(learned=Learned(needs_pret=True)).logged_in()
+    play = Play(quirks=UpstreamQuirks(needs_pret=True)).logged_in()
     play.client("PASV")
     play.happens(LISTENING)
     play.client("REST 100")
@@ -136,32 +136,32 @@ def test_a_server_that_says_too_much_may_do_so_for_weeks() -> None:
 
 
 def test_epsv_without_an_answer_is_named_and_the_next_session_asks_for_pasv() -> None:
-    learned = Learned()
-    play = Play(learned=learned).logged_in()
+    quirks = UpstreamQuirks()
+    play = Play(quirks=quirks).logged_in()
     play.client("PASV")
     assert play.happens(TimedOut()) == [
         "limit reply_timeout",
         "C 421 The server does not answer EPSV.",
         "hang up",
     ]
-    assert learned.no_epsv
+    assert quirks.no_epsv
 
 
 def test_epsv_that_costs_the_connection() -> None:
-    learned = Learned()
-    play = Play(learned=learned).logged_in()
+    quirks = UpstreamQuirks()
+    play = Play(quirks=quirks).logged_in()
     play.client("PASV")
     lost = play.happens(ServerLost("reset"))
     assert lost == ["C 421 Connection to the server lost over EPSV: reset.", "hang up"]
-    assert learned.no_epsv
+    assert quirks.no_epsv
 
 
 def test_pasv_is_not_given_up_for_want_of_an_answer() -> None:
-    learned = Learned()
-    play = Play(Policy(client=CLIENT, data_mode="pasv"), learned).logged_in()
+    quirks = UpstreamQuirks()
+    play = Play(Policy(client=CLIENT, data_mode="pasv"), quirks).logged_in()
     play.client("PASV")
     assert "C 421 The server does not answer PASV." in play.happens(TimedOut())
-    assert not learned.no_epsv
+    assert not quirks.no_epsv
 
 
 @pytest.mark.parametrize("verb", ["XCRC a", "HASH a", "RNTO b", "SITE CPTO b"])

@@ -83,7 +83,7 @@ class Server:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def put(self, name: str, content: bytes) -> Path:
-        """Places a file in the home directory, as if the user had uploaded it."""
+        """UpstreamSlots a file in the home directory, as if the user had uploaded it."""
         path = self.home / name
         path.write_bytes(content)
         owner = self.home.stat()

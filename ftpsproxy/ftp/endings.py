@@ -95,7 +95,7 @@ def timed_out(state: State, event: TimedOut) -> list[Order]:
         case Waiting.DATA | Waiting.CONNECTION:
             return []
         case Waiting.ABORT if (exchange := state.exchange) and exchange.abort and not exchange.abort.asked:
-            state.ends.ready = False
+            state.endpoints.ready = False
             return exchange.ask_to_abort(exchange.abort)
         case Waiting.ABORT if (exchange := state.exchange) and exchange.abort and exchange.abort.first:
             return state.after(exchange, exchange.abort_over(exchange.abort))

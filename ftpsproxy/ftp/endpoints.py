@@ -1,7 +1,7 @@
 """Preparing the two data connections of a transfer: the client's way is its own choice, the server's way is ours.
 
 The server's end comes first, the client hears 227, 229 or 200 only when both stand: what can fail fails here, with a
-plain reply, and the transfer command itself passes untouched. `serverend` tells when the server's end is put off.
+plain reply, and the transfer command itself passes untouched. `server_endpoint` tells when the server's end is put off.
 """
 
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ from ftpsproxy.ftp.orders import (
     TellClient,
 )
 from ftpsproxy.ftp.replies import Reply
-from ftpsproxy.ftp.serverend import LOWEST_PORT, Late, Learned, ServerEnd
+from ftpsproxy.ftp.server_endpoint import LOWEST_PORT, DeferredEndpoint, ServerEndpoint, UpstreamQuirks
 
 
 @dataclass(frozen=True, slots=True)
-class ClientWay:
+class ClientEndpoint:
     """How the client wants its data connection: `verb` PASV, EPSV, PORT or EPRT; `endpoint` for the last two."""
 
     verb: bytes
     endpoint: Endpoint | None = None
 
 
-DATA_END_VERBS = frozenset({b"PASV", b"EPSV", b"PORT", b"EPRT"})
+ENDPOINT_VERBS = frozenset({b"PASV", b"EPSV", b"PORT", b"EPRT"})
 
 
 class IllegalAddress(Exception):
@@ -45,7 +45,7 @@ class IllegalAddress(Exception):
         self.orders = orders
 
 
-def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool) -> ClientWay | list[Order]:
+def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool) -> ClientEndpoint | list[Order]:
     """PASV, EPSV, PORT or EPRT → the way the client of address `client` wants, or the refusal of it. Raises
     IllegalAddress.
 
@@ -59,13 +59,13 @@ def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool) -> Clien
             return _refused(name, replies.own(522, f"Network protocol not supported, use ({family.decode()})."))
         if argument not in (b"", b"1", b"2"):
             return _refused(name, replies.own(501, "EPSV takes 1, 2, ALL or nothing."))
-        return ClientWay(b"EPSV")
+        return ClientEndpoint(b"EPSV")
     if epsv_only:
         return _refused(name, replies.own(501, f"{name} not allowed after EPSV ALL."))
     if command.verb == b"PASV":
         if not v4:
             return _refused(name, replies.own(522, "PASV knows IPv4 only, use EPSV."))
-        return ClientWay(b"PASV")
+        return ClientEndpoint(b"PASV")
     if (
         command.verb == b"EPRT"
         and argument[:1] == argument[2:3]
@@ -83,7 +83,7 @@ def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool) -> Clien
         refusal = f"Illegal {name} command: only your own address, ports from {LOWEST_PORT} on."
         note = NoteLimit("bounce", f"{name} to {endpoint}")
         raise IllegalAddress(note.detail, [note, TellClient(replies.own(500, refusal))])
-    return ClientWay(command.verb, endpoint)
+    return ClientEndpoint(command.verb, endpoint)
 
 
 def _refused(name: str, reply: Reply) -> list[Order]:
@@ -95,7 +95,7 @@ class _Preparation:
 
     __slots__ = ("_server", "_way", "done", "put_off", "ready")
 
-    def __init__(self, way: ClientWay, server: ServerEnd) -> None:
+    def __init__(self, way: ClientEndpoint, server: ServerEndpoint) -> None:
         self._way = way
         self._server = server
         self.done = self.ready = self.put_off = False
@@ -106,7 +106,7 @@ class _Preparation:
         return self._server.waits_for_server and not self.done
 
     @property
-    def server(self) -> ServerEnd:
+    def server(self) -> ServerEndpoint:
         """The server's end."""
         return self._server
 
@@ -162,7 +162,7 @@ class _Preparation:
         return [DropEndpoints(), TellClient(reply)]
 
 
-class DataEnds:
+class Endpoints:
     """The ends prepared for a session's next transfer. `ready`: the client's stands, and the server's unless put off.
 
     `peer` is the server's address; `rest` the REST that the next transfer command is to find; `given_up` that the
@@ -173,9 +173,9 @@ class DataEnds:
         "_client",
         "_data_mode",
         "_epsv_only",
-        "_learned",
         "_preparation",
         "_put_off",
+        "_quirks",
         "_v4",
         "given_up",
         "peer",
@@ -183,10 +183,10 @@ class DataEnds:
         "rest",
     )
 
-    def __init__(self, client: str, data_mode: str, learned: Learned, *, v4: bool) -> None:
+    def __init__(self, client: str, data_mode: str, quirks: UpstreamQuirks, *, v4: bool) -> None:
         self._client = client
         self._data_mode = data_mode
-        self._learned = learned
+        self._quirks = quirks
         self._v4 = v4
         self._epsv_only = False
         self._preparation: _Preparation | None = None
@@ -206,7 +206,7 @@ class DataEnds:
         return self._preparation is not None and self._preparation.waits_for_server
 
     @property
-    def asking(self) -> ServerEnd | None:
+    def asking(self) -> ServerEndpoint | None:
         """The end that the server is being asked for."""
         return self._preparation.server if self._preparation is not None else None
 
@@ -216,14 +216,14 @@ class DataEnds:
             self._epsv_only = True
             return [TellClient(replies.own(200, "EPSV ALL ok."))]
         way = wanted(command, self._client, epsv_only=self._epsv_only, v4=self._v4)
-        if not isinstance(way, ClientWay):
+        if not isinstance(way, ClientEndpoint):
             return way
         self.ready = self.given_up = False
-        self._preparation = _Preparation(way, self._server_end())
+        self._preparation = _Preparation(way, self._server_endpoint())
         return self._after(self._preparation, self._preparation.start())
 
-    def _server_end(self, *, late: bool = False) -> ServerEnd:
-        return ServerEnd(self._data_mode, self.peer, self._learned, late)
+    def _server_endpoint(self, *, deferred: bool = False) -> ServerEndpoint:
+        return ServerEndpoint(self._data_mode, self.peer, self._quirks, deferred)
 
     def on(self, event: ServerDataReady | ServerListening | ClientListening | EndpointFailed) -> list[Order]:
         """News of an end."""
@@ -242,14 +242,14 @@ class DataEnds:
             self._put_off = preparation.put_off
         return orders
 
-    def late(self, command: Command) -> Late | None:
+    def deferred(self, command: Command) -> DeferredEndpoint | None:
         """What must go before this transfer command, if the server's end was put off."""
         rest, self.rest = self.rest, None
         if not (self.ready and self._put_off):
             return None
-        return Late(self._server_end(late=True), command, rest)
+        return DeferredEndpoint(self._server_endpoint(deferred=True), command, rest)
 
-    def late_done(self) -> None:
+    def deferred_done(self) -> None:
         """The server's end stands, too."""
         self._put_off = False
 

@@ -1,8 +1,8 @@
-"""The server's end of a data connection: EPSV, PASV, EPRT or PORT as `data_mode` says, and what is learned by it.
+"""The server's endpoint of a data connection: EPSV, PASV, EPRT or PORT as `data_mode` says, and what is learned by it.
 
-It comes before the client's, so that what can fail fails at PASV or PORT. Two cases put it off until the transfer
-command is there (`Late`): a server that wants to know the command first (PRET, DrFTPD), and a client that uses its end
-once more after a refusal (Netscape 4).
+It comes before the client's, so that what can fail fails at PASV or PORT. Two cases defer it until the transfer command
+is there (`DeferredEndpoint`): a server that wants to know the command first (PRET, DrFTPD), and a client that uses its
+endpoint once more after a refusal (Netscape 4).
 """
 
 import enum
@@ -31,7 +31,7 @@ ServerEvent = ServerDataReady | ServerListening | EndpointFailed
 
 
 @dataclass(slots=True)
-class Learned:
+class UpstreamQuirks:
     """What sessions of one upstream have found out about it; shared by them."""
 
     no_epsv: bool = False
@@ -47,13 +47,13 @@ class _Step(enum.Enum):
 
 
 @dataclass(slots=True)
-class ServerEnd:
+class ServerEndpoint:
     """One preparation of it. Ends with `stands`, `failed` set, or `wants_pret`: not without the transfer command."""
 
     data_mode: str
     peer: str
-    learned: Learned
-    late: bool = False
+    quirks: UpstreamQuirks
+    deferred: bool = False
     stands: bool = False
     wants_pret: bool = False
     failed: Reply | None = None
@@ -64,7 +64,7 @@ class ServerEnd:
     @property
     def pret_applies(self) -> bool:
         """Whether this server is known to want PRET for what is about to be asked."""
-        return self.learned.needs_pret and self.data_mode in ("auto", "epsv", "pasv")
+        return self.quirks.needs_pret and self.data_mode in ("auto", "epsv", "pasv")
 
     @property
     def waits_for_server(self) -> bool:
@@ -79,13 +79,13 @@ class ServerEnd:
     def unanswered(self) -> None:
         """Some servers, or firewalls before them, never answer EPSV: the next session asks for PASV."""
         if self.waits_for_server and self._may_fall_back():
-            self.learned.no_epsv = True
+            self.quirks.no_epsv = True
 
     def start(self) -> list[Order]:
         """The first orders."""
         if self.data_mode != "auto":
             return self._ask(self.data_mode)
-        return self._ask("pasv" if self.learned.no_epsv and ":" not in self.peer else "epsv")
+        return self._ask("pasv" if self.quirks.no_epsv and ":" not in self.peer else "epsv")
 
     def _ask(self, mode: str) -> list[Order]:
         self._mode = mode
@@ -105,12 +105,12 @@ class ServerEnd:
             return []
         if not reply.good:
             if self._mode in ("epsv", "pasv") and _PRET.search(reply.words):
-                self.learned.needs_pret = self.wants_pret = True
+                self.quirks.needs_pret = self.wants_pret = True
                 return self._over(reply)
             if self._may_fall_back():
                 return self._fall_back(f"EPSV: {reply.code} {reply.text}", remember=reply.code >= 500)
             asked = self._mode.upper()
-            self.learned.no_epsv = False  # of no use then
+            self.quirks.no_epsv = False  # of no use then
             failed = reply if reply.refused else replies.own(425, f"The server answers {asked} by {reply.code}.")
             return [NoteDataFailed("server", self._mode, f"{asked}: {reply.code} {reply.text}"), *self._over(failed)]
         if self._mode in ("eprt", "port"):
@@ -144,7 +144,7 @@ class ServerEnd:
     def _fall_back(self, why: str, *, remember: bool = True) -> list[Order]:
         self._no_epsv = remember  # if PASV does better
         note = NoteDataFailed("server", "epsv", f"{why}; PASV is tried")
-        return [note, DropServerEndpoint() if self.late else DropEndpoints(), *self._ask("pasv")]
+        return [note, DropServerEndpoint() if self.deferred else DropEndpoints(), *self._ask("pasv")]
 
     def on(self, event: ServerEvent) -> list[Order]:
         """News of the connection."""
@@ -175,11 +175,11 @@ class ServerEnd:
             self.failed = replies.own(failed.code, "The server refuses, in words that hold an address.")
         self.stands = failed is None
         if self.stands and self._no_epsv:
-            self.learned.no_epsv = True
+            self.quirks.no_epsv = True
         return []
 
 
-class Late:
+class DeferredEndpoint:
     """All that goes before a transfer command whose server end was put off: PRET, the end itself, REST once more.
 
     RFC 959 has REST right before its transfer, and here other commands have come between. Ends with `done`, or with
@@ -188,7 +188,7 @@ class Late:
 
     __slots__ = ("_command", "_end", "_said", "done", "failed", "rest")
 
-    def __init__(self, end: ServerEnd, command: Command, rest: Command | None) -> None:
+    def __init__(self, end: ServerEndpoint, command: Command, rest: Command | None) -> None:
         self._end = end
         self._command = command
         self.rest = rest
@@ -227,7 +227,7 @@ class Late:
         if said == "REST":
             return self._finish(None if not reply.refused else _no_connection(f"REST again: {reply.code} {reply.text}"))
         if reply.code // 10 == 50:
-            self._end.learned.needs_pret = False  # not known there, or not any more
+            self._end.quirks.needs_pret = False  # not known there, or not any more
         elif not reply.good:
             return self._finish(reply)
         return self._next(self._end.start())

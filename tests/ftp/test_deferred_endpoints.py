@@ -5,16 +5,16 @@ import pytest
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.events import ClientListening, ClientLost, EndpointFailed, ServerDataReady
 from ftpsproxy.ftp.protocol import Policy
-from ftpsproxy.ftp.serverend import Learned
+from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from tests.ftp.play import CLIENT, Play
 
 LISTENING = ClientListening(Endpoint("10.0.0.1", 3000))
 READY = ServerDataReady()
 
 
-def _pret(learned: Learned | None = None, policy: Policy | None = None) -> Play:
+def _pret(quirks: UpstreamQuirks | None = None, policy: Policy | None = None) -> Play:
     """Logged in, with a server that has said how it wants to be asked, and the client's PASV answered."""
-    play = Play(policy, learned).logged_in()
+    play = Play(policy, quirks).logged_in()
     play.client("PASV")
     assert play.server("550 PRET required before this") == ["ListenForClient"]
     assert play.happens(LISTENING) == ["C 227 Entering Passive Mode (10,0,0,1,11,184)"]
@@ -26,8 +26,8 @@ def _pret(learned: Learned | None = None, policy: Policy | None = None) -> Play:
 )
 @pytest.mark.parametrize("mode", ["auto", "epsv", "pasv"])
 def test_pret_is_learned_and_said(mode: str, refusal: str) -> None:
-    learned = Learned()
-    play = Play(Policy(client=CLIENT, data_mode=mode), learned).logged_in()
+    quirks = UpstreamQuirks()
+    play = Play(Policy(client=CLIENT, data_mode=mode), quirks).logged_in()
     ask = "S PASV" if mode == "pasv" else "S EPSV"
     assert play.client("PASV") == ["DropEndpoints", ask]
     assert play.server(refusal) == ["ListenForClient"]
@@ -41,7 +41,7 @@ def test_pret_is_learned_and_said(mode: str, refusal: str) -> None:
     play.server("226 done")
     # From now on, in every session of this upstream, the client's end comes first.
     assert play.client("EPSV") == ["DropEndpoints", "ListenForClient"]
-    other = Play(Policy(client=CLIENT, data_mode=mode), learned).logged_in()
+    other = Play(Policy(client=CLIENT, data_mode=mode), quirks).logged_in()
     assert other.client("PORT 10,0,0,7,8,1") == [
         "DropEndpoints",
         "client at 10.0.0.7:2049",
@@ -70,11 +70,11 @@ def test_pret_refused_is_the_answer_to_the_command() -> None:
 
 @pytest.mark.parametrize("code", ["500", "502"])
 def test_a_server_that_does_not_know_pret_any_more(code: str) -> None:
-    learned = Learned()
-    play = _pret(learned)
+    quirks = UpstreamQuirks()
+    play = _pret(quirks)
     play.client("RETR a")
     assert play.server(f"{code} PRET?") == ["S EPSV"]
-    assert not learned.needs_pret
+    assert not quirks.needs_pret
 
 
 @pytest.mark.parametrize("refusal", ["425 no port", "530 log in", "550 PRET required", "227 nonsense"])
@@ -188,5 +188,5 @@ def test_a_port_used_again_of_an_active_client() -> None:
 
 def test_active_upstream_needs_no_pret() -> None:
     """DrFTPD wants it for PASV only."""
-    play = Play(Policy(client=CLIENT, data_mode="port"), Learned(needs_pret=True)).logged_in()
+    play = Play(Policy(client=CLIENT, data_mode="port"), UpstreamQuirks(needs_pret=True)).logged_in()
     assert play.client("PASV") == ["DropEndpoints", "listen for server port"]

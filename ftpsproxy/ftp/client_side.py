@@ -2,7 +2,7 @@
 
 from ftpsproxy.ftp import commands, replies
 from ftpsproxy.ftp.commands import Command
-from ftpsproxy.ftp.dataends import DATA_END_VERBS, IllegalAddress
+from ftpsproxy.ftp.endpoints import ENDPOINT_VERBS, IllegalAddress
 from ftpsproxy.ftp.events import (
     ClientErred,
     ClientListening,
@@ -25,7 +25,7 @@ from ftpsproxy.ftp.orders import (
     TellStatus,
 )
 from ftpsproxy.ftp.replies import Reply
-from ftpsproxy.ftp.serverend import Late
+from ftpsproxy.ftp.server_endpoint import DeferredEndpoint
 from ftpsproxy.ftp.state import State
 
 _MOST_DIGITS = 20  # of an offset: 64 bits
@@ -40,7 +40,7 @@ def said(state: State, event: ClientSaid) -> list[Order]:
     if exchange is not None and command.verb == b"ABOR" and state.transferring:
         orders = exchange.start_abort()
         if exchange.transfer is None and exchange.abort is not None and exchange.abort.asked:
-            state.ends.ready = False  # what was prepared is dropped
+            state.endpoints.ready = False  # what was prepared is dropped
         return state.after(exchange, orders)
     state.held.append(command)
     return []
@@ -82,12 +82,12 @@ def _bad_line(state: State, why: str, orders: list[Order]) -> list[Order]:
 def execute(state: State, command: Command) -> list[Order]:
     """Take up a command; nothing is under way."""
     verb = command.verb
-    if verb in DATA_END_VERBS:
+    if verb in ENDPOINT_VERBS:
         try:
-            return state.ends.prepare(command)
+            return state.endpoints.prepare(command)
         except IllegalAddress as error:
             return _bad_line(state, str(error), error.orders)
-    if verb in commands.DATA_VERBS and state.ends.given_up:
+    if verb in commands.DATA_VERBS and state.endpoints.given_up:
         return _too_late(state, command)
     if (reason := commands.REFUSED.get(verb)) is not None:
         return [NoteCommandRefused(verb.decode(), reason), TellClient(replies.own(502, reason))]
@@ -102,7 +102,7 @@ def execute(state: State, command: Command) -> list[Order]:
 
 def _too_late(state: State, command: Command) -> list[Order]:
     """A transfer whose passive port was given up: the server must not open a file, or even empty it, for that."""
-    rest, state.ends.rest = state.ends.rest, None
+    rest, state.endpoints.rest = state.endpoints.rest, None
     reply = replies.own(425, "Nobody came to the passive port in time, ask for another one.")
     return _unsent(state, command, rest, reply)
 
@@ -118,7 +118,7 @@ def _unsent(state: State, command: Command, rest: Command | None, refusal: Reply
 def refused(state: State, command: Command, reply: Reply) -> list[Order]:
     """There is no transfer; what the client has prepared for it may serve the next one."""
     state.exchange = None
-    return [NoteTransferRefused(command, reply), *state.ends.refused(), TellClient(reply)]
+    return [NoteTransferRefused(command, reply), *state.endpoints.refused(), TellClient(reply)]
 
 
 def forward(state: State, command: Command, sent: Command | None = None) -> list[Order]:
@@ -127,15 +127,15 @@ def forward(state: State, command: Command, sent: Command | None = None) -> list
     state.strays = 0  # a bound for each command: sessions of machines last for weeks
     exchange = state.exchange = Exchange(command, sent)
     _note_size(state, exchange)
-    if command.verb in commands.DATA_VERBS and (late := state.ends.late(command)) is not None:
-        exchange.prepare(late)
-        return go_on(state, exchange, late, late.start())
+    if command.verb in commands.DATA_VERBS and (deferred := state.endpoints.deferred(command)) is not None:
+        exchange.prepare(deferred)
+        return go_on(state, exchange, deferred, deferred.start())
     return _tell(state, exchange)
 
 
 def _note_size(state: State, exchange: Exchange) -> None:
     """How what is downloaded could be proved to be whole."""
-    command, rest = exchange.command, state.ends.rest
+    command, rest = exchange.command, state.endpoints.rest
     offset = (rest.argument or b"").strip() if rest is not None else b"0"
     readable = offset.isdigit() and len(offset) <= _MOST_DIGITS
     if command.verb == b"RETR" and command.argument and state.type == b"I" and readable:
@@ -144,24 +144,24 @@ def _note_size(state: State, exchange: Exchange) -> None:
 
 def _tell(state: State, exchange: Exchange) -> list[Order]:
     told = TellServer(exchange.sent.encode())
-    direction = commands.DATA_VERBS.get(exchange.command.verb) if state.ends.ready else None
+    direction = commands.DATA_VERBS.get(exchange.command.verb) if state.endpoints.ready else None
     return [told] if direction is None else [told, StartDataTls(direction)]
 
 
-def go_on(state: State, exchange: Exchange, late: Late, orders: list[Order]) -> list[Order]:
+def go_on(state: State, exchange: Exchange, deferred: DeferredEndpoint, orders: list[Order]) -> list[Order]:
     """With what goes before a transfer command whose server end was put off."""
-    if late.failed is not None:
-        return [*orders, *_unsent(state, exchange.command, late.rest, late.failed)]
-    if not late.done:
+    if deferred.failed is not None:
+        return [*orders, *_unsent(state, exchange.command, deferred.rest, deferred.failed)]
+    if not deferred.done:
         return orders
     exchange.prepared()
-    state.ends.late_done()
+    state.endpoints.deferred_done()
     return [*orders, *_tell(state, exchange)]
 
 
 def prepared(state: State, event: ServerDataReady | ServerListening | ClientListening | EndpointFailed) -> list[Order]:
     """News of an end of a data connection."""
     exchange = state.exchange
-    if exchange is not None and (late := exchange.late) is not None and not isinstance(event, ClientListening):
-        return go_on(state, exchange, late, late.on(event))
-    return state.ends.on(event)
+    if exchange is not None and (deferred := exchange.deferred) is not None and not isinstance(event, ClientListening):
+        return go_on(state, exchange, deferred, deferred.on(event))
+    return state.endpoints.on(event)

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from ftpsproxy.ftp import clientside, commands, partings, replies
+from ftpsproxy.ftp import client_side, commands, endings, replies
 from ftpsproxy.ftp.commands import Command, Direction
 from ftpsproxy.ftp.events import (
     Connected,
@@ -49,7 +49,7 @@ _WHOLE = frozenset({b"USER", b"PASS", b"ACCT", b"FEAT", b"OPTS", b"QUIT", *comma
 
 def connected(state: State, event: Connected) -> list[Order]:
     """Its control connection is up."""
-    state.ends.peer = event.peer
+    state.endpoints.peer = event.peer
     return []
 
 
@@ -91,8 +91,8 @@ def said(state: State, event: ServerSaid) -> list[Order]:
 def _hear(state: State, reply: Reply) -> list[Order]:
     if state.login.busy:
         return _login_step(state, state.login.heard(reply))
-    if state.ends.waits_for_server:
-        return state.ends.heard(reply)
+    if state.endpoints.waits_for_server:
+        return state.endpoints.heard(reply)
     exchange = state.exchange
     if exchange is None or (exchange.settled and reply.code == 421):
         # Nobody asked. Passed on, it would be taken for the answer to the client's next command; a farewell is said
@@ -107,7 +107,7 @@ def _stray(state: State, reply: Reply, why: str) -> list[Order]:
     """A reply of no use; a server that goes on so is of none, too."""
     state.strays += 1
     if state.strays > _MOST_STRAYS:
-        return partings.server_refused(
+        return endings.server_refused(
             state, ServerRefused("protocol_error", "the server says again and again what nobody asks")
         )
     return [NoteReplyIgnored(_shown(reply), why)]
@@ -119,13 +119,14 @@ def _replied(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
         case Phase.ABORTING:
             return _aborting(state, exchange, reply)
         case Phase.PREPARING:
-            late = exchange.late
-            waits = late is not None and late.waits_for_server
-            return clientside.go_on(state, exchange, late, late.heard(reply)) if late is not None and waits else []
+            deferred = exchange.deferred
+            if deferred is None or not deferred.waits_for_server:
+                return []
+            return client_side.go_on(state, exchange, deferred, deferred.heard(reply))
         case Phase.TAKING_BACK:
-            refusal = exchange.refusal
-            over = refusal is not None and not reply.preliminary
-            return clientside.refused(state, exchange.command, refusal) if refusal is not None and over else []
+            if exchange.refusal is None or reply.preliminary:
+                return []
+            return client_side.refused(state, exchange.command, exchange.refusal)
         case Phase.PROVING:
             return state.after(exchange, exchange.size_heard(reply)) if not reply.preliminary else []
         case Phase.SENT | Phase.PROBING:
@@ -145,19 +146,19 @@ def _aborting(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
     """A reply behind ABOR, which may have come before the transfer began."""
     abort = exchange.abort
     assert abort is not None  # noqa: S101 - it has one in this phase
-    if exchange.transfer is None and not abort.asked and state.ends.ready:
+    if exchange.transfer is None and not abort.asked and state.endpoints.ready:
         if reply.preliminary:
             begun = _begin(state, exchange, reply)
             assert exchange.transfer is not None  # noqa: S101 - it has just begun
             return [*begun, *exchange.abort_begun(exchange.transfer)]
-        state.ends.ready = False
+        state.endpoints.ready = False
         return [DropEndpoints(), *state.after(exchange, exchange.abort_heard(abort, reply))]
     return state.after(exchange, exchange.abort_heard(abort, reply))
 
 
 def _final(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
     """The final reply to a command whose transfer has not begun."""
-    if reply.good and state.ends.ready and exchange.command.verb in commands.DATA_VERBS:
+    if reply.good and state.endpoints.ready and exchange.command.verb in commands.DATA_VERBS:
         if reply.code not in _ENDS:
             # Some servers say 200 to a command long answered, and only then 150: ftplib passes over it, too.
             return _stray(state, reply, "a transfer ends by 226 or 250")
@@ -171,14 +172,14 @@ def _final(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
 def _preliminary(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
     exchange.preliminaries += 1
     if exchange.preliminaries > _MOST_PRELIMINARIES:
-        return partings.server_refused(
+        return endings.server_refused(
             state, ServerRefused("protocol_error", "the server is about to begin again and again")
         )
     told = [TellClient(_untold(state, exchange, reply))]
     verb = exchange.command.verb
     if exchange.preliminaries == 1:
         exchange.begun_behind_verdict()
-    if exchange.transfer is not None or not state.ends.ready or verb in commands.NO_DATA_VERBS:
+    if exchange.transfer is not None or not state.endpoints.ready or verb in commands.NO_DATA_VERBS:
         return [*told]
     if verb in commands.DATA_VERBS:
         return [*_begin(state, exchange, reply), *told]
@@ -203,7 +204,7 @@ def data_unused(state: State, event: EndpointsUnused) -> list[Order]:
         exchange.command.verb in commands.DATA_VERBS or exchange.phase in (Phase.PROBING, Phase.ABORTING)
     ):
         return []  # it waits for its transfer, and that is asked for
-    return state.ends.unused(absent=event.absent)
+    return state.endpoints.unused(absent=event.absent)
 
 
 def said_lines(state: State, event: ServerSaidLines) -> list[Order]:
@@ -215,7 +216,7 @@ def said_lines(state: State, event: ServerSaidLines) -> list[Order]:
         or exchange.command.verb in _WHOLE
         or event.code >= 400
         or event.code in _ADDRESSES
-        or state.ends.waits_for_server
+        or state.endpoints.waits_for_server
         or state.login.busy
     ):
         return []
@@ -230,7 +231,7 @@ def _untold(state: State, exchange: Exchange, reply: Reply) -> Reply:
 
 
 def _begin(state: State, exchange: Exchange, said: Reply | None = None) -> list[Order]:
-    state.ends.ready = False
+    state.endpoints.ready = False
     state.login.done = True  # whatever the server said to the login
     state.number += 1
     verb = exchange.command.verb
@@ -260,18 +261,18 @@ def _answered(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
         case b"TYPE" if reply.good:
             state.type = (command.argument or b"").strip()[:1].upper()
         case b"REST" if not reply.refused:
-            state.ends.rest = command
+            state.endpoints.rest = command
         case b"OPTS" if reply.refused and state.login.keeps(command):
             return [TellClient(replies.own(200, "UTF8 noted."))]
     modern = commands.MODERN.get(command.verb)
     if modern is not None and exchange.sent is command and reply.refused and reply.code != 421:
-        return clientside.forward(state, command, Command(modern, command.argument))
+        return client_side.forward(state, command, Command(modern, command.argument))
     if command.verb in commands.DATA_VERBS:
         if not reply.refused:
             # There was no data connection here, so nothing has passed, whatever it says.
             why = f"No data connection was prepared (PASV or PORT); the server said {reply.code}"
             reply = replies.own(425, why)
-        return [*reuse_note(command, reply), *clientside.refused(state, command, reply)]
+        return [*reuse_note(command, reply), *client_side.refused(state, command, reply)]
     if command.verb == b"SITE" and reply.code in (230, 232):
         return _login_step(state, state.login.answered(command, reply))  # SITE AUTH of Tumbleweed
     return [StopProbing(), TellClient(reply)] if exchange.phase is Phase.PROBING else [TellClient(reply)]
@@ -295,7 +296,7 @@ def data_ended(state: State, event: RelayFinished) -> list[Order]:
     if exchange is None:
         return []
     orders = exchange.data_ended(event)
-    if exchange.phase is Phase.PROVING and state.deferred:
+    if exchange.phase is Phase.PROVING and state.postponed:
         orders = exchange.size_heard(None)  # the server has gone meanwhile
     return state.after(exchange, orders)
 

@@ -1,0 +1,92 @@
+"""`ftpsproxy check`: say what would run, or why it would not."""
+
+import argparse
+
+from ftpsproxy import tls
+from ftpsproxy.cli.settings import settings_of, warn
+from ftpsproxy.cli.terminal import WRONG, fail, say
+from ftpsproxy.config import ConfigError, Listener, Network, Upstream
+
+
+def check(options: argparse.Namespace) -> int:
+    """See above → the exit code."""
+    try:
+        settings = settings_of(options)
+    except ConfigError as error:
+        return fail(error, WRONG)
+    try:
+        for server in settings.upstreams.values():
+            tls.build_context(server)
+    except tls.TlsConfigError as error:
+        return fail(error, WRONG)
+    for listener in settings.listeners:
+        say("\n".join(_describe_listener(listener, settings.upstreams[listener.upstream])))
+    for server in settings.upstreams.values():
+        say("\n".join(_describe_upstream(server)))
+    if settings.admin.host:
+        where = settings.admin.endpoint
+        say(f"admin: HTTP on {where}, /healthz, /readyz and /metrics\n  clients: {_networks(settings.admin.clients)}")
+    say(f"log: {settings.log.format}, from level {settings.log.level}")
+    warn(settings)
+    return 0
+
+
+def _networks(networks: tuple[Network, ...]) -> str:
+    return ", ".join(map(str, networks))
+
+
+def _describe_listener(listener: Listener, upstream: Upstream) -> list[str]:
+    port_range = listener.passive_ports
+    ports = "any free port" if port_range is None else f"ports {port_range[0]}-{port_range[1]}"
+    where = listener.endpoint
+    lines = [
+        f"listener {listener.name}: plaintext FTP on {where} -> upstream {listener.upstream}",
+        f"  clients: {_networks(listener.clients)}",
+        f"  passive data: {ports} on {listener.passive_address or 'the address the client connected to'}",
+    ]
+    if listener.digest != "none":
+        lines.append(f"  digest of every file: {listener.digest}")
+    if listener.greeting == "upstream":
+        in_clear = "" if upstream.tls_first else ", but it comes in clear, so not shown: anybody may have written it"
+        lines.append(f"  greeting: the server's own{in_clear}")
+    return lines
+
+
+_DATA_MODES = {
+    "auto": "passive, EPSV or else PASV",
+    "epsv": "passive, EPSV only",
+    "pasv": "passive, PASV only",
+    "eprt": "active, EPRT",
+    "port": "active, PORT",
+}
+_CLOSE_NOTIFY = {
+    "prove": "a file is accepted when the server's SIZE agrees, a listing with a warning",
+    "require": "refused",
+    "reply": "accepted when the server says the file is complete",
+    "ignore": "accepted when the server says the file is complete, even after a reset",
+}
+
+
+def _describe_upstream(upstream: Upstream) -> list[str]:
+    how = "implicit TLS" if upstream.implicit else f"explicit TLS, AUTH {' or '.join(upstream.auth)}"
+    roots = "the system's roots" if upstream.ca_file is None else str(upstream.ca_file)
+    if upstream.verify == "pin":
+        verified = f"by pin alone, {len(upstream.pins)} pinned"
+    else:
+        verified = f"chain up to {roots}, for the name {upstream.server_name}"
+        verified += f", and one of {len(upstream.pins)} pins" if upstream.pins else ""
+        verified += f", not revoked in {upstream.crl_file}" if upstream.crl_file else ""
+    versions = upstream.tls_min if upstream.tls_min == upstream.tls_max else f"{upstream.tls_min} to {upstream.tls_max}"
+    data = _DATA_MODES[upstream.data_mode]
+    if upstream.data_mode in ("eprt", "port"):
+        data += f" from {upstream.active_address or 'our own address'}"
+        data += f", ports {upstream.active_ports[0]}-{upstream.active_ports[1]}" if upstream.active_ports else ""
+    alpn = "ftp" if upstream.alpn else "off"
+    resumed = "must be resumed" if upstream.data_session_reuse == "require" else "resumed where the server can"
+    return [
+        f"upstream {upstream.name}: {upstream.endpoint}, {how}",
+        f"  certificate verified: {verified}",
+        f"  TLS {versions}, ALPN {alpn}, client certificate: {upstream.cert_file or 'none'}",
+        f"  data: {data}; TLS session {resumed}",
+        f"  download without close_notify: {_CLOSE_NOTIFY[upstream.close_notify]}",
+    ]
