@@ -11,7 +11,7 @@ import pytest
 
 from ftpsproxy import config
 from ftpsproxy.config import Admin, ConfigError, Limits, Listener, Log, Process, Settings, Timeouts, Upstream
-from ftpsproxy.config.parse import TABLES
+from ftpsproxy.config.values import TABLES
 
 SAMPLE = Path(__file__).parents[1] / "config" / "ftpsproxy.toml"
 PIN = "sha256/" + "A" * 43 + "="

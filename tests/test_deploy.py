@@ -223,7 +223,7 @@ _HARDENED = """
 import ctypes, sys
 if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, since Linux 6.3: what MemoryDenyWriteExecute asks for
     sys.exit(77)
-from ftpsproxy.cli import main
+from ftpsproxy.cli.main import main
 main(["check", "--listen", "127.0.0.1:2121", "--upstream", "ftpes://localhost"])
 """
 

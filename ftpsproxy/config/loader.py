@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ftpsproxy.config.parse import TABLES, ConfigError, nearest, private
+from ftpsproxy.config.parse import ConfigError, nearest, private
 from ftpsproxy.config.sources import (
     PREFIX,
     SECTIONS,
@@ -16,7 +16,7 @@ from ftpsproxy.config.sources import (
     read_flags,
     read_secrets,
 )
-from ftpsproxy.config.values import Admin, Limits, Listener, Log, Process, Settings, Timeouts, Upstream
+from ftpsproxy.config.values import TABLES, Admin, Limits, Listener, Log, Process, Settings, Timeouts, Upstream
 
 DEFAULT_LISTEN = "127.0.0.1:2121"
 

@@ -9,15 +9,21 @@ import math
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from ftpsproxy import errors
 from ftpsproxy.config import names
-from ftpsproxy.config.values import Admin, Cores, Limits, Listener, Log, Network, PortRange, Process, Timeouts, Upstream
 
 Parser = Callable[[object], Any]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+PortRange = tuple[int, int]
+"""Lowest and highest port, both included."""
+
+
+class Cores(int):
+    """A number of workers that was counted, as the operator said `auto`."""
 
 
 class ConfigError(Exception):
@@ -268,89 +274,3 @@ def auth(value: object) -> tuple[str, ...]:
     if not words or any(word not in ("TLS", "SSL") for word in words):
         raise ValueError("must list TLS, SSL or both")
     return words
-
-
-LISTENER: Mapping[str, Parser] = {
-    "listen": listen,  # gives host and port
-    "upstream": text,
-    "clients": networks,
-    "passive_ports": ports,
-    "passive_address": address,
-    "digest": choice("none", "sha256"),
-    "greeting": choice("own", "upstream"),
-}
-UPSTREAM: Mapping[str, Parser] = {
-    "url": url,  # gives host, port and implicit
-    "implicit_greeting": choice("tls", "clear"),
-    "server_name": server_name,
-    "ca_file": readable,
-    "crl_file": readable,
-    "cert_file": readable,
-    "key_file": private,
-    "verify": choice("chain", "pin"),
-    "pins": pins,
-    "tls_min": choice("1.2", "1.3"),
-    "tls_max": choice("1.2", "1.3"),
-    "data_mode": choice("auto", "epsv", "pasv", "eprt", "port"),
-    "active_ports": ports,
-    "active_address": address,
-    "close_notify": choice("prove", "require", "reply", "ignore"),
-    "data_session_reuse": choice("prefer", "require"),
-    "alpn": boolean,
-    "auth": auth,
-    "sessions": whole(0, 1_000_000),
-    "sessions_per_client": whole(0, 1_000_000),
-}
-LOG: Mapping[str, Parser] = {
-    "format": choice("json", "logfmt", "console", "auto"),
-    "level": choice("debug", "info", "warning"),
-}
-LIMITS: Mapping[str, Parser] = {
-    "sessions": whole(1, 1_000_000),
-    "sessions_per_client": whole(1, 1_000_000),
-    "sessions_per_second": whole(1, 1_000_000),
-    "client_prefix": whole(16, 128),
-    "pending_data": whole(1, 1_000_000),
-    "commands_per_second": whole(1, 1_000_000),
-    "refused_logins": whole(1, 1_000_000),
-    "login_attempts": whole(1, 1000),
-    "line_bytes": whole(512, 65_536),
-    "bad_lines": whole(1, 10_000),
-    "reply_bytes": whole(4096, 67_108_864),
-    "reply_lines": whole(100, 10_000_000),
-}
-_WEEK = 7 * 24 * 3600.0
-TIMEOUTS: Mapping[str, Parser] = {
-    "connect": seconds(0.1, 600),
-    "handshake": seconds(0.1, 600),
-    "reply": seconds(0.1, 3600),
-    "final_reply": seconds(0.1, _WEEK),
-    "login": seconds(0.1, 3600),
-    "queue": seconds(0, 3600),
-    "refused_logins": seconds(1, _WEEK),
-    "others_wait": seconds(0.1, 3600),
-    "idle": seconds(0.1, _WEEK),
-    "data_connect": seconds(0.1, 600),
-    "data_unused": seconds(0.1, 3600),
-    "client_stall": seconds(0.1, _WEEK),
-    "server_stall": seconds(0.1, _WEEK),
-    "drain": seconds(0, _WEEK),
-    "abort": seconds(0.1, 600),
-    "linger": seconds(0.1, 600),
-    "keepalive": seconds(1, 7200),
-}
-PROCESS: Mapping[str, Parser] = {"workers": workers}
-ADMIN: Mapping[str, Parser] = {
-    "listen": listen,  # gives host and port
-    "clients": networks,
-}
-TABLES: Mapping[type, Mapping[str, Parser]] = {
-    Listener: LISTENER,
-    Upstream: UPSTREAM,
-    Log: LOG,
-    Limits: LIMITS,
-    Timeouts: TIMEOUTS,
-    Process: PROCESS,
-    Admin: ADMIN,
-}
-"""Every key an operator may write, and how it is read. One row per setting."""

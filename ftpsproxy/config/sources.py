@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftpsproxy import errors
-from ftpsproxy.config.parse import TABLES, ConfigError, Text, nearest
-from ftpsproxy.config.values import Admin, Limits, Listener, Log, Process, Timeouts, Upstream
+from ftpsproxy.config.parse import ConfigError, Text, nearest
+from ftpsproxy.config.values import TABLES, Admin, Limits, Listener, Log, Process, Timeouts, Upstream
 
 PREFIX = "FTPSPROXY_"
 SECTIONS: Mapping[str, type] = {

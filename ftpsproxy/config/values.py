@@ -1,21 +1,21 @@
-"""Every setting the gateway knows: its name, type, default, unit and the reason for the default.
+"""Every setting the gateway knows, in one row: its name, type, bounds, default, unit and the reason for the default.
 
-Plain frozen values. They may be built directly (tests do); the bounds are checked by `loader.load`, not here.
-`config/ftpsproxy.toml` documents the same keys for operators, and a test holds the two together.
+Plain frozen values. They may be built directly (tests do). What stands beside a type reads what an operator has
+written, and checks its bounds, in `loader.load`. `config/ftpsproxy.toml` documents the same keys for operators, and a
+test holds the two together.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
-from ftpsproxy.config import names
+from ftpsproxy.config import names, parse
+from ftpsproxy.config.parse import Cores, Network, Parser, PortRange, seconds, whole
 
-Network = IPv4Network | IPv6Network
-PortRange = tuple[int, int]
-"""Lowest and highest port, both included."""
+_WEEK = 7 * 24 * 3600.0
 
 PRIVATE_NETWORKS: tuple[Network, ...] = tuple(
     ip_network(text)
@@ -46,10 +46,10 @@ class Listener:
     name: str
     host: str
     port: int
-    upstream: str
-    clients: tuple[Network, ...] = PRIVATE_NETWORKS
-    passive_ports: PortRange | None = None
-    passive_address: str | None = None
+    upstream: Annotated[str, parse.text]
+    clients: Annotated[tuple[Network, ...], parse.networks] = PRIVATE_NETWORKS
+    passive_ports: Annotated[PortRange | None, parse.ports] = None
+    passive_address: Annotated[str | None, parse.address] = None
     digest: Literal["none", "sha256"] = "none"
     greeting: Literal["own", "upstream"] = "own"  # embedded clients die of long or multi-line banners: ours is one line
 
@@ -69,24 +69,25 @@ class Upstream:
     port: int = 21
     implicit: bool = False
     implicit_greeting: Literal["tls", "clear"] = "tls"  # "clear" only by the operator's word: see ftp/opening.py
-    server_name: str = ""
-    ca_file: Path | None = None
-    crl_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
+    server_name: Annotated[str, parse.server_name] = ""
+    ca_file: Annotated[Path | None, parse.readable] = None
+    crl_file: Annotated[Path | None, parse.readable] = None
+    cert_file: Annotated[Path | None, parse.readable] = None
+    key_file: Annotated[Path | None, parse.private] = None
     verify: Literal["chain", "pin"] = "chain"
-    pins: tuple[str, ...] = ()
+    pins: Annotated[tuple[str, ...], parse.pins] = ()
     tls_min: Literal["1.2", "1.3"] = "1.2"
     tls_max: Literal["1.2", "1.3"] = "1.3"
     data_mode: Literal["auto", "epsv", "pasv", "eprt", "port"] = "auto"
-    active_ports: PortRange | None = None
-    active_address: str | None = None
+    active_ports: Annotated[PortRange | None, parse.ports] = None
+    active_address: Annotated[str | None, parse.address] = None
     close_notify: Literal["prove", "require", "reply", "ignore"] = "prove"
     data_session_reuse: Literal["prefer", "require"] = "prefer"
-    alpn: bool = True
-    auth: tuple[str, ...] = ("TLS",)
-    sessions: int = 0  # at a time; 0: no limit, as many as limits.sessions
-    sessions_per_client: int = 0  # of these, however few others want one; 0: all that nobody else waits for
+    alpn: Annotated[bool, parse.boolean] = True
+    auth: Annotated[tuple[str, ...], parse.auth] = ("TLS",)
+    sessions: Annotated[int, whole(0, 1_000_000)] = 0  # at a time; 0: no limit, as many as limits.sessions
+    # of these, however few others want one; 0: all that nobody else waits for
+    sessions_per_client: Annotated[int, whole(0, 1_000_000)] = 0
 
     def __post_init__(self) -> None:
         if not self.server_name:
@@ -122,54 +123,62 @@ class Log:
 class Limits:
     """Bounds that keep one client, or one server, from taking more than its share."""
 
-    sessions: int = 2000
-    sessions_per_client: int = 200  # a site behind one NAT address is one client here
-    sessions_per_second: int = 50  # new ones of a client, after a burst: each is a TLS handshake for the server
-    client_prefix: int = 64  # one client has so much of an IPv6 address in common: any host may use all of its /64
-    pending_data: int = 2000  # data connections waited for: one a session
-    commands_per_second: int = 10000  # a healthy client waits for replies and comes nowhere near
-    refused_logins: int = 30  # of a client, in `timeouts.refused_logins`: else a new session begins to count anew
-    login_attempts: int = 6  # failed ones in a session: the upstream bans our address, not the client's
-    line_bytes: int = 8192  # a path of 4096 bytes with every byte doubled by Telnet
-    bad_lines: int = 10  # over-long or malformed lines before the good-bye
-    reply_bytes: int = 1_048_576  # one multi-line reply of the server
-    reply_lines: int = 20_000  # STAT of a large directory is a reply, not a transfer
+    sessions: Annotated[int, whole(1, 1_000_000)] = 2000
+    sessions_per_client: Annotated[int, whole(1, 1_000_000)] = 200  # a site behind one NAT address is one client here
+    # new ones of a client, after a burst: each is a TLS handshake for the server
+    sessions_per_second: Annotated[int, whole(1, 1_000_000)] = 50
+    # one client has so much of an IPv6 address in common: any host may use all of its /64
+    client_prefix: Annotated[int, whole(16, 128)] = 64
+    pending_data: Annotated[int, whole(1, 1_000_000)] = 2000  # data connections waited for: one a session
+    # a healthy client waits for replies and comes nowhere near
+    commands_per_second: Annotated[int, whole(1, 1_000_000)] = 10000
+    # of a client, in `timeouts.refused_logins`: else a new session begins to count anew
+    refused_logins: Annotated[int, whole(1, 1_000_000)] = 30
+    # failed ones in a session: the upstream bans our address, not the client's
+    login_attempts: Annotated[int, whole(1, 1000)] = 6
+    line_bytes: Annotated[int, whole(512, 65_536)] = 8192  # a path of 4096 bytes with every byte doubled by Telnet
+    bad_lines: Annotated[int, whole(1, 10_000)] = 10  # over-long or malformed lines before the good-bye
+    reply_bytes: Annotated[int, whole(4096, 67_108_864)] = 1_048_576  # one multi-line reply of the server
+    reply_lines: Annotated[int, whole(100, 10_000_000)] = 20_000  # STAT of a large directory is a reply, not a transfer
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds. Every wait of the gateway ends by one of these."""
 
-    connect: float = 15.0
-    handshake: float = 15.0
-    reply: float = 60.0  # an ordinary reply of the server
-    final_reply: float = 600.0  # before and after the data: servers fetch tapes, scan files, commit them to storage
-    login: float = 60.0  # from the connection to the server to a successful login; a server's slow greeting counts
-    queue: float = 30.0  # for a place at an upstream that limits its sessions; clients give up waiting for a greeting
-    refused_logins: float = 600.0  # for so long they are remembered; guards of servers look at about as much
-    others_wait: float = 10.0  # for whoever only holds a place there: devices log in at once; well below `queue`
-    idle: float = 900.0  # a logged-in client that says nothing
-    data_connect: float = 30.0
-    data_unused: float = (
-        60.0  # a passive port that no transfer comes for: they are few, and shared by all of an address
-    )
-    client_stall: float = 300.0  # no byte moves because of the client
-    server_stall: float = 300.0  # no byte moves because of the server
-    drain: float = 30.0  # how long running transfers may go on after SIGTERM
-    abort: float = 5.0  # until the server answers for a transfer that was broken off; ABOR is sent then
-    linger: float = 10.0  # reading on after an upload: closing earlier could reset it; the quiet that ends MODE C
-    keepalive: float = 30.0  # TCP keepalive on both control connections, against forgetful NATs
-
-
-class Cores(int):
-    """A number of workers that was counted, as the operator said `auto`."""
+    connect: Annotated[float, seconds(0.1, 600)] = 15.0
+    handshake: Annotated[float, seconds(0.1, 600)] = 15.0
+    reply: Annotated[float, seconds(0.1, 3600)] = 60.0  # an ordinary reply of the server
+    # before and after the data: servers fetch tapes, scan files, commit them to storage
+    final_reply: Annotated[float, seconds(0.1, _WEEK)] = 600.0
+    # from the connection to the server to a successful login; a server's slow greeting counts
+    login: Annotated[float, seconds(0.1, 3600)] = 60.0
+    # for a place at an upstream that limits its sessions; clients give up waiting for a greeting
+    queue: Annotated[float, seconds(0, 3600)] = 30.0
+    # for so long they are remembered; guards of servers look at about as much
+    refused_logins: Annotated[float, seconds(1, _WEEK)] = 600.0
+    # for whoever only holds a place there: devices log in at once; well below `queue`
+    others_wait: Annotated[float, seconds(0.1, 3600)] = 10.0
+    idle: Annotated[float, seconds(0.1, _WEEK)] = 900.0  # a logged-in client that says nothing
+    data_connect: Annotated[float, seconds(0.1, 600)] = 30.0
+    # a passive port that no transfer comes for: they are few, and shared by all of an address
+    data_unused: Annotated[float, seconds(0.1, 3600)] = 60.0
+    client_stall: Annotated[float, seconds(0.1, _WEEK)] = 300.0  # no byte moves because of the client
+    server_stall: Annotated[float, seconds(0.1, _WEEK)] = 300.0  # no byte moves because of the server
+    drain: Annotated[float, seconds(0, _WEEK)] = 30.0  # how long running transfers may go on after SIGTERM
+    # until the server answers for a transfer that was broken off; ABOR is sent then
+    abort: Annotated[float, seconds(0.1, 600)] = 5.0
+    # reading on after an upload: closing earlier could reset it; the quiet that ends MODE C
+    linger: Annotated[float, seconds(0.1, 600)] = 10.0
+    # TCP keepalive on both control connections, against forgetful NATs
+    keepalive: Annotated[float, seconds(1, 7200)] = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
     """How the gateway itself runs."""
 
-    workers: int = 1  # one keeps a core busy; more than the cores there are only cost memory
+    workers: Annotated[int, parse.workers] = 1  # one keeps a core busy; more than the cores there are only cost memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +187,7 @@ class Admin:
 
     host: str = ""
     port: int = 0
-    clients: tuple[Network, ...] = PRIVATE_NETWORKS
+    clients: Annotated[tuple[Network, ...], parse.networks] = PRIVATE_NETWORKS
 
     @property
     def endpoint(self) -> str:
@@ -207,3 +216,27 @@ def same_workers(settings: Settings, old: Settings) -> Settings:
     if isinstance(settings.process.workers, Cores) and isinstance(old.process.workers, Cores):
         return replace(settings, process=replace(settings.process, workers=old.process.workers))
     return settings
+
+
+def _rows(cls: type, **others: Parser) -> Mapping[str, Parser]:
+    """What an operator may write of this table, and how each key is read: what stands beside its type, one of a few
+    words, or `others` for what gives several fields."""
+    rows: dict[str, Parser] = dict(others)
+    for name, hint in get_type_hints(cls, include_extras=True).items():
+        if get_origin(hint) is Annotated:
+            rows[name] = hint.__metadata__[0]
+        elif get_origin(hint) is Literal:
+            rows[name] = parse.choice(*get_args(hint))
+    return rows
+
+
+TABLES: Mapping[type, Mapping[str, Parser]] = {
+    Listener: _rows(Listener, listen=parse.listen),
+    Upstream: _rows(Upstream, url=parse.url),
+    Log: _rows(Log),
+    Limits: _rows(Limits),
+    Timeouts: _rows(Timeouts),
+    Process: _rows(Process),
+    Admin: _rows(Admin, listen=parse.listen),
+}
+"""Every key an operator may write, and how it is read."""
