@@ -128,6 +128,24 @@ def tune(sock: Socket, keepalive_seconds: float | None) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
 
+async def receive(sock: Socket, most: int) -> bytes:
+    """The next bytes, so many at most; empty at the end. Does not wait for what is there. Raises OSError."""
+    while True:
+        try:
+            return sock.recv(most)
+        except BlockingIOError:
+            await readable(sock)
+
+
+async def send_all(sock: Socket, data: bytes) -> None:
+    """Send all of it, for as long as that takes. Raises OSError."""
+    while data:
+        try:
+            data = data[sock.send(data) :]
+        except BlockingIOError:
+            await writable(sock)
+
+
 def wake_for(sock: Socket, count: int) -> None:
     """Have the kernel say that bytes have come only when there are so many, or an end."""
     with contextlib.suppress(OSError):

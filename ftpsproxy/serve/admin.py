@@ -19,9 +19,9 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 
-from ftpsproxy import __version__, errors
+from ftpsproxy import __version__, errors, net
 from ftpsproxy.config import Network
-from ftpsproxy.net import Socket, plain_address
+from ftpsproxy.net import Socket
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.observe.metrics import Family, Kind, Labels, Table
 
@@ -72,15 +72,13 @@ class Admin:
 
     async def _listen(self, sock: Socket, nursery: trio.Nursery) -> None:
         """Take connections until cancelled. No error of the listener gets out: it would end all sessions."""
-        while True:
+        while sock.fileno() >= 0:
             try:
-                async with trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup())) as listener:
-                    while True:
-                        await self._have_room()
-                        stream = await listener.accept()
-                        scope = trio.CancelScope()
-                        self._connections[scope] = None  # from here on it counts
-                        nursery.start_soon(self._serve, stream, scope)
+                await self._have_room()
+                connection, peer = await net.accepted(sock)
+                scope = trio.CancelScope()
+                self._connections[scope] = None  # from here on it counts
+                nursery.start_soon(self._serve, connection, peer, scope)
             except OSError as error:
                 log.gateway_starved(reason=f"for probes: {errors.words(error)}")
                 await trio.sleep(_AGAIN_SECONDS)
@@ -93,33 +91,35 @@ class Admin:
             self._room = trio.Event()
             await self._room.wait()
 
-    async def _serve(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+    async def _serve(self, sock: Socket, peer: str, scope: trio.CancelScope) -> None:
         """One connection; a defect here must not end sessions."""
         scope.deadline = trio.current_time() + _REQUEST_SECONDS
         try:
             with scope:
-                if self._lets_in(stream):
-                    await self._converse(stream)
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+                if self._lets_in(peer):
+                    await self._converse(sock)
+        except OSError:
             pass  # it is gone
         except Exception as error:
             log.gateway_crashed(error=error)
         finally:
-            await trio.aclose_forcefully(stream)
+            net.close(sock)
             del self._connections[scope]
             self._room.set()
 
-    def _lets_in(self, stream: trio.SocketStream) -> bool:
-        """Whether this peer may ask; a stranger is not even heard. Raises OSError."""
-        address = ip_address(plain_address(stream.socket.getpeername()))
+    def _lets_in(self, peer: str) -> bool:
+        """Whether this address may ask; a stranger is not even heard."""
+        address = ip_address(peer)
         return any(address.version == one.version and address in one for one in self._clients)
 
-    async def _converse(self, stream: trio.SocketStream) -> None:
+    async def _converse(self, sock: Socket) -> None:
+        """One request, its answer, and the end. Nothing that is there is waited for: beside busy transfers each wait is
+        a turn of all of theirs."""
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
         event: object = None
         try:
             while (event := connection.next_event()) is h11.NEED_DATA:
-                connection.receive_data(await stream.receive_some(_READ_BYTES))
+                connection.receive_data(await net.receive(sock, _READ_BYTES))
             if not isinstance(event, h11.Request):
                 return  # closed without a word
             page = self._page(event)
@@ -131,12 +131,12 @@ class Admin:
         if not isinstance(event, h11.Request) or event.method != b"HEAD":
             answer += connection.send(h11.Data(body)) or b""
         answer += connection.send(h11.EndOfMessage()) or b""
-        await stream.send_all(answer)
+        await net.send_all(sock, answer)
         # What was not read, such as a body, would reset the connection before the answer is.
-        await stream.send_eof()
+        sock.shutdown(net.SHUT_WR)
         with trio.move_on_after(_GOODBYE_SECONDS):
-            while await stream.receive_some(_READ_BYTES):
-                pass
+            while await net.receive(sock, _READ_BYTES):
+                await net.turn()
 
     def _page(self, request: h11.Request) -> Page:
         if request.method not in (b"GET", b"HEAD"):

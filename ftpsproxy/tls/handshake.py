@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable
 
-from ftpsproxy.net import Socket, readable, turn, writable
+from ftpsproxy.net import Socket, readable, send_all, turn
 from ftpsproxy.tls.binding import TlsError
 from ftpsproxy.tls.connection import Connection
 from ftpsproxy.tls.errors import Refused, explain
@@ -51,7 +51,7 @@ async def _shake_hands(sock: Socket, tls: Connection, heard: Callable[[], None])
                     sock.send(alert)
             raise
         data = tls.take()
-        await _send_all(sock, data)
+        await send_all(sock, data)
         if more is None:
             more = not data  # it was said before; the answer may have come, and been noticed, already
         if done:
@@ -75,11 +75,3 @@ async def _shake_hands(sock: Socket, tls: Connection, heard: Callable[[], None])
             raise Refused("closed", "the server closed the connection in the TLS handshake")
         heard()
         tls.feed(data)
-
-
-async def _send_all(sock: Socket, data: bytes) -> None:
-    while data:
-        try:
-            data = data[sock.send(data) :]
-        except BlockingIOError:
-            await writable(sock)
