@@ -7,27 +7,31 @@ import json
 import resource
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tests.bench import packages, peers, profile, report
+from tests.bench import installed, packages, peers, profile, report
 from tests.bench.driver import Numbers
-from tests.bench.peers import Gateway, Ground
+from tests.bench.peers import Gateway, Ground, Installation
 from tests.bench.process import BenchError
-from tests.bench.works import MOD_PROXY, OURS, STUNNEL, WORKS, Side, Work
+from tests.bench.report import Settings
+from tests.bench.works import BEFORE, MOD_PROXY, OURS, STUNNEL, WORKS, Side, Work
 
 
 class Bench:
     """The servers of one run, started when first needed and kept to its end."""
 
-    def __init__(self, stack: contextlib.ExitStack, made: Ground, kind: str, options: Sequence[str]) -> None:
+    def __init__(
+        self, stack: contextlib.ExitStack, made: Ground, kind: str, installations: Mapping[str, Installation]
+    ) -> None:
         self._stack = stack
         self._made = made
         self._kind = kind
-        self._options = options
+        self._installations = installations
         self._ports: dict[str, int] = {}
         self._relay: tuple[int, int] | None = None
 
@@ -56,7 +60,8 @@ class Bench:
         if name == MOD_PROXY:
             gateway = stack.enter_context(peers.mod_proxy(self._made, upstream))
         else:
-            gateway = stack.enter_context(peers.ours(self._made, upstream, extra=self._options))
+            which = self._installations[name]
+            gateway = stack.enter_context(peers.ours(self._made, upstream, which, admin=work.admin))
         return self.around(gateway, work)
 
     def around(self, gateway: Gateway, work: Work) -> Side:
@@ -93,6 +98,7 @@ class Bench:
 def main(
     work: Annotated[list[str] | None, typer.Option(help=f"Run only this: {', '.join(WORKS)}.")] = None,
     side: Annotated[list[str] | None, typer.Option(help="Run only this side: ours, mod_proxy, stunnel.")] = None,
+    against: Annotated[str | None, typer.Option(metavar="REV", help="One more side: ours at this commit.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each work.")] = 5,
     quick: Annotated[bool, typer.Option(help="Small sizes: shows that all works run, not how fast.")] = False,
     upstream: Annotated[str, typer.Option(help="proftpd or vsftpd.")] = "proftpd",
@@ -105,25 +111,23 @@ def main(
     for name in chosen:
         if name not in WORKS:
             raise typer.BadParameter(f"no work {name!r}; there are {', '.join(WORKS)}")
-    sides = side or [OURS, MOD_PROXY, STUNNEL]
+    sides = _sides(side, against)
+    if profile_work and against is not None:
+        raise typer.BadParameter("--profile is of ours alone: there is no --against with it")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave through the with blocks: stop what was started
     try:
+        settings = Settings(rounds, quick, upstream, None if against is None else installed.commit(against))
         packages.ensure()
         with contextlib.ExitStack() as stack:
             made = stack.enter_context(peers.ground(peers.QUICK if quick else peers.FULL))
-            bench = Bench(stack, made, upstream, option or [])
+            bench = Bench(stack, made, upstream, _installations(made, settings, tuple(option or ())))
             if profile_work:
-                subject = WORKS[profile_work]
-
-                def once(gateway: Gateway) -> None:
-                    subject.run(bench.around(gateway, subject))
-
-                print(profile.run(made, bench.upstream(subject), 1 if subject.once else rounds, once))
+                print(_profile(bench, made, WORKS[profile_work], rounds))
                 return
-            failed = _measure(bench, chosen, sides, rounds, json_file, quick=quick, upstream=upstream)
+            failed = _measure(bench, chosen, sides, settings, json_file)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -131,15 +135,35 @@ def main(
         raise typer.Exit(1)
 
 
+def _sides(named: Sequence[str] | None, against: str | None) -> list[str]:
+    """The sides to run; ``before`` is one of them exactly when there is a commit for it."""
+    sides = list(named or (OURS, MOD_PROXY, STUNNEL))
+    if against is not None:
+        return [*sides, BEFORE]
+    if BEFORE in sides:
+        raise typer.BadParameter("--side before needs --against REV")
+    return sides
+
+
+def _installations(made: Ground, settings: Settings, options: tuple[str, ...]) -> dict[str, Installation]:
+    """Ours; where it is measured against a commit, both are installed now, in the same way."""
+    found = {OURS: peers.HERE}
+    if settings.against is not None:
+        print(f"installing {OURS}, and {BEFORE} from {settings.against[:12]}", file=sys.stderr, flush=True)
+        found = {OURS: installed.present(made, OURS), BEFORE: installed.past(made, BEFORE, settings.against)}
+    return {name: replace(which, options=options) for name, which in found.items()}
+
+
+def _profile(bench: Bench, made: Ground, subject: Work, rounds: int) -> str:
+    def once(gateway: Gateway) -> None:
+        subject.run(bench.around(gateway, subject))
+
+    times = 1 if subject.once else rounds
+    return profile.run(made, bench.upstream(subject), times, once, admin=subject.admin)
+
+
 def _measure(
-    bench: Bench,
-    chosen: Sequence[str],
-    sides: Sequence[str],
-    rounds: int,
-    json_file: Path | None,
-    *,
-    quick: bool,
-    upstream: str,
+    bench: Bench, chosen: Sequence[str], sides: Sequence[str], settings: Settings, json_file: Path | None
 ) -> bool:
     results: report.Results = {}
     failures: dict[str, str] = {}
@@ -161,12 +185,12 @@ def _measure(
             )
 
         print(f"{name}: {work.about}", file=sys.stderr, flush=True)
-        bench.rounds(work, [side for side in work.sides if side in sides], rounds, note)
+        bench.rounds(work, work.among(sides), settings.rounds, note)
         if json_file is not None:  # after every work, so that an interrupted run is not lost
-            document = report.document(results, failures, rounds=rounds, quick=quick, upstream=upstream)
+            document = report.document(results, failures, settings)
             json_file.write_text(json.dumps(document, indent=2) + "\n")
     print(report.render(results, failures))
-    if quick:
+    if settings.quick:
         print("\n--quick: too little work and too few rounds for these figures to mean much.")
     return bool(failures)
 

@@ -1,6 +1,7 @@
 """A light blocking FTP client for the drivers: no copies of downloaded bytes, no objects per byte.
 
-It speaks plain FTP to a gateway, or FTPS straight to a server (for the direct figures and for stunnel's data).
+It speaks plain FTP to a gateway, or FTPS straight to a server (for the direct figures and for stunnel's data). There is
+also the one HTTP request that asks a gateway whether it is alive.
 """
 
 from __future__ import annotations
@@ -15,10 +16,22 @@ _SIX_NUMBERS = re.compile(rb"(\d+),(\d+),(\d+),(\d+),(\d+),(\d+)")
 _UPLOAD = memoryview(bytes(1 << 18))
 _DISCARD = bytearray(1 << 20)
 _SECONDS = 300.0  # no single step of any work takes as long
+_PROBE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class Refused(Exception):
     """The peer answered something else than the work needs."""
+
+
+def probe(port: int) -> None:
+    """Ask /healthz in a connection of its own, and read the answer to its end."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=_SECONDS) as connection:
+        connection.sendall(_PROBE)
+        while more := connection.recv(4096):
+            answer += more
+    if not answer.startswith(b"HTTP/1.1 200 "):
+        raise Refused(f"/healthz: {answer[:200]!r}")
 
 
 class Client:

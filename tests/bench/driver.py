@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from tests.bench.client import Client
+from tests.bench.client import Client, probe
 from tests.bench.peers import REPOSITORY
 from tests.bench.process import BenchError
 
@@ -76,6 +76,17 @@ class _Load:
         while time.monotonic() < end:
             times.append(_timed(session.noop))
             time.sleep(pause)
+        return _summary(times)
+
+    def probe_for(self, *, port: int, seconds: float, period: float) -> Numbers:
+        """Ask /healthz on ``port``, every ``period`` seconds or, where an answer takes longer, right after it."""
+        times: list[float] = []
+        due = time.monotonic()
+        end = due + seconds
+        while due < end:
+            times.append(_timed(lambda: probe(port)))
+            due = max(due + period, time.monotonic())
+            time.sleep(max(0.0, due - time.monotonic()))
         return _summary(times)
 
     def retrieve(self, *, path: str, size: int, seconds: float = 0.0) -> Numbers:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,21 @@ OUR_ENVIRONMENT = {
     "FTPSPROXY_LIMITS__COMMANDS_PER_SECOND": "1000000",
     "FTPSPROXY_TIMEOUTS__IDLE": "7200",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One ftpsproxy that can be started: its name, its interpreter, and what it is given besides."""
+
+    name: str
+    python: tuple[str, ...]
+    """The interpreter and its own arguments, such as those for cProfile."""
+    environment: Mapping[str, str]
+    options: tuple[str, ...] = ()
+    """More arguments for ``ftpsproxy run``."""
+
+
+HERE = Installation("ours", (sys.executable,), {**OUR_ENVIRONMENT, "PYTHONPATH": str(REPOSITORY)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +82,8 @@ class Gateway:
     port: int
     process: Process
     resting_processes: int
+    admin_port: int | None = None
+    """Where ours answers probes, if it was told to."""
 
     def wait_at_rest(self) -> None:
         """Wait until the processes of ended sessions have been reaped, so that their CPU time is with the parent."""
@@ -266,8 +283,10 @@ def light(made: Ground) -> Iterator[int]:
         yield port
 
 
-def _gateway(name: str, port: int, process: Process) -> Gateway:
+def _gateway(name: str, port: int, process: Process, admin_port: int | None = None) -> Gateway:
     process.wait_listening(port)
+    if admin_port is not None:
+        process.wait_listening(admin_port)
     settled = 0
     last = -1
     # Our readiness probe was a session of its own; it must be gone before the first reading.
@@ -277,7 +296,7 @@ def _gateway(name: str, port: int, process: Process) -> Gateway:
         settled = settled + 1 if now[0] == last else 0
         last = now[0]
         wait_a_tick()
-    return Gateway(name, port, process, last)
+    return Gateway(name, port, process, last, admin_port)
 
 
 def wait_a_tick() -> None:
@@ -287,12 +306,12 @@ def wait_a_tick() -> None:
 
 
 @contextlib.contextmanager
-def ours(made: Ground, upstream: int, *, extra: Sequence[str] = (), python: Sequence[str] = ()) -> Iterator[Gateway]:
-    """ftpsproxy as it ships, logging JSON to a file; ``python`` goes between the interpreter and -m (for cProfile)."""
+def ours(made: Ground, upstream: int, which: Installation = HERE, *, admin: bool = False) -> Iterator[Gateway]:
+    """ftpsproxy as it ships, logging JSON to a file; with ``admin`` it also answers probes, which costs memory."""
     port = free_port()
+    admin_port = free_port() if admin else None
     arguments = (
-        sys.executable,
-        *python,
+        *which.python,
         "-m",
         "ftpsproxy",
         "run",
@@ -302,11 +321,13 @@ def ours(made: Ground, upstream: int, *, extra: Sequence[str] = (), python: Sequ
         f"ftpes://localhost:{upstream}",
         "--ca-file",
         str(made.tls.authority),
-        *extra,
+        *which.options,
     )
-    environment = {**OUR_ENVIRONMENT, "PYTHONPATH": str(REPOSITORY)}
-    with Process("ours", arguments, made.path(f"ours-{port}.log"), environment) as process:
-        yield _gateway("ours", port, process)
+    environment = dict(which.environment)
+    if admin:
+        environment["FTPSPROXY_ADMIN__LISTEN"] = f"127.0.0.1:{admin_port}"
+    with Process(which.name, arguments, made.path(f"{which.name}-{port}.log"), environment) as process:
+        yield _gateway(which.name, port, process, admin_port)
 
 
 @contextlib.contextmanager

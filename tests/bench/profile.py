@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tests.bench import peers
@@ -27,15 +28,15 @@ def _py_spy() -> str | None:
     return str(beside) if beside.exists() else shutil.which("py-spy")
 
 
-def run(made: Ground, upstream: int, rounds: int, work: Callable[[Gateway], None]) -> str:
+def run(made: Ground, upstream: int, rounds: int, work: Callable[[Gateway], None], *, admin: bool) -> str:
     """Run ``work`` ``rounds`` times and return the report: by py-spy (sampling) when installed, else by cProfile."""
     if importlib.util.find_spec("ftpsproxy") is None:
         raise BenchError("ftpsproxy is not importable")
     spy = _py_spy()
     if spy is None:
-        return _with_cprofile(made, upstream, rounds, work)
+        return _with_cprofile(made, upstream, rounds, work, admin=admin)
     output = made.path("profile.raw")
-    with peers.ours(made, upstream) as gateway:
+    with peers.ours(made, upstream, admin=admin) as gateway:
         sampler = subprocess.Popen(
             (
                 *(spy, "record", "--pid", str(gateway.process.pid), "--format", "raw", "--rate", str(RATE)),
@@ -83,9 +84,10 @@ def _short(frame: str) -> str:
     return f"{function}  {os.sep.join(parts[-2:])}"
 
 
-def _with_cprofile(made: Ground, upstream: int, rounds: int, work: Callable[[Gateway], None]) -> str:
+def _with_cprofile(made: Ground, upstream: int, rounds: int, work: Callable[[Gateway], None], *, admin: bool) -> str:
     output = made.path("profile.pstats")
-    with peers.ours(made, upstream, python=("-m", "cProfile", "-o", str(output))) as gateway:
+    profiled = replace(peers.HERE, python=(sys.executable, "-m", "cProfile", "-o", str(output)))
+    with peers.ours(made, upstream, profiled, admin=admin) as gateway:
         for _ in range(rounds):
             work(gateway)
     if not output.exists():

@@ -10,7 +10,7 @@ import contextlib
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from tests.bench import peers
@@ -18,7 +18,7 @@ from tests.bench.driver import Driver, Numbers
 from tests.bench.peers import GIB, Gateway, Ground, Sizes
 from tests.bench.process import BenchError, cpu_seconds, pss_kib
 
-OURS, MOD_PROXY, STUNNEL = "ours", "mod_proxy", "stunnel"
+OURS, BEFORE, MOD_PROXY, STUNNEL = "ours", "before", "mod_proxy", "stunnel"
 Run = Callable[["Side"], Numbers]
 
 
@@ -86,6 +86,13 @@ class Work:
     """Long enough to be done once instead of in rounds."""
     fresh: bool = False
     """Start the gateway anew for every round (memory)."""
+    admin: bool = False
+    """Start ours with its listener for probes. Other works do without: it takes memory."""
+
+    def among(self, names: Collection[str]) -> list[str]:
+        """The sides of ``names`` that take part, in turn; ``before`` is wherever ours is."""
+        turn = [name for side in self.sides for name in ((OURS, BEFORE) if side == OURS else (side,))]
+        return [name for name in turn if name in names]
 
 
 def _bulk(streams: int, *, up: bool) -> Run:
@@ -190,6 +197,24 @@ def _latency(side: Side) -> Numbers:
         "worst_ms": done["worst"] * 1e3,
         "direct_p50_ms": beside["median"] * 1e3,
         "direct_p99_ms": beside["p99"] * 1e3,
+        "mb_per_s": moved["bytes"] / 1e6 / moved["wall_seconds"],
+    }
+
+
+def _probes(side: Side) -> Numbers:
+    """/healthz beside eight downloads and four sessions that fetch small files, all in the one process."""
+    seconds = side.sizes.bulk_seconds
+    with side.driver() as asker, side.sessions(8) as bulk, side.sessions(4) as small:
+        bulk.begin("retrieve", path="steady", size=peers.STEADY_BYTES, seconds=seconds)
+        small.begin("retrieve", path="1KiB", size=1024, seconds=seconds)
+        done = asker.call("probe_for", port=side.gateway.admin_port, seconds=seconds, period=0.01)
+        small.finish()
+        moved = bulk.finish()
+    return {
+        "p50_ms": done["median"] * 1e3,
+        "p99_ms": done["p99"] * 1e3,
+        "worst_ms": done["worst"] * 1e3,
+        "asked": done["count"],
         "mb_per_s": moved["bytes"] / 1e6 / moved["wall_seconds"],
     }
 
@@ -315,6 +340,7 @@ def _works() -> Iterator[Work]:
     yield Work("noop", "NOOP round trip", _noop)
     yield Work("idle", "idle sessions", _idle, fresh=True)
     yield Work("latency", "NOOP while 8 downloads run", _latency)
+    yield Work("probes", "/healthz while 8 downloads and 4 sessions of small files run", _probes, (OURS,), admin=True)
     yield Work("tree", "lftp mirror of small files, 4 at a time", _tree)
     yield Work("growth", "small works beside many open sessions", _growth, (OURS,), upstream="light", once=True)
     yield Work("churn", "many sessions one after the other", _churn, (OURS,), upstream="light", once=True)
