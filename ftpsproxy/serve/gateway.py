@@ -178,7 +178,8 @@ class Gateway:
         """Where clients wait for slots, end sessions that only hold one: without a login, or silent, of a client that
         has two more than whoever is next; of these one at a time, as each changes who has how many."""
         slots, seconds = self._slots, self._settings.timeouts.others_wait
-        wanted = {upstream: has for upstream in slots.limits if (has := slots.wanted(upstream)) is not None}
+        full = (upstream for upstream in slots.limits if slots.is_full(upstream))
+        wanted = {upstream: has for upstream in full if (has := slots.wanted(upstream)) is not None}
         if not wanted:
             return
         busy = {upstream for session, (upstream, _) in self._sessions.items() if session.makes_way}
@@ -237,9 +238,9 @@ class Gateway:
                 if (reason := self._refusal(client, who, service)) is None:
                     self._clients += 1
                     self._sessions_nursery.start_soon(self._session, service, sock, client, who)
-                    continue
-                _turn_away(sock, client, service, reason)
-                await turn()  # many that are turned away must not keep the others from being heard
+                else:
+                    _turn_away(sock, client, service, reason)
+                await turn()  # others are heard meanwhile, and whoever came first is first in the queue
 
     def _refusal(self, client: str, who: str, service: Service) -> Refusal | None:
         """Why this client gets no session; None when it does, and has its seat. `who` stands for it where clients are

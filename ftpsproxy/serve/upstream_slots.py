@@ -121,6 +121,13 @@ class UpstreamSlots:
         """How many slots the client has that is next; None: nobody waits."""
         return min((self._has(bucket) for _, _, bucket in self._next(upstream)), default=None)
 
+    def is_full(self, upstream: str) -> bool:
+        """Whether all slots of an upstream with a limit are taken; a free one is about to be."""
+        return self._taken(upstream) >= self.limits[upstream]
+
+    def _taken(self, upstream: str) -> float:
+        return sum(self._table[cell] for cell in range(self._columns[upstream], len(self._table), self._row))
+
     def take(self, upstream: str, client: str, since: float) -> bool:
         """Take a slot for a client that came at `since`, if one is free and it is nobody's turn elsewhere."""
         bucket = self._bucket(upstream, client)
@@ -132,7 +139,7 @@ class UpstreamSlots:
             for worker, others, where in self._next(upstream):
                 if worker != self._worker and self._rank(where, others) < rank:
                     return False
-            taken = sum(self._table[cell] for cell in range(self._columns[upstream], len(self._table), self._row))
+            taken = self._taken(upstream)
             if taken >= self.limits[upstream] or self._has(bucket) >= self._shares.get(upstream, taken + 1):
                 return False
             self._count(upstream, bucket, 1)

@@ -54,7 +54,7 @@ def _closed(address: tuple[str, int]) -> None:
 
 
 async def test_ports_of_no_use_are_closed(monkeypatch: pytest.MonkeyPatch, certificates: Certificates) -> None:
-    monkeypatch.setattr(gateway, "_DOOR_SECONDS", 0.5)
+    monkeypatch.setattr(gateway, "_UNUSED_SECONDS", 0.5)
     pair = certificates.server
     with BadServer(pair.certificate_file, pair.key_file) as server:
         server.play(Quirks(), {b"file": b"12345"}, certificate=(pair.certificate_file, pair.key_file))
