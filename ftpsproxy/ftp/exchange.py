@@ -86,9 +86,9 @@ class Phase(enum.Enum):
 
 
 # Without a transfer; its command may become one.
-ASKED = frozenset({Phase.TAKING_BACK, Phase.PREPARING, Phase.SENT, Phase.PROBING})
+ASKED = (Phase.TAKING_BACK, Phase.PREPARING, Phase.SENT, Phase.PROBING)
 # ABOR can break it off, if it is a transfer.
-ABORTABLE = ASKED | {Phase.TRANSFERRING, Phase.AWAITING_BYTES, Phase.AWAITING_VERDICT}
+ABORTABLE = (*ASKED, Phase.TRANSFERRING, Phase.AWAITING_BYTES, Phase.AWAITING_VERDICT)
 
 
 @dataclass(slots=True)

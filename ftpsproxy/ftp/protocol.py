@@ -100,20 +100,28 @@ class Protocol:
         if state.closed or _defers(state, event):
             return []
         orders = _decide(state, event)
-        while state.postponed and state.idle and not state.closed:
-            orders += _decide(state, state.postponed.pop(0))
-        orders += client_side.answer_held(state)
-        while state.held and state.idle and not state.closed:
-            held = state.held.popleft()
-            orders += (
-                client_side.erred(state, held) if isinstance(held, ClientErred) else client_side.execute(state, held)
-            )
-        if state.client_gone and state.idle and not state.closed:
-            state.closed = True
-            orders += [TellServer(_QUIT), HangUp("client gone")]
-        if any(isinstance(order, TellServer) for order in orders):
-            state.asked_at = state.read
+        if state.postponed or state.held or state.client_gone:
+            orders += _go_on(state)
+        for order in orders:
+            if type(order) is TellServer:
+                state.asked_at = state.read
+                break
         return orders
+
+
+def _go_on(state: State) -> list[Order]:
+    """What had to wait, if it need not any more."""
+    orders: list[Order] = []
+    while state.postponed and state.idle and not state.closed:
+        orders += _decide(state, state.postponed.pop(0))
+    orders += client_side.answer_held(state)
+    while state.held and state.idle and not state.closed:
+        held = state.held.popleft()
+        orders += client_side.erred(state, held) if isinstance(held, ClientErred) else client_side.execute(state, held)
+    if state.client_gone and state.idle and not state.closed:
+        state.closed = True
+        orders += [TellServer(_QUIT), HangUp("client gone")]
+    return orders
 
 
 def _defers(state: State, event: Event) -> bool:

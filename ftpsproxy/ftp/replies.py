@@ -114,9 +114,9 @@ class ReplyReader:
     def pop(self) -> Reply | None:
         """The next whole reply, or None. Raises ProtocolError for what is no FTP reply; the connection is then lost."""
         while (line := self._reader.pop()) is not None:
-            if not self._lines and line.startswith(_TLS_RECORDS):
-                raise ProtocolError("TLS where a reply should be")
-            if not self._lines:
+            if not self._lines and not line[:1].isdigit():
+                if line.startswith(_TLS_RECORDS):
+                    raise ProtocolError("TLS where a reply should be")
                 line = line[_BEFORE.match(line).end() :]  # type: ignore[union-attr] # it matches nothing, too
             if b"\r" in line or b"\0" in line:
                 # A client that takes a lone CR for the end of a line would see a reply the server never gave.
@@ -166,6 +166,11 @@ class ReplyReader:
             self.passed_over.append(line[:80])
 
     # --- a reply under way ------------------------------------------------------------------------------------------
+
+    @property
+    def under_way(self) -> bool:
+        """Whether lines have come of a reply that is not over."""
+        return bool(self._lines)
 
     def fresh(self) -> tuple[int, tuple[bytes, ...]] | None:
         """Of a reply of several lines that is under way: its code, and the lines come since the last call; not

@@ -73,7 +73,9 @@ class State:
     @property
     def hears_client(self) -> bool:
         """Whether the client's lines are wanted now: in a transfer a few more, as ABOR may be among them."""
-        return len(self.held) < (_MOST_HELD if self.transferring else 1) and self.opening is None and not self.closed
+        if self.closed or self.opening is not None:
+            return False
+        return not self.held or (self.transferring and len(self.held) < _MOST_HELD)
 
     @property
     def transferring(self) -> bool:

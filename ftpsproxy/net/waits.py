@@ -18,31 +18,32 @@ import trio
 Socket = socket.socket
 NEVER = math.inf
 
+_wait_readable, _wait_writable = trio.lowlevel.wait_readable, trio.lowlevel.wait_writable
+
 now = trio.current_time
 """The time that deadlines are in: seconds of trio's clock."""
 
 
 async def readable(sock: Socket) -> None:
     """Wait for something to read: bytes, an end, an error. Raises OSError for a closed socket, now or meanwhile."""
+    fd = sock.fileno()
+    if fd < 0:
+        raise _closed()
     try:
-        await trio.lowlevel.wait_readable(_open(sock))
+        await _wait_readable(fd)
     except trio.ClosedResourceError:
         raise _closed() from None
 
 
 async def writable(sock: Socket) -> None:
     """The same for room to send, or for a connection to come about."""
-    try:
-        await trio.lowlevel.wait_writable(_open(sock))
-    except trio.ClosedResourceError:
-        raise _closed() from None
-
-
-def _open(sock: Socket) -> int:
     fd = sock.fileno()
     if fd < 0:
         raise _closed()
-    return fd
+    try:
+        await _wait_writable(fd)
+    except trio.ClosedResourceError:
+        raise _closed() from None
 
 
 def _closed() -> OSError:

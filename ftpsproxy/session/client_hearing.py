@@ -138,7 +138,8 @@ class ClientHearing:
         event = heard(line)
         if isinstance(event, ClientSaid):
             command = event.command
-            log.hide(command.known_verb, *command.secrets)  # servers quote what they refuse
+            if secrets := command.secrets:
+                log.hide(command.known_verb, *secrets)  # servers quote what they refuse
             if session.service.debug:
                 log.session_command(verb=command.shown_verb, argument=command.shown)
         else:

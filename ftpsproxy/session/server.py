@@ -74,7 +74,8 @@ class ServerControl:
             if not said:
                 raise
             self._failed = error  # once what was said before it is heard
-        self._seal(tls)  # keys are made anew
+        if self._unsealed or tls.outgoing:
+            self._seal(tls)  # keys are made anew
         return said or not tls.ended
 
     @property

@@ -115,8 +115,8 @@ class ServerHearing:
     async def _listen(self) -> None:
         session, server = self._session, self._session.server
         assert server is not None  # noqa: S101 - it was reached
+        self.set_limit()
         while not session.over and not session.tls_wanted:
-            self.set_limit()
             if self._server_gone:
                 await trio.sleep_forever()  # a transfer that has its verdict is carried through
             await self._receive(server)
@@ -161,15 +161,19 @@ class ServerHearing:
             self._hear_reply(reply)
             if (heard := heard + 1) % _LINES_A_TURN == 0:
                 await trio.lowlevel.cancel_shielded_checkpoint()  # nothing that was said is left behind
+        replies = server.replies
         clock.reply_ends = NEVER
-        if not session.over and not session.tls_wanted:
-            if (lines := server.replies.fresh()) is not None:
+        if replies.under_way and not session.over and not session.tls_wanted:
+            if (lines := replies.fresh()) is not None:
                 session.feed(ServerSaidLines(*lines))
-            if server.replies.may_be_over:
-                clock.reply_may_be_over(changes_class=server.replies.changes_class)
-        for text in server.replies.passed_over:
-            log.upstream_reply_ignored(reply=text.decode("utf-8", "backslashreplace"), reason="it begins with no code")
-        server.replies.passed_over.clear()
+            if replies.may_be_over:
+                clock.reply_may_be_over(changes_class=replies.changes_class)
+                self.set_limit()
+        if replies.passed_over:
+            for text in replies.passed_over:
+                said = text.decode("utf-8", "backslashreplace")
+                log.upstream_reply_ignored(reply=said, reason="it begins with no code")
+            replies.passed_over.clear()
 
     def _hear_reply(self, reply: Reply) -> None:
         if self._session.service.debug:

@@ -173,8 +173,7 @@ class Session:
                 for order in orders:
                     carry_out(self, order)
                 # What nobody asked for is no sign of life.
-                stray = bool(orders) and all(type(order) is NoteReplyIgnored for order in orders)
-                alive = alive or not stray
+                alive = alive or not orders or type(orders[-1]) is not NoteReplyIgnored
                 if self.stop_reason and self.protocol.idle:
                     self._events.append(Stopped(self.stop_reason))
                     self.stop_reason = ""
