@@ -25,7 +25,7 @@ class Opening:
     connection once it is there; `pending` what will bring it.
     """
 
-    __slots__ = ("_begun", "_error", "_scope", "_session", "on_heard", "pending", "sock", "tls")
+    __slots__ = ("_begun", "_error", "_over", "_scope", "_session", "on_heard", "pending", "sock", "tls")
 
     def __init__(self, session: SessionData, pending: PendingConnection | Socket | None, tls: Tls | None) -> None:
         self.pending = pending
@@ -34,14 +34,15 @@ class Opening:
         self.on_heard: Callable[[], None] | None = None
         self._session = session
         self._scope = trio.CancelScope()
-        self._begun = False
+        self._begun = self._over = False
         self._error: Exception | None = None
 
     def begin(self) -> None:
         """Its transfer has begun: from here on it has a limit."""
         self.on_heard = None
         self._begun = True
-        self._limit()
+        if not self._over:
+            self._limit()
 
     def _limit(self) -> None:
         policy = self._session.service.policy
@@ -66,6 +67,7 @@ class Opening:
             except (TlsError, OSError, Refused, Contested, Unreachable) as error:
                 self._error = error
                 self._session.resumption.failed(tls)
+        self._over = True
 
     def _heard(self) -> None:
         if self.on_heard is not None:

@@ -122,9 +122,17 @@ class PendingConnection:
         """Nothing will come any more."""
         self._arrived.set()
 
+    def take(self) -> Socket | None:
+        """The connection, if it has come and nobody else for it; it is the caller's from here on."""
+        if self._contested or self.sock is None or self._renewed:
+            return None
+        sock, self.sock = self.sock, None
+        self._taken = True
+        return sock
+
     async def wait(self) -> Socket:
-        """The connection, for as long as it takes to come; it is the caller's from here on. Raises Contested where two
-        have come, Unreachable once its port is lost."""
+        """The same, for as long as it takes to come. Raises Contested where two have come, Unreachable once its port is
+        lost."""
         if self._renewed and self.sock is not None and _spent(self.sock) and not net.unread(self.sock):
             net.reset(self.sock)
             self.sock = None
@@ -133,10 +141,10 @@ class PendingConnection:
             await self._arrived.wait()
         if self._contested:
             raise Contested(self.host)
-        sock, self.sock = self.sock, None
+        self._renewed = False
+        sock = self.take()
         if sock is None:
             raise Unreachable
-        self._taken = True
         return sock
 
     def renew(self) -> None:
@@ -197,12 +205,12 @@ class PassiveListener:
                 if pending is None:
                     net.reset(sock)
                     self._note_stranger(peer)
-                else:
-                    self.used = now()
-                    pending.deliver(sock)
-                    if self.single:
-                        return
-                await turn()  # many of them must not keep the others from being heard
+                    await turn()  # many of them must not keep the others from being heard
+                    continue
+                self.used = now()
+                pending.deliver(sock)
+                if self.single:
+                    return
         except OSError:  # it was closed, or is of no use any more
             for waiting in self.expected.values():
                 waiting.give_up()
@@ -279,8 +287,8 @@ class PassivePorts:
         free = [listener for listener in listeners.values() if peer not in listener.expected]
         unopened = SPARE_PORTS - len(free) if ports is None else ports[1] - ports[0] + 1 - len(listeners)
         # Any of those that could be had, the ones not opened yet included.
-        if free and _random.randrange(len(free) + max(unopened, 0)) < len(free):
-            return self._add(_random.choice(free), peer)
+        if free and (drawn := _random.randrange(len(free) + max(unopened, 0))) < len(free):
+            return self._add(free[drawn], peer)
         try:
             once = self._ranges is not None and ports not in self._ranges
             listener = self._open(local, ports, listeners.keys(), once=once)

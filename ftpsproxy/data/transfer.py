@@ -66,8 +66,9 @@ class Transfer:
         self._server: Socket | None = None
         self._client: Socket | None = None
         self._scope = trio.CancelScope(shield=True)
-        self._awaiting: trio.CancelScope | None = None
+        self._draining: trio.CancelScope | None = None
         self._begun = trio.Event()
+        self._ended = trio.Event()
         self._opened = False
         self._relay: Download | Upload | None = None
         self._in_band = False
@@ -115,9 +116,10 @@ class Transfer:
         if self._end is not None:
             return
         self._end = order
+        self._ended.set()
         if order.whole:
-            if self._awaiting is not None:
-                self._awaiting.cancel()
+            if self._draining is not None:
+                self._draining.cancel()
         elif order.outcome == "aborted" and not self._opened and not self._over:
             self._endpoints.drop_client()
         else:
@@ -213,6 +215,11 @@ class Transfer:
     async def _connect_client(self) -> Socket:
         """Raises RelayError."""
         end, self._endpoints.client = self._endpoints.client, None
+        if isinstance(end, PendingConnection) and (client := end.take()) is not None:
+            self._pending_client = end
+            self._take_client(client)
+            end.on_contest(self._contested)
+            return client
         with trio.move_on_after(self._policy.data_connect) as limit:
             try:
                 if isinstance(end, PendingConnection):
@@ -288,11 +295,10 @@ class Transfer:
 
     async def _ordered(self) -> None:
         """Until it is ordered to end. What an upload's server says meanwhile is heard. Raises RelayError."""
-        while self._end is None:
-            with trio.CancelScope() as self._awaiting:
+        if self._end is None and isinstance(self._relay, Upload):
+            with trio.CancelScope() as self._draining:
                 await self._drain()
-                await trio.sleep_forever()
-        self._awaiting = None
+        await self._ended.wait()
 
     async def _drain(self) -> None:
         """Behind an upload, until the server's end. Raises RelayError."""
@@ -336,6 +342,8 @@ class Transfer:
 
     async def linger(self) -> None:
         """Behind an upload that is whole; and an active client that was left waiting is turned away."""
+        if self._server is None and self._endpoints.unmet is None:
+            return
         self._scope = trio.CancelScope(shield=True)
         with self._scope:
             try:

@@ -83,8 +83,10 @@ def said(state: State, event: ServerSaid) -> list[Order]:
     if state.opening is not None:
         return _open(state, state.opening, reply)
     orders = _hear(state, reply)
-    state.farewell = reply if reply.code == 421 else None
-    state.farewell_told = any(isinstance(order, TellClient) and order.reply is reply for order in orders)
+    state.farewell = None
+    if reply.code == 421:
+        state.farewell = reply
+        state.farewell_told = any(isinstance(order, TellClient) and order.reply is reply for order in orders)
     return orders
 
 
@@ -115,7 +117,14 @@ def _stray(state: State, reply: Reply, why: str) -> list[Order]:
 
 def _replied(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
     """The server's reply to the command under way."""
-    match exchange.phase:
+    match exchange.phase:  # what is common first
+        case Phase.SENT | Phase.PROBING:
+            return _preliminary(state, exchange, reply) if reply.preliminary else _final(state, exchange, reply)
+        case Phase.TRANSFERRING | Phase.AWAITING_BYTES | Phase.AWAITING_VERDICT | Phase.CLOSING:
+            if reply.preliminary:
+                return _preliminary(state, exchange, reply)
+            assert exchange.transfer is not None  # noqa: S101 - it has one in these phases
+            return state.after(exchange, exchange.verdict(exchange.transfer, reply))
         case Phase.ABORTING:
             return _aborting(state, exchange, reply)
         case Phase.PREPARING:
@@ -129,13 +138,6 @@ def _replied(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
             return client_side.refused(state, exchange.command, exchange.refusal)
         case Phase.PROVING:
             return state.after(exchange, exchange.size_heard(reply)) if not reply.preliminary else []
-        case Phase.SENT | Phase.PROBING:
-            return _preliminary(state, exchange, reply) if reply.preliminary else _final(state, exchange, reply)
-        case Phase.TRANSFERRING | Phase.AWAITING_BYTES | Phase.AWAITING_VERDICT | Phase.CLOSING:
-            if reply.preliminary:
-                return _preliminary(state, exchange, reply)
-            assert exchange.transfer is not None  # noqa: S101 - it has one in these phases
-            return state.after(exchange, exchange.verdict(exchange.transfer, reply))
         case Phase.OVER:
             return []
         case _:

@@ -118,15 +118,15 @@ class State:
     @staticmethod
     def _waiting_for(exchange: Exchange) -> Waiting:
         match exchange.phase:
-            case Phase.PREPARING:
-                waits_for_server = exchange.deferred is not None and exchange.deferred.waits_for_server
-                return Waiting.REPLY if waits_for_server else Waiting.CONNECTION
             case Phase.SENT | Phase.PROBING | Phase.TAKING_BACK:
                 return Waiting.START if exchange.command.verb in commands.LONG_VERBS else Waiting.REPLY
             case Phase.TRANSFERRING | Phase.AWAITING_BYTES | Phase.CLOSING:
                 return Waiting.DATA
             case Phase.AWAITING_VERDICT:
                 return Waiting.VERDICT if exchange.ended is not None and exchange.ended.ok else Waiting.TORN
+            case Phase.PREPARING:
+                waits_for_server = exchange.deferred is not None and exchange.deferred.waits_for_server
+                return Waiting.REPLY if waits_for_server else Waiting.CONNECTION
             case Phase.PROVING:
                 return Waiting.REPLY
             case Phase.ABORTING:

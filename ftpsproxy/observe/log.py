@@ -11,7 +11,6 @@ cannot be written (disk full, pipe closed, nobody reads it) loses lines; it neve
 standard error hears of it once (`output`). Until `configure` is called nothing is logged.
 """
 
-import itertools
 import logging
 import os
 import re
@@ -20,22 +19,17 @@ import time
 import traceback
 from typing import Any, Literal, TextIO
 
-from ftpsproxy.ftp.commands import SECRET
 from ftpsproxy.observe import metrics
 from ftpsproxy.observe.budget import Budget, Said
 from ftpsproxy.observe.lines import Bound, Console, Json, Logfmt, bound, make
 from ftpsproxy.observe.output import Output
+from ftpsproxy.observe.redaction import SECRET_VERBS, redact
 
 Format = Literal["json", "logfmt", "console", "auto"]
 Level = Literal["debug", "info", "warning"]
 
 # How long a slow reader of the log may keep the process from ending.
 _LAST_SECONDS = 0.3
-_SECRET_VERBS = frozenset(verb.decode() for verb in SECRET)
-_SECRET_IN_TEXT = re.compile(rf"(?<![A-Za-z])({'|'.join(sorted(_SECRET_VERBS))})[ \t]+[^\r\n]*", re.IGNORECASE)
-_SHORTEST_SECRET = 3  # shorter ones are found in every text
-_MOST_SECRETS = 8
-
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
 
@@ -70,16 +64,6 @@ def bind(session: str, client: str, listener: str, upstream: str) -> None:
     bound.set(Bound({"session": session, "client": client, "listener": listener, "upstream": upstream}))
 
 
-def hide(verb: str, *secrets: str) -> None:
-    """What must stand in no line of this session, though a server should repeat it: of the last few times that each
-    `verb` was said ("" for one in no table: there is no end of those)."""
-    mine = bound.get()
-    if mine is not None and secrets:
-        known = mine.secrets.setdefault(verb, [])
-        known.append(tuple(one.strip() for one in secrets if len(one.strip()) >= _SHORTEST_SECRET))
-        del known[:-_MOST_SECRETS]
-
-
 def unbind() -> None:
     """The current task belongs to no session, though one has started it."""
     bound.set(None)
@@ -112,18 +96,6 @@ def _where() -> tuple[str, str]:
     """The listener and the upstream that `bind` named."""
     mine = bound.get()
     return ("", "") if mine is None else mine.where
-
-
-def _redact(text: str) -> str:
-    """Text without what `hide` has named, and with all that follows PASS, ACCT and their like on a line struck out."""
-    mine = bound.get()
-    for verb, times in mine.secrets.items() if mine is not None else ():
-        for secret in itertools.chain.from_iterable(times):
-            pattern = re.escape(secret)
-            if verb == "SITE":  # one of its words may be a password; most are not, and are part of others
-                pattern = rf"(?<!\w){pattern}(?!\w)"
-            text = re.sub(pattern, "***", text, flags=re.IGNORECASE)  # a verb goes out in upper case
-    return _SECRET_IN_TEXT.sub(r"\1 ***", text)
 
 
 # --- the gateway ------------------------------------------------------------------------------------------------------
@@ -211,25 +183,25 @@ def session_login(*, user: str, ok: bool, reply: int) -> None:
 
 def session_command(*, verb: str, argument: str) -> None:
     """A command of the client."""
-    if re.sub(r"[^A-Za-z]", "", verb).upper() in _SECRET_VERBS:
+    if re.sub(r"[^A-Za-z]", "", verb).upper() in SECRET_VERBS:
         argument = "***"
-    _log.debug("session.command", verb=_redact(verb), argument=argument)
+    _log.debug("session.command", verb=redact(verb), argument=argument)
 
 
 def session_reply(*, code: int, text: str) -> None:
     """A reply to the client."""
-    _log.debug("session.reply", code=code, text=_redact(text))
+    _log.debug("session.reply", code=code, text=redact(text))
 
 
 def command_refused(*, verb: str, reason: str) -> None:
     """A command that the gateway itself refuses; `verb` is empty for a line that is no command."""
-    _limited("info", "command.refused", verb=_redact(verb), reason=_redact(reason))
+    _limited("info", "command.refused", verb=redact(verb), reason=redact(reason))
 
 
 def session_limit(*, limit: str, detail: str) -> None:
     """A limit was met; `limit` is its key in the configuration, or `login_timeout` or `bounce` (README.md)."""
     metrics.LIMITS.add(*_where(), limit)
-    _limited("warning", "session.limit", limit=limit, detail=_redact(detail))
+    _limited("warning", "session.limit", limit=limit, detail=redact(detail))
 
 
 def session_foreign(*, protocol: str) -> None:
@@ -246,7 +218,7 @@ def session_closed(
     _log.info(
         "session.closed",
         seconds=round(seconds, 3),
-        reason=_redact(reason),
+        reason=redact(reason),
         commands=commands,
         transfers=transfers,
         torn=torn,
@@ -264,8 +236,8 @@ def session_crashed(*, error: BaseException) -> None:
 def _told(error: BaseException) -> dict[str, str]:
     return {
         "error": type(error).__name__,
-        "detail": _redact(str(error)),
-        "traceback": _redact("".join(traceback.format_exception(error))),
+        "detail": redact(str(error)),
+        "traceback": redact("".join(traceback.format_exception(error))),
     }
 
 
@@ -304,7 +276,7 @@ def upstream_certificate_expiring(*, days_left: int, subject: str) -> None:
 def upstream_failed(*, reason: str, detail: str) -> None:
     """No secure session with the server; `reason` is one machine word (unknown_ca, expired, wrong_host …)."""
     metrics.UPSTREAM_FAILURES.add(*_where(), reason)
-    _limited("warning", "upstream.failed", reason=reason, detail=_redact(detail))
+    _limited("warning", "upstream.failed", reason=reason, detail=redact(detail))
 
 
 def upstream_address_ignored(*, reply_host: str, peer: str) -> None:
@@ -314,13 +286,13 @@ def upstream_address_ignored(*, reply_host: str, peer: str) -> None:
 
 def upstream_reply_ignored(*, reply: str, reason: str) -> None:
     """The server said something that the client did not hear: nobody asked, it is no reply, it holds an address."""
-    _limited("info", "upstream.reply_ignored", reply=_redact(reply), reason=reason)
+    _limited("info", "upstream.reply_ignored", reply=redact(reply), reason=reason)
 
 
 def upstream_session_reuse_refused(*, reply: str, hint: str | None = None) -> None:
     """The server refused a data connection for want of a resumed TLS session; what to try if it does so always."""
     metrics.UPSTREAM_REUSE_REFUSED.add(*_where())
-    _limited("warning", "upstream.session_reuse_refused", reply=_redact(reply), hint=hint)
+    _limited("warning", "upstream.session_reuse_refused", reply=redact(reply), hint=hint)
 
 
 # --- data connections -------------------------------------------------------------------------------------------------
@@ -328,7 +300,7 @@ def upstream_session_reuse_refused(*, reply: str, hint: str | None = None) -> No
 
 def data_failed(*, side: str, mode: str, reason: str) -> None:
     """A data connection could not be prepared: with the `client` or the `server`, by which command."""
-    _limited("warning", "data.failed", side=side, mode=mode, reason=_redact(reason))
+    _limited("warning", "data.failed", side=side, mode=mode, reason=redact(reason))
 
 
 def upstream_close_notify_missing(*, verb: str, again: bool = False) -> None:
@@ -354,7 +326,7 @@ def data_stranger(*, address: str, port: int, expected: list[str], count: int) -
 
 def transfer_refused(*, verb: str, path: str, reply: int, text: str) -> None:
     """There was no transfer: the server's reply to the command, or the gateway's own."""
-    _limited("warning", "transfer.refused", verb=verb, path=path, reply=reply, text=_redact(text))
+    _limited("warning", "transfer.refused", verb=verb, path=path, reply=reply, text=redact(text))
 
 
 def transfer_finished(
@@ -386,7 +358,7 @@ def transfer_finished(
         "transfer.finished",
         number=number,
         verb=verb,
-        path=_redact(path) if verb == "STOU" else path,  # the server's words: it has made the name
+        path=redact(path) if verb == "STOU" else path,  # the server's words: it has made the name
         direction=direction,
         bytes=bytes,
         seconds=round(seconds, 6),
@@ -398,6 +370,6 @@ def transfer_finished(
         close_notify=close_notify,
         reply=reply,
         outcome=outcome,
-        reason=_redact(reason),
+        reason=redact(reason),
         sha256=sha256,
     )

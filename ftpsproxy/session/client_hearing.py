@@ -11,7 +11,7 @@ from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.events import ClientErred, ClientLost, ClientSaid, Stopped
 from ftpsproxy.ftp.protocol import heard
 from ftpsproxy.net import NEVER, now
-from ftpsproxy.observe import log
+from ftpsproxy.observe import log, redaction
 from ftpsproxy.session.client import ForeignProtocol
 from ftpsproxy.session.control import Flood, Lost
 
@@ -139,11 +139,11 @@ class ClientHearing:
         if isinstance(event, ClientSaid):
             command = event.command
             if secrets := command.secrets:
-                log.hide(command.known_verb, *secrets)  # servers quote what they refuse
+                redaction.hide(command.known_verb, *secrets)  # servers quote what they refuse
             if session.service.debug:
                 log.session_command(verb=command.shown_verb, argument=command.shown)
         else:
-            log.hide("", *re.split(r"[^\x21-\x7e]+", line.decode("utf-8", "backslashreplace")))
+            redaction.hide("", *re.split(r"[^\x21-\x7e]+", line.decode("utf-8", "backslashreplace")))
         if event is not None:
             session.feed(event)
         else:

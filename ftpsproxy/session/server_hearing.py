@@ -19,7 +19,7 @@ from ftpsproxy.ftp.events import (
 )
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.waiting import Waiting
-from ftpsproxy.net import NEVER, TimeLimit, now
+from ftpsproxy.net import NEVER, now
 from ftpsproxy.observe import log
 from ftpsproxy.session.control import Lost
 from ftpsproxy.session.server import ServerControl
@@ -39,7 +39,7 @@ class ServerHearing:
 
     def __init__(self, session: "Session") -> None:
         self._session = session
-        self._limit = TimeLimit()
+        self._limit = session.clock.limit
         self._opening: trio.CancelScope | None = None
         self._read = 0  # how many times, so that a reply can be told from what was there before its command
         self._server_gone = False
@@ -70,11 +70,6 @@ class ServerHearing:
             self._limit.interrupt()
         elif opening and self._opening is not None:
             self._opening.cancel()
-
-    def set_limit(self) -> None:
-        """The clock has changed."""
-        clock, data = self._session.clock, self._session.data
-        self._limit.move(min(clock.due, clock.reply_ends, data.unused_by if data is not None else NEVER))
 
     async def _secure(self, server: ServerControl) -> None:
         """TLS on the server's control connection. Raises Refused."""
@@ -115,7 +110,7 @@ class ServerHearing:
     async def _listen(self) -> None:
         session, server = self._session, self._session.server
         assert server is not None  # noqa: S101 - it was reached
-        self.set_limit()
+        session.clock.set_limit()
         while not session.over and not session.tls_wanted:
             if self._server_gone:
                 await trio.sleep_forever()  # a transfer that has its verdict is carried through
@@ -139,7 +134,7 @@ class ServerHearing:
             if session.makes_way:
                 log.session_limit(limit="others_wait", detail=session.stop_reason)
             session.feed(Stopped(session.stop_reason, session.stop_now))
-        if session.data is not None and now() >= session.data.unused_by:
+        if session.data is not None and now() >= clock.unused_by:
             session.data.give_up()
         if not session.over and now() >= clock.due:
             session.feed(TimedOut())
@@ -168,7 +163,6 @@ class ServerHearing:
                 session.feed(ServerSaidLines(*lines))
             if replies.may_be_over:
                 clock.reply_may_be_over(changes_class=replies.changes_class)
-                self.set_limit()
         if replies.passed_over:
             for text in replies.passed_over:
                 said = text.decode("utf-8", "backslashreplace")

@@ -188,5 +188,6 @@ class Session:
 
     def alive(self) -> None:
         """Something has happened: the time for what is waited for begins anew."""
+        if self.data is not None:
+            self.clock.unused_by = self.data.unused_by
         self.clock.arm(self.protocol.waiting)
-        self.hears_server.set_limit()
