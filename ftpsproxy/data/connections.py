@@ -11,7 +11,7 @@ from ftpsproxy.data.endpoints import Endpoints
 from ftpsproxy.data.opening import Opening
 from ftpsproxy.data.passive import NoPort, PendingConnection, TooManyPending
 from ftpsproxy.data.relay.upload_end import ClientConnection
-from ftpsproxy.data.service import DataService, SessionData
+from ftpsproxy.data.service import DataService, SessionData, Start
 from ftpsproxy.data.transfer import Transfer, TransferResult
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Direction
@@ -36,9 +36,6 @@ from ftpsproxy.ftp.orders import (
 from ftpsproxy.net import NEVER, Socket, now
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.tls import Resumption, Tls, TlsError
-
-Start = Callable[..., None]
-"""Starts a task of the session: an async function and its arguments. Nothing happens once the session is over."""
 
 # Servers in Go, Java and .NET can't resume TLS 1.3 sessions now and then; so many refusals in a row are no accident.
 _REFUSALS = 3
@@ -88,7 +85,7 @@ class DataConnections:
         self._control = control
         self._start_task = start
         self._feed = feed
-        self._shared = SessionData(service, self._resumption, control, feed)
+        self._shared = SessionData(service, self._resumption, control, start, feed)
         self._endpoints = Endpoints()
         self._connecting: _Connecting | None = None
         self._next: Transfer | None = None  # whose TLS has begun
@@ -335,9 +332,11 @@ class DataConnections:
 
     def close(self, why: str) -> None:
         """The session is over, and why: whatever is open is reset."""
-        self.drop()
-        for transfer in list(self._living):
-            transfer.stop(f"the session ended: {why}")
+        try:
+            self.drop()
+        finally:
+            for transfer in list(self._living):
+                transfer.stop(f"the session ended: {why}")
 
 
 class _Connecting:

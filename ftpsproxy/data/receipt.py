@@ -1,14 +1,19 @@
-"""Whether the receiver of a transfer that is to end well has all of it.
+"""Whether a transfer that is to end well has come whole, and its receiver has all of it.
 
 What is in our kernel's buffer, some MiB, is lost when it falls silent or resets: the client must not have heard 226 by
 then.
 """
 
+import contextlib
+
 import trio
 
 from ftpsproxy import net
-from ftpsproxy.data.relay.flow import RelayError
+from ftpsproxy.data.relay.flow import Flow, RelayError
 from ftpsproxy.data.relay.upload import Upload
+from ftpsproxy.data.service import DataService
+from ftpsproxy.ftp.commands import LISTINGS
+from ftpsproxy.ftp.orders import Transfer
 from ftpsproxy.net import Socket
 
 _CLIENT_BROKE = "the client broke the data connection before its end"
@@ -20,13 +25,34 @@ _ACKNOWLEDGED_SECONDS = 0.01
 _END = 1
 
 
+def unproved(flow: Flow, order: Transfer, service: DataService) -> int | None:
+    """A download has ended → how many bytes, if it is yet to be proved that these are all.
+
+    A FIN between two records is all that a cut leaves to be seen, and the server's 226 says only what it sent: a
+    missing close_notify proves nothing. Raises RelayError where its word is taken (for a listing, or by "reply"), but
+    it is known to end such data with close_notify.
+    """
+    owed, policy = service.quirks.close_notify_behind, service.policy.close_notify
+    if flow.at_end:
+        return None  # the data has said its end itself, and its connection may stay open
+    if flow.close_notify:
+        owed.add(order.verb)
+    elif policy == "prove" and (order.verb not in LISTINGS or order.verb not in owed):
+        return flow.bytes
+    elif policy in ("prove", "reply") and order.verb in owed:
+        raise RelayError(426, "the server's data ended without the close_notify it has said before, so it may be cut")
+    return None
+
+
 async def of_client(client: Socket | None, stall_seconds: float) -> None:
     """End a whole download at the client, with FIN behind its bytes, and wait until its kernel has them all. Raises
     RelayError when that breaks, or takes nothing for so long."""
     if client is None or not net.finish(client):
         raise RelayError(426, _CLIENT_BROKE)
+    if net.unsent(client) > _END:
+        with trio.move_on_after(_LOOK_SECONDS), contextlib.suppress(OSError):  # closed meanwhile: seen below
+            await net.readable(client)  # most close once they have it all
     stall = _Stall("client", stall_seconds)
-    looked = False
     while True:
         if net.error_of(client):
             raise RelayError(426, _CLIENT_BROKE)
@@ -34,11 +60,7 @@ async def of_client(client: Socket | None, stall_seconds: float) -> None:
         if unsent <= _END:
             return
         stall.look(unsent)
-        with trio.move_on_after(_LOOK_SECONDS):
-            if looked:
-                await trio.sleep_forever()
-            looked = True
-            await net.readable(client)  # most close once they have it all
+        await trio.sleep(_LOOK_SECONDS)
 
 
 async def of_server(server: Socket | None, upload: Upload, stall_seconds: float) -> None:

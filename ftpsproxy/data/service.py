@@ -11,6 +11,9 @@ from ftpsproxy.ftp.events import Event
 from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from ftpsproxy.tls import Context, Resumption
 
+Start = Callable[..., None]
+"""Starts a task of the session: an async function and its arguments. Nothing happens once the session is over."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataService:
@@ -27,12 +30,13 @@ class DataService:
 
 @dataclass(frozen=True, slots=True)
 class SessionData:
-    """What the data connections of one session share; `report` tells its protocol, `client` is asked about its control
-    connection."""
+    """What the data connections of one session share: `client` is asked about its control connection, `start` starts a
+    task of the session, `report` tells its protocol."""
 
     service: DataService
     resumption: Resumption
     client: ClientConnection
+    start: Start
     report: Callable[[Event], None]
 
 

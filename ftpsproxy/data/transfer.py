@@ -23,7 +23,7 @@ from ftpsproxy.data.relay.upload import Upload
 from ftpsproxy.data.relay.upload_end import UploadEnd
 from ftpsproxy.data.service import SessionData
 from ftpsproxy.ftp.blocks import Blocks
-from ftpsproxy.ftp.commands import LISTINGS, Direction
+from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.events import RelayFinished, TransferClosed
 from ftpsproxy.ftp.orders import FinishTransfer, Outcome
 from ftpsproxy.ftp.orders import Transfer as Order
@@ -75,7 +75,9 @@ class Transfer:
         self._drained = False
         self._end: FinishTransfer | None = None
         self._failed = ""
+        self._contest = ""
         self._over = False
+        self._stopped = False
 
     # --- what the session orders, and asks ----------------------------------------------------------------------------
 
@@ -128,6 +130,7 @@ class Transfer:
 
     def stop(self, why: str) -> None:
         """The session is over: whatever is open is closed, and torn where it was not whole yet."""
+        self._stopped = True
         if self.order is not None and self._end is None:
             self.end(FinishTransfer(self.order.number, False, 0, "torn", why))
             return
@@ -197,7 +200,7 @@ class Transfer:
         self.flow.meter = metrics.TRANSFER_BYTES.meter(listener, upstream, self.direction.value)
         if self.direction is Direction.DOWNLOAD:
             await self._run(Download(client, server, tls, records, self.flow, self._policy))
-            unproved = self._check_close_notify(order)
+            unproved = receipt.unproved(self.flow, order, session.service)
             net.close(server)  # both have said their end; to hear of the server's FIN, too, is a wake-up for nothing
             self._server = None
             session.resumption.learn(tls)
@@ -214,18 +217,18 @@ class Transfer:
 
     async def _connect_client(self) -> Socket:
         """Raises RelayError."""
-        end, self._endpoints.client = self._endpoints.client, None
-        if isinstance(end, PendingConnection) and (client := end.take()) is not None:
+        end = self._endpoints.client
+        if isinstance(end, PendingConnection):
             self._pending_client = end
-            self._take_client(client)
             end.on_contest(self._contested)
-            return client
+            if (client := end.take()) is not None:
+                return self._take_client(client)
+        else:
+            self._endpoints.client = None  # it is no way to somebody who waits any more
         with trio.move_on_after(self._policy.data_connect) as limit:
             try:
                 if isinstance(end, PendingConnection):
-                    self._pending_client = end
                     self._take_client(await end.wait())
-                    end.on_contest(self._contested)
                 elif end is not None:
                     # Known before it is up: its far side may end it, and leave, before we have had our turn.
                     family, sockaddr = net.numeric(end.host, end.port)
@@ -249,38 +252,26 @@ class Transfer:
             raise RelayError(425, f"the client opened no data connection in time{_stranger(end)}")
         return self._client
 
-    def _take_client(self, client: Socket) -> None:
+    def _take_client(self, client: Socket) -> Socket:
         self._client = client
+        self._endpoints.client = None
         if self.direction is not Direction.DOWNLOAD:
             self._upload_end().watch(client)
+        return client
 
     def _upload_end(self) -> UploadEnd:
         return self._endpoints.watch_client(self._session.client)
 
     def _contested(self) -> None:
-        """Somebody else has come for this transfer, too: whatever has passed is not kept as whole."""
-        if self._pending_client is not None:
-            self._break(RelayError(425, str(Contested(self._pending_client.host))))
+        """Somebody else has come for this transfer, too: whatever has passed is not kept as whole. That is heard in a
+        task of the gateway's; one of the session's says so."""
+        if self._pending_client is not None and not self._over:
+            self._contest = str(Contested(self._pending_client.host))
+            self._session.start(self._break_contested)
 
-    def _check_close_notify(self, order: Order) -> int | None:
-        """A download has ended → how many bytes, if it is yet to be proved that these are all.
-
-        A FIN between two records is all that a cut leaves to be seen, and the server's 226 says only what it sent: a
-        missing close_notify proves nothing. Raises RelayError where its word is taken (for a listing, or by "reply"),
-        but it is known to end such data with close_notify.
-        """
-        owed, policy = self._session.service.quirks.close_notify_behind, self._policy.close_notify
-        if self.flow.at_end:
-            return None  # the data has said its end itself, and its connection may stay open
-        if self.flow.close_notify:
-            owed.add(order.verb)
-        elif policy == "prove" and (order.verb not in LISTINGS or order.verb not in owed):
-            return self.flow.bytes
-        elif policy in ("prove", "reply") and order.verb in owed:
-            raise RelayError(
-                426, "the server's data ended without the close_notify it has said before, so it may be cut"
-            )
-        return None
+    async def _break_contested(self) -> None:
+        if not self._over:
+            self._break(RelayError(425, self._contest))
 
     def _break(self, error: RelayError) -> None:
         """It has failed. Both sides learn it now: the server's verdict depends on it."""
@@ -323,6 +314,7 @@ class Transfer:
             self._failed = self._failed or error.why
             if self._tls is not None:
                 self._session.resumption.failed(self._tls)
+        self._failed = self._failed or self._contest
         if self._failed:
             self._reset()
         else:
@@ -345,6 +337,8 @@ class Transfer:
         if self._server is None and self._endpoints.unmet is None:
             return
         self._scope = trio.CancelScope(shield=True)
+        if self._stopped:
+            self._scope.cancel()
         with self._scope:
             try:
                 with trio.move_on_after(self._policy.linger), contextlib.suppress(RelayError):

@@ -1,4 +1,4 @@
-"""The one place that waits for sockets, and closes them, so that whoever waits for one that is closed hears of it.
+"""The one place that waits for sockets and closes them, so that a close wakes whoever waits.
 
 trio's own waits. One task at a time may wait to read a socket, and one to write it; trio refuses a second one. To wait
 costs some 10 µs, so one reads or writes until the kernel has no more, and only then waits. A cancel scope for each wait
@@ -81,7 +81,7 @@ class TimeLimit:
         self._interrupted = False
 
     def move(self, due: float) -> None:
-        """From now on this is the limit. A later one is looked at when the earlier has passed: that is rare."""
+        """From now on this is the limit. A later one leaves the scope alone: at the old deadline `run` sees it."""
         self.due = due
         if self._scope is not None and due < self._scope.deadline:
             self._scope.deadline = due
@@ -102,7 +102,7 @@ class TimeLimit:
                     return True
                 if now() >= self.due:
                     break
+            self._interrupted = False  # one that came when the activity was over is for the next run
             return False
         finally:
             self._scope = None
-            self._interrupted = False

@@ -66,6 +66,7 @@ class Gateway:
         self._clients = 0  # those that have a seat: in a session, or on the way to one
         self._open = False
         self._all_gone = trio.Event()
+        self._stopping = trio.Event()
 
     async def serve(
         self, stop: trio.Event, *, task_status: trio.TaskStatus[Settings] = trio.TASK_STATUS_IGNORED
@@ -217,6 +218,7 @@ class Gateway:
             if who != listening.ADMIN:
                 net.close(self._sockets.pop(address))
         self._upstream_queue.close(_STOPPING)
+        self._stopping.set()
         if not self._clients:
             return
         log.gateway_draining(sessions=len(self._sessions), seconds=timeouts.drain)
@@ -233,7 +235,12 @@ class Gateway:
     async def _accept(self, listener: Socket, service: Service, scope: trio.CancelScope) -> None:
         with scope:
             while True:
-                sock, client = await net.accepted(listener)
+                try:
+                    sock, client = await net.accepted(listener)
+                except OSError:
+                    if scope.cancel_called:
+                        return  # it was closed in the moment when somebody came
+                    raise
                 who = one_client(client, service.limits.client_prefix)
                 if (reason := self._refusal(client, who, service)) is None:
                     self._clients += 1
@@ -258,6 +265,12 @@ class Gateway:
             _turn_away(sock, client, service, error.refusal)
         except Exception as error:
             log.session_crashed(error=errors.unwrapped(error))
+        except BaseExceptionGroup as group:  # it crashed while it was cancelled
+            crashed, cancelled = group.split(Exception)
+            if crashed is not None:
+                log.session_crashed(error=errors.unwrapped(crashed))
+            if cancelled is not None:
+                raise cancelled from None
         finally:
             net.close(sock)
             self._session_limits.leave(who)
@@ -274,7 +287,9 @@ class Gateway:
 
         early = self._arrivals.wait(who, service.limits)
         if early:
-            await trio.sleep(early)
+            with trio.move_on_after(early):
+                await self._stopping.wait()
+                raise NoSlot("shutdown", _STOPPING)
             if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):
                 raise NoSlot("left", "the client left while it waited")
         waited = await self._upstream_queue.take(upstream, who, sock, queued)

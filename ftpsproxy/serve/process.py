@@ -1,4 +1,4 @@
-"""The gateway as one process: signals, reload, and what the log hears of both. workers.py is the same for several."""
+"""The gateway as one process: signals, reload, and what the log hears of both. supervisor.py does it for several."""
 
 import gc
 import signal

@@ -5,8 +5,8 @@ import contextlib
 import trio
 
 from ftpsproxy import net
-from ftpsproxy.data.connections import Start
 from ftpsproxy.data.relay.upload_end import FirstEnd
+from ftpsproxy.data.service import Start
 from ftpsproxy.ftp.lines import LineReader, TelnetFilter
 from ftpsproxy.net import Socket
 from ftpsproxy.session.control import MOST_UNHEARD, Flood, Lost, Reader, Writer
@@ -33,6 +33,7 @@ class ClientControl:
         "_sock",
         "_telnet",
         "_unheard",
+        "_waits",
         "_writer",
         "listened_to",
         "local",
@@ -50,6 +51,7 @@ class ClientControl:
         self._writer = Writer(sock, start)
         self._said = False
         self._unheard = 0
+        self._waits = False
         self._quiet: trio.Event | None = None
         self.listened_to = True
         self.local = net.zoned_address(sock.getsockname())
@@ -59,11 +61,6 @@ class ClientControl:
             self.peer = client  # gone already
 
     # --- what is known of it ------------------------------------------------------------------------------------------
-
-    @property
-    def unheard(self) -> bool:
-        """Whether the client has said something that `pop` has not given yet."""
-        return self._lines.pending > 0 or net.unread(self._sock) > 0
 
     @property
     def ended(self) -> bool:
@@ -81,7 +78,7 @@ class ClientControl:
 
     async def heard_out(self) -> None:
         """Until its session has heard what the client has said by now, if it listens."""
-        if self.unheard and self.listened_to:
+        if self.listened_to and (not self._waits or net.unread(self._sock)):
             if self._quiet is None:
                 self._quiet = trio.Event()
             with trio.move_on_after(_HEARD_OUT_SECONDS):
@@ -94,7 +91,9 @@ class ClientControl:
         if self._quiet is not None and not net.unread(self._sock):
             self._quiet.set()
             self._quiet = None
+        self._waits = True
         data = await self._reader.receive()
+        self._waits = False
         self._unheard += len(data)
         if self._unheard > MOST_UNHEARD:
             raise Flood(f"{self._unheard} bytes without the end of a line")

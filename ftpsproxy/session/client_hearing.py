@@ -120,9 +120,9 @@ class ClientHearing:
         session = self._session
         why = "left with commands unanswered" if session.commands else "left before its greeting"
         session.feed(ClientLost(why))
-        if session.over and not session.hears_server.hears:
+        if session.over and not session.server_hearing.listening:
             # The server is being reached: nobody is left to do that for.
-            session.hears_server.interrupt(opening=True)
+            session.server_hearing.interrupt(opening=True)
 
     def _hear_line(self, line: bytes) -> None:
         session = self._session

@@ -8,8 +8,8 @@ _ODD_END_SECONDS, _ODDER_END_SECONDS = 1.0, 3.0
 
 
 class Clock:
-    """`patience` says how long each kind of waiting may last, in seconds. All times are of trio's clock; the earliest is
-    the `limit` of whoever hears the server."""
+    """`patience` says how long each kind of waiting may last, in seconds. All times are of trio's clock; the earliest
+    is the `limit` of whoever hears the server."""
 
     __slots__ = ("_patience", "due", "greeted", "limit", "login_due", "quiet_since", "reply_ends", "unused_by")
 

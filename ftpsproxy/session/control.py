@@ -6,7 +6,7 @@ Sending never waits: what the kernel does not take is kept, up to a bound, and s
 import contextlib
 
 from ftpsproxy import errors, net
-from ftpsproxy.data.connections import Start
+from ftpsproxy.data.service import Start
 from ftpsproxy.net import Socket
 
 _CHUNK = 65536

@@ -72,7 +72,7 @@ def _want_tls(session: "Session", order: StartTls) -> None:
 def _hang_up(session: "Session", order: HangUp) -> None:
     session.over = True
     session.why = order.why
-    session.hears_server.interrupt()
+    session.server_hearing.interrupt()
 
 
 def _note_login(session: "Session", order: NoteLogin) -> None:

@@ -4,7 +4,7 @@ import contextlib
 from collections import deque
 
 from ftpsproxy import net
-from ftpsproxy.data.connections import Start
+from ftpsproxy.data.service import Start
 from ftpsproxy.ftp.replies import Reply, ReplyReader
 from ftpsproxy.net import Socket
 from ftpsproxy.session.control import MOST_UNHEARD, Flood, Lost, Reader, Writer

@@ -35,7 +35,7 @@ _GRACE_SECONDS = 0.5
 
 
 class ServerHearing:
-    """`run` is the task. `hears`: whether it hears the server, and does not connect or shake hands."""
+    """`run` is the task. `listening`: whether it hears the server, and does not connect or shake hands."""
 
     def __init__(self, session: "Session") -> None:
         self._session = session
@@ -43,7 +43,7 @@ class ServerHearing:
         self._opening: trio.CancelScope | None = None
         self._read = 0  # how many times, so that a reply can be told from what was there before its command
         self._server_gone = False
-        self.hears = False
+        self.listening = False
 
     async def run(self) -> None:
         """Until the session is over."""
@@ -56,7 +56,7 @@ class ServerHearing:
         except Refused as error:
             session.feed(ServerRefused(error.reason, error.detail))
             return
-        if self._opening.cancelled_caught:
+        if self._opening.cancel_called:
             return
         session.feed(Connected(net.unzoned(server.peer)))
         if not session.over:
@@ -65,8 +65,8 @@ class ServerHearing:
             await self._hear(server)
 
     def interrupt(self, *, opening: bool = False) -> None:
-        """Look up from hearing; with `opening` end, too, what goes before it."""
-        if self.hears:
+        """Stop hearing and look at clock and orders; with `opening` also break off connecting and TLS."""
+        if self.listening:
             self._limit.interrupt()
         elif opening and self._opening is not None:
             self._opening.cancel()
@@ -86,13 +86,13 @@ class ServerHearing:
                     session.tls_wanted = False
                     with trio.CancelScope() as self._opening:
                         await self._secure(server)  # which has a limit of its own
-                    if self._opening.cancelled_caught:
+                    if self._opening.cancel_called:
                         return
                     session.feed(Secured())
                     continue
-                self.hears = True
+                self.listening = True
                 listened = await self._limit.run(self._listen)
-                self.hears = not session.tls_wanted
+                self.listening = not session.tls_wanted
                 if not listened:
                     await self._look_up(server)
             except Lost as error:

@@ -1,4 +1,4 @@
-"""One client's session: a nursery. Feeds what happens to the protocol, carries out its orders, says good-bye.
+"""One client's session: a nursery. Feeds events to the protocol, carries out its orders, says good-bye.
 
 Two tasks: one hears the server and keeps the time (server_hearing), one hears the client (client_hearing); each
 transfer is one more. Whatever happens is an event for the protocol; its orders are carried out at once and never wait.
@@ -58,8 +58,8 @@ class Session:
         self.stop_reason = ""
         self.stop_now = False
         self.makes_way = False  # for others that wait
-        self.hears_server = ServerHearing(self)
-        self.hears_client = ClientHearing(self)
+        self.server_hearing = ServerHearing(self)
+        self.client_hearing = ClientHearing(self)
         self._waited = waited
         self._opened = time.monotonic()
         self._events: deque[Event] = deque()
@@ -82,10 +82,10 @@ class Session:
         try:
             async with trio.open_nursery() as self._nursery:
                 try:
-                    self.start(self.hears_client.run)  # which finds out, too, when it leaves before there is a server
-                    await self._guard(self.hears_server.run)
+                    self.start(self.client_hearing.run)  # which finds out, too, when it leaves before there is a server
+                    await self._guard(self.server_hearing.run)
                 finally:
-                    self._close_data()
+                    self._stop_hearing()
                     self._nursery.cancel_scope.cancel()
                     self._nursery = None
         finally:
@@ -103,7 +103,7 @@ class Session:
             self._crashed = True
             raise
 
-    def _close_data(self) -> None:
+    def _stop_hearing(self) -> None:
         """Nobody is heard any more. Where nobody has decided on that, it is a crash, or the whole gateway ends."""
         if not self.over or self._crashed:
             self.why, text = _CRASHED if self._crashed else _AT_ONCE
@@ -138,13 +138,13 @@ class Session:
         """End the session: at once, or as soon as nothing is under way."""
         self.stop_reason = why
         self.stop_now = now
-        self.hears_server.interrupt(opening=now)
+        self.server_hearing.interrupt(opening=now)
 
     def make_way(self, seconds: float, *, rich: bool) -> bool:
         """Others wait for the place at the server: end the session if it has no login by now, or if it is silent for so
         long and its client has more places than they (`rich`) → whether it ends."""
         protocol, clock, time_now = self.protocol, self.clock, net.now()
-        if self.over or self.stop_reason or not self.hears_server.hears or protocol.waiting is Waiting.OPENING:
+        if self.over or self.stop_reason or not self.server_hearing.listening or protocol.waiting is Waiting.OPENING:
             return False
         if not protocol.logged_in:
             late = time_now - clock.greeted - seconds
@@ -163,7 +163,7 @@ class Session:
     def feed(self, event: Event) -> None:
         """Let the protocol know, and do what it orders. Never waits; may be called from within an order."""
         self._events.append(event)
-        if self._feeding:
+        if self._feeding or self.over:
             return
         self._feeding = True
         alive = False
@@ -184,7 +184,7 @@ class Session:
         if alive:
             self.alive()
         if self.protocol.hears_client:
-            self.hears_client.go_on()
+            self.client_hearing.go_on()
 
     def alive(self) -> None:
         """Something has happened: the time for what is waited for begins anew."""

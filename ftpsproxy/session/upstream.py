@@ -5,7 +5,7 @@ import time
 import trio
 
 from ftpsproxy import errors, net
-from ftpsproxy.data.connections import Start
+from ftpsproxy.data.service import Start
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.session.server import ServerControl
 from ftpsproxy.session.service import Service

@@ -2,7 +2,8 @@
 
 The contract: bytes identical; others get their turn at least every MiB; bytes are counted as they go; a download that
 ends without close_notify is reported, one cut inside a record fails; an upload ends with close_notify, then FIN, and
-goes on reading; a reset on either side is an error, never an end; cancelling stops at once.
+goes on reading; a reset on either side is an error, and an end only where the policy, or the data itself, says so;
+cancelling stops at once.
 """
 
 import hashlib
