@@ -596,10 +596,10 @@ _EARLY = """
 import os, signal, sys
 from ftpsproxy import config
 from ftpsproxy.cli.main import main
-load = config.load
+load, told = config.load, []
 def early(*args, **more):
-    config.load = load
-    os.kill(os.getpid(), signal.SIGHUP)
+    if not told:
+        told.append(os.kill(os.getpid(), signal.SIGHUP))
     return load(*args, **more)
 config.load = early
 sys.exit(main(["run", "-c", sys.argv[1]]))

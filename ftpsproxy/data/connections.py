@@ -238,6 +238,10 @@ class DataConnections:
             if result is not None:
                 self._note(result)
                 await transfer.linger()
+        except Exception:
+            if (torn := transfer.crashed()) is not None:
+                self._note(torn)
+            raise
         finally:
             self._living.discard(transfer)
 
@@ -271,6 +275,9 @@ class DataConnections:
         """End a transfer as ordered; feeds TransferClosed if it was to end whole."""
         if (transfer := self._under_way(order.number)) is not None:
             transfer.end(order)
+            if not order.whole:
+                self._transfer = None  # it may take a while to finish a handshake: what is prepared next is another's
+                self._start_task(transfer.endpoints.turn_away)
 
     def _under_way(self, number: int) -> Transfer | None:
         transfer = self._transfer

@@ -72,9 +72,10 @@ class Endpoints:
 
     async def turn_away(self) -> None:
         """An active client that waits for its connection, and hears nothing else meanwhile, gets one that is reset."""
-        if self.unmet is not None:
+        unmet, self.unmet = self.unmet, None
+        if unmet is not None:
             with contextlib.suppress(OSError), trio.move_on_after(_TURN_AWAY_SECONDS):
-                family, sockaddr = net.numeric(self.unmet.host, self.unmet.port)
+                family, sockaddr = net.numeric(unmet.host, unmet.port)
                 sock = net.start_connecting(family, sockaddr, self.client_source)
                 await net.finish_connecting(sock)
                 net.reset(sock)

@@ -82,11 +82,11 @@ class PendingConnection:
         self._over: Callable[[], None] | None = over
         self._tell: Callable[[Socket], None] | None = None
 
-    def deliver(self, sock: Socket) -> None:
-        """A connection has come."""
+    def deliver(self, sock: Socket) -> bool:
+        """A connection has come → whether it is this one's."""
         if self._taken or self._contested or (self.sock is not None and not self._renewed):
-            self._contest(sock)
-            return
+            self._contest()
+            return False
         if self.sock is not None:
             net.reset(self.sock)  # a new one in place of the one left over from what was refused
         self._renewed = False
@@ -94,9 +94,9 @@ class PendingConnection:
         if self._tell is not None:
             self._tell(sock)
         self._arrived.set()
+        return True
 
-    def _contest(self, sock: Socket) -> None:
-        net.reset(sock)
+    def _contest(self) -> None:
         if self._contested:
             return
         self._contested = True
@@ -121,6 +121,11 @@ class PendingConnection:
     def give_up(self) -> None:
         """Nothing will come any more."""
         self._arrived.set()
+
+    @property
+    def who_came_instead(self) -> str:
+        """For a reply and the log; empty when nobody did."""
+        return f"; one came from {self.stranger}, and is expected from {self.host} only" if self.stranger else ""
 
     def take(self) -> Socket | None:
         """The connection, if it has come and nobody else for it; it is the caller's from here on."""
@@ -202,15 +207,15 @@ class PassiveListener:
             while not self.closed:
                 sock, peer = await net.accepted(self.sock)
                 pending = self.expected.get(peer)
-                if pending is None:
-                    net.reset(sock)
-                    self._note_stranger(peer)
-                    await turn()  # many of them must not keep the others from being heard
+                if pending is not None and pending.deliver(sock):
+                    self.used = now()
+                    if self.single:
+                        return
                     continue
-                self.used = now()
-                pending.deliver(sock)
-                if self.single:
-                    return
+                net.reset(sock)
+                if pending is None:
+                    self._note_stranger(peer)
+                await turn()  # many of them must not keep the others from being heard
         except OSError:  # it was closed, or is of no use any more
             for waiting in self.expected.values():
                 waiting.give_up()

@@ -4,7 +4,6 @@ Only an order ends a transfer: no cancellation from outside reaches it, so that 
 connections are closed as that says.
 """
 
-import contextlib
 import time
 from dataclasses import dataclass
 
@@ -59,7 +58,7 @@ class Transfer:
         self.opening = opening
         self._session = session
         self._policy = session.service.policy
-        self._endpoints = Endpoints()
+        self.endpoints = Endpoints()
         self._started = time.monotonic()
         self._tls: Tls | None = None
         self._pending_client: PendingConnection | None = None
@@ -77,7 +76,7 @@ class Transfer:
         self._failed = ""
         self._contest = ""
         self._over = False
-        self._stopped = False
+        self._stopped = self._noted = False
 
     # --- what the session orders, and asks ----------------------------------------------------------------------------
 
@@ -85,7 +84,7 @@ class Transfer:
         """This is the transfer; the client's connection comes from these endpoints."""
         self.order = order
         self.direction = order.direction
-        self._endpoints = endpoints
+        self.endpoints = endpoints
         self._started = time.monotonic()
         if self._policy.digest:
             self.flow.start_digest()
@@ -105,7 +104,7 @@ class Transfer:
         if self.direction is Direction.DOWNLOAD or self._end is not None:
             return False
         if self._client is None:
-            return self._endpoints.control_lost(self._session.client)
+            return self.endpoints.control_lost(self._session.client)
         self._upload_end().control_lost(self.flow.bytes)
         return True
 
@@ -123,7 +122,7 @@ class Transfer:
             if self._draining is not None:
                 self._draining.cancel()
         elif order.outcome == "aborted" and not self._opened and not self._over:
-            self._endpoints.drop_client()
+            self.endpoints.drop_client()
         else:
             self._reset()
             self._scope.cancel()
@@ -156,9 +155,12 @@ class Transfer:
                     await self._ordered()
                 if self._end is not None and self._end.whole:
                     await self._close_whole(self._end)
+        except BaseException:
+            self._failed = self._failed or "the gateway made a mistake"
+            raise
         finally:
             self._over = True
-            self._endpoints.drop()
+            self.endpoints.drop()
             if not self._lingers:
                 self._reset()
         return self._result()
@@ -217,14 +219,14 @@ class Transfer:
 
     async def _connect_client(self) -> Socket:
         """Raises RelayError."""
-        end = self._endpoints.client
+        end = self.endpoints.client
         if isinstance(end, PendingConnection):
             self._pending_client = end
             end.on_contest(self._contested)
             if (client := end.take()) is not None:
                 return self._take_client(client)
         else:
-            self._endpoints.client = None  # it is no way to somebody who waits any more
+            self.endpoints.client = None  # it is no way to somebody who waits any more
         with trio.move_on_after(self._policy.data_connect) as limit:
             try:
                 if isinstance(end, PendingConnection):
@@ -232,11 +234,11 @@ class Transfer:
                 elif end is not None:
                     # Known before it is up: its far side may end it, and leave, before we have had our turn.
                     family, sockaddr = net.numeric(end.host, end.port)
-                    client = net.start_connecting(family, sockaddr, self._endpoints.client_source)
+                    client = net.start_connecting(family, sockaddr, self.endpoints.client_source)
                     self._take_client(client)
                     await net.finish_connecting(client)
-                    if self._endpoints.upload_end is not None:
-                        self._endpoints.upload_end.look(0)  # being connected put it first in the order
+                    if self.endpoints.upload_end is not None:
+                        self.endpoints.upload_end.look(0)  # being connected put it first in the order
             except Contested as error:
                 raise RelayError(425, str(error)) from None
             except OSError as error:
@@ -249,18 +251,19 @@ class Transfer:
             self._client = None
             if end is None:
                 raise RelayError(425, "no data connection with the client was prepared")
-            raise RelayError(425, f"the client opened no data connection in time{_stranger(end)}")
+            stranger = end.who_came_instead if isinstance(end, PendingConnection) else ""
+            raise RelayError(425, f"the client opened no data connection in time{stranger}")
         return self._client
 
     def _take_client(self, client: Socket) -> Socket:
         self._client = client
-        self._endpoints.client = None
+        self.endpoints.client = None
         if self.direction is not Direction.DOWNLOAD:
             self._upload_end().watch(client)
         return client
 
     def _upload_end(self) -> UploadEnd:
-        return self._endpoints.watch_client(self._session.client)
+        return self.endpoints.watch_client(self._session.client)
 
     def _contested(self) -> None:
         """Somebody else has come for this transfer, too: whatever has passed is not kept as whole. That is heard in a
@@ -275,12 +278,15 @@ class Transfer:
 
     def _break(self, error: RelayError) -> None:
         """It has failed. Both sides learn it now: the server's verdict depends on it."""
-        if self._tls is not None:
-            self._session.resumption.failed(self._tls)
+        self._note_failed_tls()
         self._reset()
         known, self._failed = self._failed, self._failed or error.why
         if not known and self._end is None and self.order is not None:
             self._session.report(RelayFinished(self.order.number, False, error.code, error.why))
+
+    def _note_failed_tls(self) -> None:
+        if self._tls is not None:
+            self._session.resumption.failed(self._tls)
 
     # --- its end ------------------------------------------------------------------------------------------------------
 
@@ -312,8 +318,7 @@ class Transfer:
                 await receipt.of_client(self._client, policy.client_stall)
         except RelayError as error:
             self._failed = self._failed or error.why
-            if self._tls is not None:
-                self._session.resumption.failed(self._tls)
+            self._note_failed_tls()
         self._failed = self._failed or self._contest
         if self._failed:
             self._reset()
@@ -333,20 +338,30 @@ class Transfer:
         return whole and isinstance(self._relay, Upload) and not self._drained and self._server is not None
 
     async def linger(self) -> None:
-        """Behind an upload that is whole; and an active client that was left waiting is turned away."""
-        if self._server is None and self._endpoints.unmet is None:
+        """Behind an upload that is whole, until the server has closed, too, or for so long."""
+        if self._server is None:
             return
         self._scope = trio.CancelScope(shield=True)
         if self._stopped:
             self._scope.cancel()
         with self._scope:
             try:
-                with trio.move_on_after(self._policy.linger), contextlib.suppress(RelayError):
-                    await self._drain()  # what it says now comes too late: its verdict is in
+                with trio.move_on_after(self._policy.linger):
+                    await self._drain()
+            except RelayError:
+                self._note_failed_tls()  # it comes too late for the transfer: the server's verdict is in
             finally:
                 if self._server is not None:
                     net.close(self._server)
-            await self._endpoints.turn_away()
+                    self._server = None
+
+    def crashed(self) -> TransferResult | None:
+        """What is to be said of it where `run` has raised; None where it has not begun, or said all itself."""
+        if self.order is None or self._noted:
+            return None
+        if self._end is None or self._end.whole:
+            self._end = FinishTransfer(self.order.number, False, 0, "torn", self._failed)
+        return self._result()
 
     def _expect_nobody(self) -> None:
         if self._pending_client is not None:
@@ -355,7 +370,7 @@ class Transfer:
     def _reset(self) -> None:
         """Nothing that is open, or may come, passes for whole."""
         self._expect_nobody()
-        self._endpoints.drop()
+        self.endpoints.drop()
         self.opening.drop()
         for sock in (self._client, self._server):
             if sock is not None:
@@ -366,6 +381,7 @@ class Transfer:
         order, end = self.order, self._end
         if order is None or end is None:
             return None
+        self._noted = True
         torn = end.whole and self._failed
         in_band = "ended_in_band" if self.flow.ended_in_band else ""
         return TransferResult(
@@ -375,15 +391,8 @@ class Transfer:
             reply=426 if torn else end.code,
             reason=self._failed if torn else end.why or in_band,
             seconds=time.monotonic() - self._started,
-            client_mode=self._endpoints.client_mode,
-            server_mode=self._endpoints.server_mode,
+            client_mode=self.endpoints.client_mode,
+            server_mode=self.endpoints.server_mode,
             tls=self._tls,
             flow=self.flow,
         )
-
-
-def _stranger(end: object) -> str:
-    """Who came instead of the one expected, for a reply and the log."""
-    if not isinstance(end, PendingConnection) or not end.stranger:
-        return ""
-    return f"; one came from {end.stranger}, and is expected from {end.host} only"

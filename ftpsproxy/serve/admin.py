@@ -80,6 +80,8 @@ class Admin:
                 self._connections[scope] = None  # from here on it counts
                 nursery.start_soon(self._serve, connection, peer, scope)
             except OSError as error:
+                if sock.fileno() < 0:
+                    return  # it was closed in favour of another
                 log.gateway_starved(reason=f"for probes: {errors.words(error)}")
                 await trio.sleep(_AGAIN_SECONDS)
 

@@ -83,7 +83,7 @@ class ServerHearing:
         while not session.over:
             try:
                 if session.tls_wanted:
-                    session.tls_wanted = False
+                    session.tls_wanted = self.listening = False
                     with trio.CancelScope() as self._opening:
                         await self._secure(server)  # which has a limit of its own
                     if self._opening.cancel_called:
@@ -92,7 +92,6 @@ class ServerHearing:
                     continue
                 self.listening = True
                 listened = await self._limit.run(self._listen)
-                self.listening = not session.tls_wanted
                 if not listened:
                     await self._look_up(server)
             except Lost as error:
@@ -126,7 +125,8 @@ class ServerHearing:
         session, clock = self._session, self._session.clock
         if server.unheard and not self._server_gone and self._limit.due <= now() < self._limit.due + _GRACE_SECONDS:
             await self._receive(server)
-            return
+            if not session.stop_reason:
+                return
         if now() >= clock.reply_ends:
             clock.reply_ends = NEVER
             self._hear_reply(server.replies.end())

@@ -64,7 +64,7 @@ class Session:
         self._opened = time.monotonic()
         self._events: deque[Event] = deque()
         self._feeding = False
-        self._crashed = False
+        self._crashed = self._at_once = False
         self._nursery: trio.Nursery | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -84,6 +84,9 @@ class Session:
                 try:
                     self.start(self.client_hearing.run)  # which finds out, too, when it leaves before there is a server
                     await self._guard(self.server_hearing.run)
+                except trio.Cancelled:
+                    self._at_once = not self._crashed
+                    raise
                 finally:
                     self._stop_hearing()
                     self._nursery.cancel_scope.cancel()
@@ -114,13 +117,12 @@ class Session:
 
     async def _leave(self) -> None:
         """Close everything, with a word of farewell where there is time for it."""
-        at_once = self.why == _AT_ONCE[0]
         with trio.CancelScope(shield=True):
             if self.server is not None:
-                with trio.move_on_after(0 if at_once else _SERVER_GOODBYE_SECONDS):
+                with trio.move_on_after(0 if self._at_once else _SERVER_GOODBYE_SECONDS):
                     await self.server.say_goodbye(hear_end=self.service.upstream.sessions > 0)
                 self.server.close()
-            with trio.move_on_after(0 if at_once else _CLIENT_GOODBYE_SECONDS):
+            with trio.move_on_after(0 if self._at_once else _CLIENT_GOODBYE_SECONDS):
                 await self.client.say_goodbye()
         self.client.close()
         totals = self.data.totals if self.data is not None else Totals()

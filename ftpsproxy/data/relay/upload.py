@@ -59,6 +59,7 @@ class Upload(Relay):
             await self._end.heard_out()
             if not self.flow.at_end:
                 self._end.end(self.flow.bytes)
+            self._moved()  # from here on it is the server that is waited for
             await self._run(self._close)
         except _Done:
             pass
@@ -67,6 +68,8 @@ class Upload(Relay):
 
     def _look(self) -> None:
         self._hear()
+        if self._tls.outgoing:  # the server negotiates anew (TLS 1.2), and waits for the answer
+            self._talk_until = now() + _TALK_SECONDS
         if self._idle and not self.flow.at_end:
             self._end.look(self.flow.bytes)
 
@@ -117,9 +120,8 @@ class Upload(Relay):
             except BlockingIOError:
                 self._idle = True
                 self._look()
-                if self._tls.outgoing:  # the server negotiates anew (TLS 1.2), and waits for the answer
+                if self._tls.outgoing:
                     await self._send_sealed()
-                    self._talk_until = now() + _TALK_SECONDS
                 every = _TALK_LOOK_SECONDS if self._talk_until and now() < self._talk_until else LOOK_SECONDS
                 await self._more(self._policy.client_stall, "client", every=every)
                 continue
