@@ -384,7 +384,8 @@ def test_while_it_stops_it_says_so_and_reads_nothing_again(
             gateway.gateway.signal(signal.SIGTERM)
             gateway.gateway.wait_for_event("gateway.draining")
             gateway.gateway.signal(signal.SIGHUP)
-            assert gateway.page("/readyz") == (503, "stopping\n")
+            # Any worker answers, and one has said that it drains: the other hears so in the same moment.
+            wait_for(lambda: gateway.page("/readyz") == (503, "stopping\n"))
             assert gateway.page("/healthz") == (200, "alive\n")
             assert gateway.metric("transfers_open") == 1
             size = 0

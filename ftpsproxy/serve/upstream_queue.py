@@ -111,11 +111,12 @@ class UpstreamQueue:
         waiter = _Waiter(client)
         if not queue and slots.take(upstream, client, waiter.since):
             return 0.0
-        queued(queue.ahead(client))
+        ahead = queue.ahead(client)
         queue.add(waiter)
         metrics.SESSIONS_WAITING.add(upstream)
         self._choose(upstream, queue)
         try:
+            queued(ahead)
             seconds = self._seconds
             until = now() + seconds
             while self._closed or not (queue.next is waiter and slots.take(upstream, client, waiter.since)):
