@@ -294,3 +294,27 @@ async def test_ports_of_another_configuration_are_not_held() -> None:
         late.cancel()
         with pytest.raises(ConnectionRefusedError):
             call(late.port)
+
+
+async def test_who_comes_again_and_again_to_one_port_keeps_nobody_from_being_heard() -> None:
+    """The port is contested from the second connection on; each is accepted, reset, and the others' turn."""
+    async with passive_ports() as passive:
+        pending = passive.expect(LOCAL, None, LOCAL)
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        async with trio.open_nursery() as nursery:
+            crowd = [call(pending.port) for _ in range(100)]  # all of them in the backlog before the first is accepted
+            nursery.start_soon(others)
+            with trio.fail_after(10), pytest.raises(ConnectionResetError):
+                await trio.to_thread.run_sync(crowd[-1].recv, 1)
+            nursery.cancel_scope.cancel()
+        for one in crowd:
+            one.close()
+        assert turns > 90
+        pending.cancel()
