@@ -154,6 +154,20 @@ fetch_old_pyftpdlib() {
     three_times "pip install" python3 -m pip install --target .peers/pyftpdlib1 "pyftpdlib==$OLD_PYFTPDLIB"
 }
 
+# The oldest version of cryptography that may be installed: its OpenSSL is used by way of its binding.
+OLDEST_CRYPTOGRAPHY=$(sed -n 's/.*"cryptography>=\([0-9.]*\),.*/\1/p' pyproject.toml)
+
+oldest_cryptography_ready() {
+    PYTHONPATH=.peers/cryptography-$OLDEST_CRYPTOGRAPHY python3 -c \
+        "import cryptography; assert cryptography.__version__ == '$OLDEST_CRYPTOGRAPHY'" 2>/dev/null
+}
+
+fetch_oldest_cryptography() {
+    local place=.peers/cryptography-$OLDEST_CRYPTOGRAPHY
+    rm -rf "$place"
+    three_times "pip install" python3 -m pip install --no-deps --target "$place" "cryptography==$OLDEST_CRYPTOGRAPHY"
+}
+
 # vsftpd knows users through PAM only. This service, which only the tests' vsftpd on the loopback address names, lets anyone in
 # (as the system user "daemon", locked into a scratch directory); so no account has to be made.
 pam_service() {
@@ -195,6 +209,11 @@ if ! old_pyftpdlib_ready; then
     say "fetching pyftpdlib $OLD_PYFTPDLIB"
     fetch_old_pyftpdlib
     old_pyftpdlib_ready || { say "pyftpdlib $OLD_PYFTPDLIB is still missing"; exit 1; }
+fi
+if ! oldest_cryptography_ready; then
+    say "fetching cryptography $OLDEST_CRYPTOGRAPHY"
+    fetch_oldest_cryptography
+    oldest_cryptography_ready || { say "cryptography $OLDEST_CRYPTOGRAPHY is still missing"; exit 1; }
 fi
 if ! pam_service | cmp -s - "$PAM_SERVICE"; then
     mkdir -p "$(dirname "$PAM_SERVICE")"

@@ -14,7 +14,7 @@ from typing import Any
 
 from cryptography.hazmat.bindings.openssl.binding import Binding
 
-SUPPORTED = ">=45,<51"
+SUPPORTED = ">=45.0.7,<51"
 """Of cryptography, as in pyproject.toml."""
 
 # fmt: off
