@@ -51,22 +51,22 @@ def test_ports_are_divided_without_gap_or_overlap(workers: int, ports: tuple[int
 @pytest.mark.parametrize(
     "make", [LocalSessionLimits, lambda limits: SharedSessionLimits(limits, 3)], ids=["own", "shared"]
 )
-def test_seats_end_and_come_back(make: Callable[[Limits], SessionLimits]) -> None:
-    seats = make(Limits(sessions=3, sessions_per_client=2))
-    assert [seats.take("10.0.0.1"), seats.take("10.0.0.1")] == [None, None]
-    assert seats.take("10.0.0.1") is TOO_MANY_OF_CLIENT
-    assert seats.take("10.0.0.2") is None
-    assert seats.take("10.0.0.3") is TOO_MANY
-    seats.leave("10.0.0.1")
-    assert seats.take("10.0.0.3") is None
+def test_limits_end_and_come_back(make: Callable[[Limits], SessionLimits]) -> None:
+    limits = make(Limits(sessions=3, sessions_per_client=2))
+    assert [limits.take("10.0.0.1"), limits.take("10.0.0.1")] == [None, None]
+    assert limits.take("10.0.0.1") is TOO_MANY_OF_CLIENT
+    assert limits.take("10.0.0.2") is None
+    assert limits.take("10.0.0.3") is TOO_MANY
+    limits.leave("10.0.0.1")
+    assert limits.take("10.0.0.3") is None
 
 
 def test_a_lost_workers_seats_are_free() -> None:
-    seats = SharedSessionLimits(Limits(sessions=2), 2)
-    seats.serve(1)
-    assert [seats.take("a"), seats.take("b"), seats.take("c")] == [None, None, TOO_MANY]
-    seats.clear(1)
-    assert seats.take("c") is None
+    limits = SharedSessionLimits(Limits(sessions=2), 2)
+    limits.serve(1)
+    assert [limits.take("a"), limits.take("b"), limits.take("c")] == [None, None, TOO_MANY]
+    limits.clear(1)
+    assert limits.take("c") is None
 
 
 @pytest.fixture(scope="module")

@@ -62,8 +62,8 @@ class Gateway:
         self._services: dict[str, Service] = {}
         self._accepting: list[trio.CancelScope] = []
         self._admin: Admin | None = None
-        self._sessions: dict[Session, tuple[str, str]] = {}  # and at which upstream whose place each has
-        self._clients = 0  # those that have a seat: in a session, or on the way to one
+        self._sessions: dict[Session, tuple[str, str]] = {}  # and at which upstream whose slot each has
+        self._clients = 0  # those that were let in: in a session, or on the way to one
         self._open = False
         self._all_gone = trio.Event()
         self._stopping = trio.Event()
@@ -250,7 +250,7 @@ class Gateway:
                 await turn()  # others are heard meanwhile, and whoever came first is first in the queue
 
     def _refusal(self, client: str, who: str, service: Service) -> Refusal | None:
-        """Why this client gets no session; None when it does, and has its seat. `who` stands for it where clients are
+        """Why this client gets no session; None when it does, and is counted. `who` stands for it where clients are
         counted."""
         if not _allowed(client, service):
             return _NOT_ALLOWED
@@ -258,7 +258,7 @@ class Gateway:
         return TOO_MANY_LOGINS if lately >= service.limits.refused_logins else self._session_limits.take(who)
 
     async def _session(self, service: Service, sock: Socket, client: str, who: str) -> None:
-        """One client that has its seat: its turn at the upstream, its session, and nothing left behind."""
+        """One client that was let in: its turn at the upstream, its session, and nothing left behind."""
         try:
             await self._serve_client(service, sock, client, who)
         except NoSlot as error:

@@ -32,10 +32,10 @@ class SessionLimits(Protocol):
     limits: Limits
 
     def take(self, client: str) -> Refusal | None:
-        """Take a seat for a session of this address → None, or why there is none."""
+        """Count one more session of this address → None, or why there is none."""
 
     def leave(self, client: str) -> None:
-        """Give it back."""
+        """That session is over."""
 
 
 class LocalSessionLimits:

@@ -19,12 +19,12 @@ from ftpsproxy.serve.upstream_slots import UpstreamSlots
 
 # How often a waiting client is looked at: has it gone?
 _LOOK_SECONDS = 1.0
-# How often the first in line looks for a place that another process may have given back; nobody there can wake it.
+# How often the first in line looks for a slot that another process may have given back; nobody there can wake it.
 _OTHERS_SECONDS = 0.05
 
 
 class NoSlot(Exception):
-    """There is no place."""
+    """There is no slot."""
 
     def __init__(self, limit: str, text: str) -> None:
         super().__init__(text)
@@ -79,7 +79,7 @@ class _Queue:
 class UpstreamQueue:
     """The queues of one process, one for each upstream with a limit; nobody waits longer than `seconds`.
 
-    Limits may change: whoever waits is counted by those that hold when it gets its place.
+    Limits may change: whoever waits is counted by those that hold when it gets its slot.
     """
 
     def __init__(self, slots: UpstreamSlots, seconds: float) -> None:
@@ -95,7 +95,7 @@ class UpstreamQueue:
             self._choose(upstream, queue)
 
     async def take(self, upstream: str, client: str, sock: Socket, queued: Callable[[int], None]) -> float | None:
-        """A place for the client on `sock` → seconds it waited, None for an upstream without limit. Raises NoSlot.
+        """A slot for the client on `sock` → seconds it waited, None for an upstream without limit. Raises NoSlot.
 
         Nobody gets one once `close` was called: whoever begins a session then would never be told to end it.
 
@@ -139,13 +139,13 @@ class UpstreamQueue:
             self._choose(upstream, queue)
 
     def leave(self, upstream: str, client: str) -> None:
-        """Give back a place that `take` gave."""
+        """Give back a slot that `take` gave."""
         self._slots.leave(upstream, client)
         if queue := self._queues.get(upstream):
             self._choose(upstream, queue)
 
     def close(self, why: str) -> None:
-        """Nobody gets a place any more: all who wait are turned away."""
+        """Nobody gets a slot any more: all who wait are turned away."""
         self._closed = why
         for queue in self._queues.values():
             for waiter in queue:

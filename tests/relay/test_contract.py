@@ -1,4 +1,4 @@
-"""What an engine owes (data/relay/flow.py), on real sockets against a blocking stdlib-ssl server in a thread.
+"""What a relay owes (data/relay/flow.py), on real sockets against a blocking stdlib-ssl server in a thread.
 
 A trio server would hold TLS 1.3 tickets back and so hide how uploads get lost.
 """

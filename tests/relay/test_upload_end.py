@@ -42,7 +42,7 @@ def test_what_cannot_be_watched_is_not_believed(pairs: Pairs, monkeypatch: pytes
 
 
 async def test_what_is_there_when_control_is_lost_does_not_count(pairs: Pairs) -> None:
-    """Before the engine has begun nobody looks: what came is in the kernel, and what ended it has not come."""
+    """Before the relay has begun nobody looks: what came is in the kernel, and what ended it has not come."""
     end = UploadEnd(UnreadControl(pairs[1][0]))
     end.watch(pairs[0][0])
     with contextlib.closing(end):

@@ -146,7 +146,7 @@ async def _come(pending: PendingConnection) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "behind"])
-async def test_a_renewed_expectation_takes_the_next_connection(when: str) -> None:
+async def test_a_renewed_port_takes_the_next_connection(when: str) -> None:
     """Netscape 4 closes the connection of a refused transfer, before the refusal or behind it, and comes again."""
     async with passive_ports() as passive:
         pending = passive.expect(LOCAL, None, LOCAL)
@@ -169,7 +169,7 @@ async def test_a_renewed_expectation_takes_the_next_connection(when: str) -> Non
             pending.cancel()
 
 
-async def test_a_renewed_expectation_keeps_what_is_open_and_silent() -> None:
+async def test_a_renewed_port_keeps_what_is_open_and_silent() -> None:
     async with passive_ports() as passive:
         pending = passive.expect(LOCAL, None, LOCAL)
         with call(pending.port) as first:
