@@ -49,18 +49,20 @@ async def of_client(client: Socket | None, stall_seconds: float) -> None:
     RelayError when that breaks, or takes nothing for so long."""
     if client is None or not net.finish(client):
         raise RelayError(426, _CLIENT_BROKE)
-    if net.unsent(client) > _END:
-        with trio.move_on_after(_LOOK_SECONDS), contextlib.suppress(OSError):  # closed meanwhile: seen below
-            await net.readable(client)  # most close once they have it all
     stall = _Stall("client", stall_seconds)
-    while True:
-        if net.error_of(client):
-            raise RelayError(426, _CLIENT_BROKE)
+    looked = False
+    while not net.error_of(client):
         unsent = net.unsent(client)
         if unsent <= _END:
             return
         stall.look(unsent)
-        await trio.sleep(_LOOK_SECONDS)
+        if looked:
+            await trio.sleep(_LOOK_SECONDS)
+            continue
+        looked = True
+        with trio.move_on_after(_LOOK_SECONDS), contextlib.suppress(OSError):  # it was closed meanwhile: seen above
+            await net.readable(client)  # most close once they have it all
+    raise RelayError(426, _CLIENT_BROKE)
 
 
 async def of_server(server: Socket | None, upload: Upload, stall_seconds: float) -> None:
