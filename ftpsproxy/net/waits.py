@@ -86,6 +86,12 @@ class TimeLimit:
         if self._scope is not None and due < self._scope.deadline:
             self._scope.deadline = due
 
+    def put_off(self, due: float) -> None:
+        """The same at once, for a limit that was near: else it would be seen soon, and for nothing."""
+        self.due = due
+        if self._scope is not None:
+            self._scope.deadline = due
+
     def interrupt(self) -> None:
         """End the activity where it waits, or is to wait next."""
         self._interrupted = True

@@ -121,6 +121,7 @@ class Relay:
             self._limit.move(now() + _GATHER_SECONDS)
             await self._waits(net.readable, self._source)
             self._gathering = False
+            self._limit.put_off(now() + LOOK_SECONDS)
             return
         self._patience.ends()
         await self._readable(self._source, stall, f"the {side} sent no data for {stall:g} seconds", every=every)
