@@ -304,7 +304,7 @@ class Transfer:
             self._drained = True
             if self._tls is not None:
                 if self._tls.failed:
-                    self._session.resumption.failed(self._tls)
+                    self._note_failed_tls()
                 else:
                     self._session.resumption.learn(self._tls)
 

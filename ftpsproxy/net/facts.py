@@ -44,6 +44,11 @@ def is_broken(sock: Socket) -> bool:
         return True
 
 
+def has_left(sock: Socket) -> bool:
+    """Whether the far side has reset it, or ended its side with nothing left to read."""
+    return is_broken(sock) or (has_ended(sock) and not unread(sock))
+
+
 def unread(sock: Socket) -> int:
     """Bytes that have come and were not read."""
     return _queued(sock, termios.FIONREAD)

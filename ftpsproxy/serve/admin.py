@@ -11,7 +11,6 @@ that knows prometheus_client and h11; it is imported only where it is wanted.
 
 import os
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 
 import h11
 import trio
@@ -20,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 
 from ftpsproxy import __version__, errors, net
+from ftpsproxy.clients import is_allowed
 from ftpsproxy.config import Network
 from ftpsproxy.net import Socket
 from ftpsproxy.observe import log, metrics
@@ -98,7 +98,7 @@ class Admin:
         scope.deadline = trio.current_time() + _REQUEST_SECONDS
         try:
             with scope:
-                if self._lets_in(peer):
+                if is_allowed(peer, self._clients):  # a stranger is not even heard
                     await self._converse(sock)
         except OSError:
             pass  # it is gone
@@ -108,11 +108,6 @@ class Admin:
             net.close(sock)
             del self._connections[scope]
             self._room.set()
-
-    def _lets_in(self, peer: str) -> bool:
-        """Whether this address may ask; a stranger is not even heard."""
-        address = ip_address(peer)
-        return any(address.version == one.version and address in one for one in self._clients)
 
     async def _converse(self, sock: Socket) -> None:
         """One request, its answer, and the end. Nothing that is there is waited for: beside busy transfers each wait is

@@ -2,13 +2,12 @@
 session."""
 
 from functools import partial
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import trio
 
 from ftpsproxy import errors, net
-from ftpsproxy.clients import one_client
+from ftpsproxy.clients import is_allowed, one_client
 from ftpsproxy.config import Listener, Settings
 from ftpsproxy.data.passive import PassivePorts
 from ftpsproxy.data.service import DataService, transfer_policy
@@ -252,7 +251,7 @@ class Gateway:
     def _refusal(self, client: str, who: str, service: Service) -> Refusal | None:
         """Why this client gets no session; None when it does, and is counted. `who` stands for it where clients are
         counted."""
-        if not _allowed(client, service):
+        if not is_allowed(client, service.listener.clients):
             return _NOT_ALLOWED
         lately = self._refused_logins.count(service.upstream.name, who, service.timeouts.refused_logins)
         return TOO_MANY_LOGINS if lately >= service.limits.refused_logins else self._session_limits.take(who)
@@ -290,7 +289,7 @@ class Gateway:
             with trio.move_on_after(early):
                 await self._stopping.wait()
                 raise NoSlot("shutdown", _STOPPING)
-            if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):
+            if net.has_left(sock):
                 raise NoSlot("left", "the client left while it waited")
         waited = await self._upstream_queue.take(upstream, who, sock, queued)
         if early:
@@ -313,7 +312,7 @@ class Gateway:
         new = self._services.get(service.listener.name)
         if new is service:
             return service
-        if new is None or new.upstream.name != service.upstream.name or not _allowed(client, new):
+        if new is None or new.upstream.name != service.upstream.name or not is_allowed(client, new.listener.clients):
             raise NoSlot("changed", "the gateway's settings have changed, please connect again")
         return new
 
@@ -321,12 +320,6 @@ class Gateway:
 def build_contexts(settings: Settings) -> dict[str, Context]:
     """TLS for each upstream. Raises TlsConfigError."""
     return {name: build_context(upstream) for name, upstream in settings.upstreams.items()}
-
-
-def _allowed(client: str, service: Service) -> bool:
-    """Whether the listener lets this address in."""
-    address = ip_address(client)
-    return any(address.version == network.version and address in network for network in service.listener.clients)
 
 
 def _turn_away(sock: Socket, client: str, service: Service, why: Refusal) -> None:

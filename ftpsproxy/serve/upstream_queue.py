@@ -122,7 +122,7 @@ class UpstreamQueue:
             while self._closed or not (queue.next is waiter and slots.take(upstream, client, waiter.since)):
                 if self._closed:
                     raise NoSlot("shutdown", self._closed)
-                if net.is_broken(sock) or (net.has_ended(sock) and not net.unread(sock)):
+                if net.has_left(sock):
                     raise NoSlot("left", "the client left while it waited for a place")
                 if (time_now := now()) >= until:
                     raise NoSlot("queue", f"no place at the server became free within {seconds:g} seconds")

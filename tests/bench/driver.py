@@ -86,7 +86,7 @@ class _Load:
         while due < end:
             times.append(_timed(lambda: probe(port)))
             due = max(due + period, time.monotonic())
-            time.sleep(max(0.0, due - time.monotonic()))
+            time.sleep(max(0.0, due - time.monotonic()))  # one question each period, whatever an answer took
         return _summary(times)
 
     def retrieve(self, *, path: str, size: int, seconds: float = 0.0) -> Numbers:
