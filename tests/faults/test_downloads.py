@@ -255,11 +255,13 @@ def test_a_silent_client_does_not_hear_226_for_what_lies_in_our_buffers(stages: 
 
 
 @pytest.mark.parametrize("how", ["reset", "gone"])
-def test_a_client_that_breaks_off_while_our_buffers_drain(stage: Stage, how: str) -> None:
+def test_a_client_that_breaks_off_while_our_buffers_drain(stages: Stages, how: str) -> None:
+    stage = stages("debug")
     with stage.logged_in(receive_buffer=4096) as client:
         data = client.passive()
         assert client.command("RETR file").code == 150
-        stage.server.wait(lambda: stage.server.last.data[0].over)
+        stage.server.wait(lambda: stage.server.last.data[0].over)  # it has heard our end: all bytes have been passed on
+        stage.wait(lambda: any(reply["code"] == 226 for reply in stage.events("session.reply")), "the verdict")
         if how == "reset":
             data.reset()
             assert client.reply().code == 426
