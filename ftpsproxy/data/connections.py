@@ -8,7 +8,6 @@ import trio
 
 from ftpsproxy import errors, net
 from ftpsproxy.data.endpoints import Endpoints
-from ftpsproxy.data.opening import Opening
 from ftpsproxy.data.passive import NoPort, PendingConnection, TooManyPending
 from ftpsproxy.data.relay.upload_end import ClientConnection
 from ftpsproxy.data.service import DataService, SessionData, Start
@@ -225,7 +224,7 @@ class DataConnections:
         self._next = self._start(server, tls)
 
     def _start(self, server: PendingConnection | Socket | None, tls: Tls | None) -> Transfer:
-        transfer = Transfer(self._shared, Opening(self._shared, server, tls))
+        transfer = Transfer(self._shared, server, tls)
         self._living.add(transfer)
         self._start_task(self._carry_out, transfer)
         return transfer
@@ -249,12 +248,12 @@ class DataConnections:
         """Find out whether a command that nobody knows is a transfer: its server answers TLS then."""
         self.start_tls(Direction.UNKNOWN)
         if self._next is not None:
-            self._next.opening.on_heard = lambda: self._feed(DataSpoke())
+            self._next.server_tls.on_heard = lambda: self._feed(DataSpoke())
 
     def leave(self) -> None:
         """It is none; what was prepared, a ClientHello said already, is for the next one."""
         if self._next is not None:
-            self._next.opening.on_heard = None
+            self._next.server_tls.on_heard = None
 
     def begin(self, order: BeginTransfer) -> None:
         """Begin a transfer over the prepared endpoints."""
@@ -274,7 +273,7 @@ class DataConnections:
     def end(self, order: FinishTransfer) -> None:
         """End a transfer as ordered; feeds TransferClosed if it was to end whole."""
         if (transfer := self._under_way(order.number)) is not None:
-            transfer.end(order)
+            transfer.finish(order)
             if not order.whole:
                 self._transfer = None  # it may take a while to finish a handshake: what is prepared next is another's
                 self._start_task(transfer.endpoints.turn_away)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 import trio
 
 from ftpsproxy import errors, net
-from ftpsproxy.net import Socket, now, turn
+from ftpsproxy.net import Socket, now
 from ftpsproxy.observe import log
 
 Ports = tuple[int, int] | None
@@ -181,12 +181,13 @@ def _spent(sock: Socket) -> bool:
 
 class PassiveListener:
     """One open port and who is expected at it; `once`: it is closed when nobody is any more, `single`: at the first
-    connection. `serve` is a task of the gateway's."""
+    connection. `serve` is a task of the gateway's. While it is open it stands among its `siblings`, by its port."""
 
-    __slots__ = ("_quiet_until", "_strangers", "expected", "once", "port", "single", "sock", "used")
+    __slots__ = ("_quiet_until", "_siblings", "_strangers", "expected", "once", "port", "single", "sock", "used")
 
-    def __init__(self, sock: Socket, *, once: bool) -> None:
+    def __init__(self, sock: Socket, siblings: "dict[int, PassiveListener]", *, once: bool) -> None:
         self.sock = sock
+        self._siblings = siblings
         self.port: int = sock.getsockname()[1]
         self.once = once
         self.single = False
@@ -194,6 +195,7 @@ class PassiveListener:
         self.used = now()  # when somebody was last expected, or came
         self._strangers = 0
         self._quiet_until = 0.0
+        siblings[self.port] = self
 
     @property
     def closed(self) -> bool:
@@ -205,6 +207,7 @@ class PassiveListener:
         log.unbind()  # it outlives the session that has started it
         try:
             while not self.closed:
+                await net.readable(self.sock)  # each time: many strangers must not keep the others from being heard
                 sock, peer = await net.accepted(self.sock)
                 pending = self.expected.get(peer)
                 if pending is not None and pending.deliver(sock):
@@ -215,12 +218,11 @@ class PassiveListener:
                 net.reset(sock)
                 if pending is None:
                     self._note_stranger(peer)
-                await turn()  # many of them must not keep the others from being heard
         except OSError:  # it was closed, or is of no use any more
             for waiting in self.expected.values():
                 waiting.give_up()
         finally:
-            net.close(self.sock)
+            self._close()
 
     def _note_stranger(self, peer: str) -> None:
         """A load balancer or a second interface of the client's, perhaps: say so, but not for each of a thousand."""
@@ -246,7 +248,12 @@ class PassiveListener:
 
     def _close_if_done(self) -> None:
         if self.once and not self.expected:
-            net.close(self.sock)
+            self._close()
+
+    def _close(self) -> None:
+        net.close(self.sock)
+        if self._siblings.get(self.port) is self:
+            del self._siblings[self.port]
 
 
 class PassivePorts:
@@ -265,7 +272,7 @@ class PassivePorts:
         self._most = most
         self._ranges = frozenset(ranges)
         for (_, ports), listeners in self._listeners.items():
-            for listener in listeners.values():
+            for listener in list(listeners.values()):
                 listener.keep_open(ports in self._ranges)
 
     def close_unused(self, seconds: float) -> None:
@@ -275,7 +282,6 @@ class PassivePorts:
             for listener in list(listeners.values()):
                 if listener.used < before and not listener.expected:
                     listener.keep_open(False)
-                    del listeners[listener.port]
             if not listeners:
                 del self._listeners[key]
 
@@ -287,8 +293,6 @@ class PassivePorts:
         """
         self._check()
         listeners = self._listeners.setdefault((local, ports), {})
-        for port in [port for port, listener in listeners.items() if listener.closed]:
-            del listeners[port]  # its listener has failed; the port may well be had again
         free = [listener for listener in listeners.values() if peer not in listener.expected]
         unopened = SPARE_PORTS - len(free) if ports is None else ports[1] - ports[0] + 1 - len(listeners)
         # Any of those that could be had, the ones not opened yet included.
@@ -296,13 +300,11 @@ class PassivePorts:
             return self._add(free[drawn], peer)
         try:
             once = self._ranges is not None and ports not in self._ranges
-            listener = self._open(local, ports, listeners.keys(), once=once)
+            return self._add(self._open(local, ports, listeners, once=once), peer)
         except NoPort:
             if not free:
                 raise
             return self._add(_random.choice(free), peer)
-        listeners[listener.port] = listener
-        return self._add(listener, peer)
 
     def expect_once(self, local: str, ports: Ports, peer: str) -> PendingConnection:
         """The same at a port of its own, closed afterwards, for a peer that calls from a fixed port.
@@ -310,7 +312,7 @@ class PassivePorts:
         A server that calls from port 20 can't reach the same port of ours again within TIME_WAIT.
         """
         self._check()
-        listener = self._open(local, ports, set(), once=True)
+        listener = self._open(local, ports, {}, once=True)
         listener.single = True
         return self._add(listener, peer)
 
@@ -327,7 +329,7 @@ class PassivePorts:
         listener.expected[peer] = pending
         return pending
 
-    def _open(self, local: str, ports: Ports, taken: Collection[int], *, once: bool) -> PassiveListener:
+    def _open(self, local: str, ports: Ports, taken: dict[int, PassiveListener], *, once: bool) -> PassiveListener:
         candidates = [0]
         if ports is not None:
             candidates = [port for port in range(ports[0], ports[1] + 1) if port not in taken]
@@ -341,7 +343,7 @@ class PassivePorts:
                     continue
                 why = errors.words(error)
                 raise NoPort(f"can't listen on {net.unzoned(local)}: {why}") from None
-            listener = PassiveListener(sock, once=once)
+            listener = PassiveListener(sock, taken, once=once)
             self._nursery.start_soon(listener.serve)
             return listener
         raise NoPort(why)

@@ -12,7 +12,6 @@ import trio
 from ftpsproxy import errors, net
 from ftpsproxy.data import receipt
 from ftpsproxy.data.endpoints import Endpoints
-from ftpsproxy.data.opening import Opening
 from ftpsproxy.data.passive import Contested, PendingConnection, Unreachable
 from ftpsproxy.data.relay.direction import FirstToSpeak
 from ftpsproxy.data.relay.download import Download
@@ -20,13 +19,14 @@ from ftpsproxy.data.relay.flow import Flow, RelayError
 from ftpsproxy.data.relay.records import Records
 from ftpsproxy.data.relay.upload import Upload
 from ftpsproxy.data.relay.upload_end import UploadEnd
+from ftpsproxy.data.server_tls import ServerTls
 from ftpsproxy.data.service import SessionData
 from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.events import RelayFinished, TransferClosed
 from ftpsproxy.ftp.orders import FinishTransfer, Outcome
 from ftpsproxy.ftp.orders import Transfer as Order
-from ftpsproxy.net import Socket
+from ftpsproxy.net import Socket, TimeLimit
 from ftpsproxy.observe import metrics
 from ftpsproxy.tls import Tls
 from ftpsproxy.tls.handshake import NotBegun
@@ -51,28 +51,28 @@ class TransferResult:
 class Transfer:
     """A transfer under way, or about to be: `run` is a task from the command on, `begin` gives it its order."""
 
-    def __init__(self, session: SessionData, opening: Opening) -> None:
+    def __init__(self, shared: SessionData, server: PendingConnection | Socket | None, tls: Tls | None) -> None:
         self.flow = Flow()
         self.order: Order | None = None
         self.direction = Direction.UNKNOWN
-        self.opening = opening
-        self._session = session
-        self._policy = session.service.policy
+        self._limit = TimeLimit(shield=True)
+        self.server_tls = ServerTls(shared, server, tls, self._limit)
+        self._shared = shared
+        self._policy = shared.service.policy
         self.endpoints = Endpoints()
         self._started = time.monotonic()
         self._tls: Tls | None = None
         self._pending_client: PendingConnection | None = None
         self._server: Socket | None = None
         self._client: Socket | None = None
-        self._scope = trio.CancelScope(shield=True)
         self._draining: trio.CancelScope | None = None
         self._begun = trio.Event()
-        self._ended = trio.Event()
-        self._opened = False
+        self._finish_ordered = trio.Event()
+        self._finish: FinishTransfer | None = None
+        self._secured = False
         self._relay: Download | Upload | None = None
         self._in_band = False
         self._drained = False
-        self._end: FinishTransfer | None = None
         self._failed = ""
         self._contest = ""
         self._over = False
@@ -90,7 +90,7 @@ class Transfer:
             self.flow.start_digest()
         if order.mode == b"B":
             self.flow.blocks = Blocks()
-        self.opening.begin()
+        self.server_tls.begin()
         self._begun.set()
 
     def end_in_band(self) -> None:
@@ -101,42 +101,42 @@ class Transfer:
 
     def control_lost(self) -> bool:
         """The client's control connection is gone → whether this may go on, as an upload: its end judges."""
-        if self.direction is Direction.DOWNLOAD or self._end is not None:
+        if self.direction is Direction.DOWNLOAD or self._finish is not None:
             return False
         if self._client is None:
-            return self.endpoints.control_lost(self._session.client)
+            return self.endpoints.control_lost(self._shared.client)
         self._upload_end().control_lost(self.flow.bytes)
         return True
 
-    def end(self, order: FinishTransfer) -> None:
-        """End it: whole, so that the client sees the end of a file, or torn, with resets both ways.
+    def finish(self, order: FinishTransfer) -> None:
+        """Finish it: whole, so that the client sees the end of a file, or torn, with resets both ways.
 
         Whoever has broken off before the handshake is over, and the server has not answered: the handshake is finished
         before the reset. vsftpd and Pure-FTPd end the whole session over one that breaks off.
         """
-        if self._end is not None:
+        if self._finish is not None:
             return
-        self._end = order
-        self._ended.set()
+        self._finish = order
+        self._finish_ordered.set()
         if order.whole:
             if self._draining is not None:
                 self._draining.cancel()
-        elif order.outcome == "aborted" and not self._opened and not self._over:
+        elif order.outcome == "aborted" and not self._secured and not self._over:
             self.endpoints.drop_client()
         else:
             self._reset()
-            self._scope.cancel()
+            self._limit.interrupt()
 
     def stop(self, why: str) -> None:
         """The session is over: whatever is open is closed, and torn where it was not whole yet."""
         self._stopped = True
-        if self.order is not None and self._end is None:
-            self.end(FinishTransfer(self.order.number, False, 0, "torn", why))
+        if self.order is not None and self._finish is None:
+            self.finish(FinishTransfer(self.order.number, False, 0, "torn", why))
             return
         if not self._over:
             self._failed = self._failed or why
             self._reset()
-        self._scope.cancel()
+        self._limit.interrupt()
 
     # --- the transfer -------------------------------------------------------------------------------------------------
 
@@ -144,17 +144,11 @@ class Transfer:
         """The whole transfer → its result; None where it has not begun. A server that has not closed yet behind an
         upload that is whole is left to `linger`."""
         try:
-            with self._scope:
-                try:
-                    why_empty = await self._open()
-                    if self._end is None and self.order is not None:
-                        await self._move(self.order, why_empty)
-                        await self._ordered()
-                except RelayError as error:
-                    self._break(error)
-                    await self._ordered()
-                if self._end is not None and self._end.whole:
-                    await self._close_whole(self._end)
+            while not await self._limit.run(self._go_through):
+                if self._stopped or (self._finish is not None and not self._finish.whole):
+                    break
+                self._limit.due = net.NEVER
+                self._break(self.server_tls.too_late())
         except BaseException:
             self._failed = self._failed or "the gateway made a mistake"
             raise
@@ -165,51 +159,66 @@ class Transfer:
                 self._reset()
         return self._result()
 
-    async def _open(self) -> str:
+    async def _go_through(self) -> None:
+        """From the handshake to the close, or, where it has failed, to the close."""
+        try:
+            if not self._failed:
+                why_empty = await self._secure()
+                if self._finish is None and self.order is not None:
+                    await self._move(self.order, why_empty)
+            await self._ordered()
+        except RelayError as error:
+            self._break(error)
+            await self._ordered()
+        if self._finish is not None and self._finish.whole:
+            await self._close_whole(self._finish)
+
+    async def _secure(self) -> str:
         """TLS with the server, and the order to begin → "", or why a download has come without TLS. Raises RelayError.
 
         A server that closes without a word of TLS has failed. But some that have nothing to send say it so, and by
         their 2xx (Go's ftpserverlib): with that it is as good as an end without close_notify.
         """
-        await self.opening.shake_hands()
-        await self._begun.wait()
+        await self.server_tls.shake_hands()
+        if not self._begun.is_set():
+            await self._begun.wait()
         why = ""
         try:
-            self._tls = self.opening.verify()
-            self._server = self.opening.take()
+            self._tls = self.server_tls.verify()
+            self._server = self.server_tls.take()
         except NotBegun as end:
             why = f"TLS on the data connection: {end.detail}"
             if self.direction is not Direction.DOWNLOAD or self._policy.close_notify == "require":
                 raise RelayError(425, why) from None
-            if (sock := self.opening.take()) is not None:
+            if (sock := self.server_tls.take()) is not None:
                 net.close(sock)
-        self._opened = True
+        self._secured = True
         return why
 
     async def _move(self, order: Order, why_empty: str) -> None:
         """The bytes, and the report that they have ended. Raises RelayError."""
         client = await self._connect_client()
-        server, tls, session = self._server, self._tls, self._session
+        server, tls, shared = self._server, self._tls, self._shared
         if server is None or tls is None:
             self.flow.close_notify = False
-            session.report(RelayFinished(order.number, False, 425, why_empty, unproved=0))
+            shared.report(RelayFinished(order.number, False, 425, why_empty, unproved=0))
             return
         records = Records.behind(tls)
         if self.direction is Direction.UNKNOWN:
             speaks = FirstToSpeak(client, server, tls, records, self._upload_end())
             self.direction = await speaks.found(self._policy)
-        listener, upstream = session.service.listener.name, session.service.upstream.name
+        listener, upstream = shared.service.listener.name, shared.service.upstream.name
         self.flow.meter = metrics.TRANSFER_BYTES.meter(listener, upstream, self.direction.value)
         if self.direction is Direction.DOWNLOAD:
             await self._run(Download(client, server, tls, records, self.flow, self._policy))
-            unproved = receipt.unproved(self.flow, order, session.service)
+            unproved = receipt.unproved(self.flow, order, shared.service)
             net.close(server)  # both have said their end; to hear of the server's FIN, too, is a wake-up for nothing
             self._server = None
-            session.resumption.learn(tls)
-            session.report(RelayFinished(order.number, True, unproved=unproved))
+            shared.resumption.learn(tls)
+            shared.report(RelayFinished(order.number, True, unproved=unproved))
         else:
             await self._run(Upload(client, server, tls, self._upload_end(), self.flow, self._policy))
-            session.report(RelayFinished(order.number, True))
+            shared.report(RelayFinished(order.number, True))
 
     async def _run(self, relay: Download | Upload) -> None:
         self._relay = relay
@@ -263,14 +272,14 @@ class Transfer:
         return client
 
     def _upload_end(self) -> UploadEnd:
-        return self.endpoints.watch_client(self._session.client)
+        return self.endpoints.watch_client(self._shared.client)
 
     def _contested(self) -> None:
         """Somebody else has come for this transfer, too: whatever has passed is not kept as whole. That is heard in a
         task of the gateway's; one of the session's says so."""
         if self._pending_client is not None and not self._over:
             self._contest = str(Contested(self._pending_client.host))
-            self._session.start(self._break_contested)
+            self._shared.start(self._break_contested)
 
     async def _break_contested(self) -> None:
         if not self._over:
@@ -281,21 +290,22 @@ class Transfer:
         self._note_failed_tls()
         self._reset()
         known, self._failed = self._failed, self._failed or error.why
-        if not known and self._end is None and self.order is not None:
-            self._session.report(RelayFinished(self.order.number, False, error.code, error.why))
+        if not known and self._finish is None and self.order is not None:
+            self._shared.report(RelayFinished(self.order.number, False, error.code, error.why))
 
     def _note_failed_tls(self) -> None:
         if self._tls is not None:
-            self._session.resumption.failed(self._tls)
+            self._shared.resumption.failed(self._tls)
 
     # --- its end ------------------------------------------------------------------------------------------------------
 
     async def _ordered(self) -> None:
         """Until it is ordered to end. What an upload's server says meanwhile is heard. Raises RelayError."""
-        if self._end is None and isinstance(self._relay, Upload):
+        if self._finish is None and isinstance(self._relay, Upload):
             with trio.CancelScope() as self._draining:
                 await self._drain()
-        await self._ended.wait()
+        if self._finish is None:
+            await self._finish_ordered.wait()
 
     async def _drain(self) -> None:
         """Behind an upload, until the server's end. Raises RelayError."""
@@ -306,7 +316,7 @@ class Transfer:
                 if self._tls.failed:
                     self._note_failed_tls()
                 else:
-                    self._session.resumption.learn(self._tls)
+                    self._shared.resumption.learn(self._tls)
 
     async def _close_whole(self, order: FinishTransfer) -> None:
         """Both sides say that it went well: the last look, then the client sees the end; and the report of that."""
@@ -328,39 +338,36 @@ class Transfer:
                 if sock is not None:
                     net.close(sock)
             self._client = None
-        self._session.report(TransferClosed(order.number, self._failed))
+        self._shared.report(TransferClosed(order.number, self._failed))
 
     @property
     def _lingers(self) -> bool:
         """Whether the server has said 2xx to an upload, and has not closed: it gets a moment, so that nothing unread
         resets it."""
-        whole = self._end is not None and self._end.whole and not self._failed
+        whole = self._finish is not None and self._finish.whole and not self._failed
         return whole and isinstance(self._relay, Upload) and not self._drained and self._server is not None
 
     async def linger(self) -> None:
         """Behind an upload that is whole, until the server has closed, too, or for so long."""
         if self._server is None:
             return
-        self._scope = trio.CancelScope(shield=True)
-        if self._stopped:
-            self._scope.cancel()
-        with self._scope:
-            try:
-                with trio.move_on_after(self._policy.linger):
-                    await self._drain()
-            except RelayError:
-                self._note_failed_tls()  # it comes too late for the transfer: the server's verdict is in
-            finally:
-                if self._server is not None:
-                    net.close(self._server)
-                    self._server = None
+        self._limit.due = net.now() + self._policy.linger
+        try:
+            if not self._stopped:
+                await self._limit.run(self._drain)
+        except RelayError:
+            self._note_failed_tls()  # it comes too late for the transfer: the server's verdict is in
+        finally:
+            if self._server is not None:
+                net.close(self._server)
+                self._server = None
 
     def crashed(self) -> TransferResult | None:
         """What is to be said of it where `run` has raised; None where it has not begun, or said all itself."""
         if self.order is None or self._noted:
             return None
-        if self._end is None or self._end.whole:
-            self._end = FinishTransfer(self.order.number, False, 0, "torn", self._failed)
+        if self._finish is None or self._finish.whole:
+            self._finish = FinishTransfer(self.order.number, False, 0, "torn", self._failed)
         return self._result()
 
     def _expect_nobody(self) -> None:
@@ -371,25 +378,25 @@ class Transfer:
         """Nothing that is open, or may come, passes for whole."""
         self._expect_nobody()
         self.endpoints.drop()
-        self.opening.drop()
+        self.server_tls.drop()
         for sock in (self._client, self._server):
             if sock is not None:
                 net.reset(sock)
         self._client = self._server = None
 
     def _result(self) -> TransferResult | None:
-        order, end = self.order, self._end
-        if order is None or end is None:
+        order, finish = self.order, self._finish
+        if order is None or finish is None:
             return None
         self._noted = True
-        torn = end.whole and self._failed
+        torn = finish.whole and self._failed
         in_band = "ended_in_band" if self.flow.ended_in_band else ""
         return TransferResult(
             order=order,
             direction=self.direction,
-            outcome="torn" if torn else end.outcome,
-            reply=426 if torn else end.code,
-            reason=self._failed if torn else end.why or in_band,
+            outcome="torn" if torn else finish.outcome,
+            reply=426 if torn else finish.code,
+            reason=self._failed if torn else finish.why or in_band,
             seconds=time.monotonic() - self._started,
             client_mode=self.endpoints.client_mode,
             server_mode=self.endpoints.server_mode,

@@ -46,9 +46,10 @@ class LineReader:
 
         Raises LineTooLong, once for each such line, as soon as it is known; the reader can be used on.
         """
-        data, limit = self._data, self._limit
+        data, limit, at = self._data, self._limit, self._at
+        if at == len(data):
+            return None
         while True:
-            at = self._at
             end = data.find(b"\n", self._looked)
             if end < 0:
                 self._looked = len(data)
@@ -63,6 +64,7 @@ class LineReader:
             self._at = self._looked = end + 1
             if self._dropping:
                 self._dropping = False
+                at = end + 1
                 continue
             if end > at and data[end - 1] == _CR:
                 end -= 1

@@ -38,7 +38,7 @@ from ftpsproxy.ftp.events import (
     TimedOut,
     TransferClosed,
 )
-from ftpsproxy.ftp.exchange import Phase
+from ftpsproxy.ftp.exchange import Exchange, Phase
 from ftpsproxy.ftp.orders import HangUp, Order, TellServer
 from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from ftpsproxy.ftp.state import Policy, State
@@ -97,7 +97,7 @@ class Protocol:
     def handle(self, event: Event) -> list[Order]:
         """What to do about `event`. Never raises for anything a peer can cause; after HangUp nothing is ordered."""
         state = self._state
-        if state.closed or _defers(state, event):
+        if state.closed or (state.exchange is not None and _defers(state, state.exchange, event)):
             return []
         orders = _decide(state, event)
         if state.postponed or state.held or state.client_gone:
@@ -124,10 +124,9 @@ def _go_on(state: State) -> list[Order]:
     return orders
 
 
-def _defers(state: State, event: Event) -> bool:
+def _defers(state: State, exchange: Exchange, event: Event) -> bool:
     """Whether this, the end of the session, has to wait for a transfer that has its verdict."""
-    exchange = state.exchange
-    if exchange is None or not exchange.settled:
+    if exchange.transfer is None or not exchange.settled:
         return False
     match event:
         case ServerLost() | ServerRefused():
@@ -141,25 +140,25 @@ def _defers(state: State, event: Event) -> bool:
 
 
 def _decide(state: State, event: Event) -> list[Order]:
-    match event:
-        case ClientSaid():
-            return client_side.said(state, event)
-        case ClientErred():
-            return client_side.erred(state, event)
+    match event:  # the most frequent first
         case ServerSaid():
             return server_side.said(state, event)
-        case ServerSaidLines():
-            return server_side.said_lines(state, event)
-        case DataSpoke():
-            return server_side.data_spoke(state, event)
-        case EndpointsUnused():
-            return server_side.data_unused(state, event)
+        case ClientSaid():
+            return client_side.said(state, event)
         case RelayFinished():
             return server_side.data_ended(state, event)
         case TransferClosed():
             return server_side.data_closed(state, event)
         case ServerDataReady() | ServerListening() | ClientListening() | EndpointFailed():
             return client_side.prepared(state, event)
+        case ServerSaidLines():
+            return server_side.said_lines(state, event)
+        case ClientErred():
+            return client_side.erred(state, event)
+        case DataSpoke():
+            return server_side.data_spoke(state, event)
+        case EndpointsUnused():
+            return server_side.data_unused(state, event)
         case Connected():
             return server_side.connected(state, event)
         case Secured():

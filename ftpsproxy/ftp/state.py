@@ -107,13 +107,13 @@ class State:
         if self.opening is not None:
             return Waiting.OPENING
         exchange = self.exchange
-        if exchange is None:
-            if self.endpoints.busy:
-                return Waiting.REPLY if self.endpoints.waits_for_server else Waiting.CONNECTION
-            if self.login.busy:
-                return Waiting.REPLY
-            return Waiting.CLIENT if self.login.done else Waiting.LOGIN
-        return self._waiting_for(exchange)
+        if exchange is not None:
+            return self._waiting_for(exchange)
+        if self.endpoints.busy:
+            return Waiting.REPLY if self.endpoints.waits_for_server else Waiting.CONNECTION
+        if self.login.busy:
+            return Waiting.REPLY
+        return Waiting.CLIENT if self.login.done else Waiting.LOGIN
 
     @staticmethod
     def _waiting_for(exchange: Exchange) -> Waiting:

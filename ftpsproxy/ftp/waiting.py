@@ -17,3 +17,5 @@ class Waiting(enum.Enum):
     TORN = "torn"  # for the final reply to a transfer that is known to have failed
     ABORT = "abort"  # for the replies to ABOR
     NOTHING = "nothing"  # the session is over
+
+    __hash__ = object.__hash__  # Enum's own is a Python function, and this is looked up at each event

@@ -71,26 +71,35 @@ async def turn() -> None:
 
 
 class TimeLimit:
-    """Until when the waits of one activity may last, all together in one cancel scope. To move `due` is cheap."""
+    """Until when the waits of one activity may last, all together in one cancel scope. To move `due` is cheap.
 
-    __slots__ = ("_interrupted", "_scope", "due")
+    `shield`: nothing else ends the activity, neither a crash beside it nor the end of the gateway.
+    """
 
-    def __init__(self, due: float = NEVER) -> None:
+    __slots__ = ("_armed", "_interrupted", "_scope", "_shield", "due")
+
+    def __init__(self, due: float = NEVER, *, shield: bool = False) -> None:
         self.due = due
         self._scope: trio.CancelScope | None = None
+        self._armed = -NEVER  # the scope's deadline
+        self._shield = shield
         self._interrupted = False
 
     def move(self, due: float) -> None:
         """From now on this is the limit. A later one leaves the scope alone: at the old deadline `run` sees it."""
         self.due = due
-        if self._scope is not None and due < self._scope.deadline:
-            self._scope.deadline = due
+        if due < self._armed:
+            self._arm(due)
 
     def put_off(self, due: float) -> None:
         """The same at once, for a limit that was near: else it would be seen soon, and for nothing."""
         self.due = due
+        if due != self._armed:
+            self._arm(due)
+
+    def _arm(self, due: float) -> None:
         if self._scope is not None:
-            self._scope.deadline = due
+            self._scope.deadline = self._armed = due
 
     def interrupt(self) -> None:
         """End the activity where it waits, or is to wait next."""
@@ -103,7 +112,8 @@ class TimeLimit:
         be run again."""
         try:
             while not self._interrupted:
-                with trio.CancelScope(deadline=self.due) as self._scope:
+                self._armed = self.due
+                with trio.CancelScope(deadline=self.due, shield=self._shield) as self._scope:
                     await activity()
                     return True
                 if now() >= self.due:
@@ -111,4 +121,4 @@ class TimeLimit:
             self._interrupted = False  # one that came when the activity was over is for the next run
             return False
         finally:
-            self._scope = None
+            self._scope, self._armed = None, -NEVER

@@ -24,6 +24,8 @@ def hide(verb: str, *secrets: str) -> None:
 
 def redact(text: str) -> str:
     """Text without what `hide` has named, and with all that follows PASS, ACCT and their like on a line struck out."""
+    if not text:
+        return text
     mine = bound.get()
     for verb, times in mine.secrets.items() if mine is not None else ():
         for secret in itertools.chain.from_iterable(times):

@@ -35,8 +35,8 @@ class ClientHearing:
         self._lines_in_second = 0
 
     def go_on(self) -> None:
-        """The client is to be heard again."""
-        if self._wanted is not None:
+        """Hear the client again if it is to be heard."""
+        if self._wanted is not None and self._session.protocol.hears_client:
             self._wanted.set()
 
     async def run(self) -> None:

@@ -1,5 +1,7 @@
 """By when something must happen in a session, according to what is being waited for."""
 
+import trio
+
 from ftpsproxy.ftp.waiting import Waiting
 from ftpsproxy.net import NEVER, TimeLimit, now
 
@@ -11,9 +13,10 @@ class Clock:
     """`patience` says how long each kind of waiting may last, in seconds. All times are of trio's clock; the earliest
     is the `limit` of whoever hears the server."""
 
-    __slots__ = ("_patience", "due", "greeted", "limit", "login_due", "quiet_since", "reply_ends", "unused_by")
+    __slots__ = ("_now", "_patience", "due", "greeted", "limit", "login_due", "quiet_since", "reply_ends", "unused_by")
 
     def __init__(self, patience: dict[Waiting, float]) -> None:
+        self._now = trio.lowlevel.current_clock().current_time  # asked at each event: `now` would look it up each time
         self._patience = patience
         self.due = NEVER  # when what is waited for has lasted too long
         self.login_due = NEVER  # when a login has: from the connection to the server on
@@ -24,7 +27,7 @@ class Clock:
 
     def arm(self, waiting: Waiting) -> None:
         """Something has happened, and this is being waited for now."""
-        time = self.quiet_since = now()
+        time = self.quiet_since = self._now()
         if waiting is Waiting.LOGIN:
             self.due = self.login_due
         elif waiting is Waiting.OPENING:

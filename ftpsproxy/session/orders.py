@@ -45,11 +45,6 @@ if TYPE_CHECKING:
     from ftpsproxy.session.session import Session
 
 
-def carry_out(session: "Session", order: Order) -> None:
-    """Do it at once."""
-    _DO[type(order)](session, order)
-
-
 def _data(session: "Session") -> DataConnections:
     assert session.data is not None  # noqa: S101 - no order for data comes before TLS is up
     return session.data
@@ -94,7 +89,7 @@ def _note_address(session: "Session", order: NoteAddressIgnored) -> None:
     log.upstream_address_ignored(reply_host=order.host, peer=peer)
 
 
-_DO: dict[type[Order], Callable[["Session", Any], None]] = {
+CARRY_OUT: dict[type[Order], Callable[["Session", Any], None]] = {
     TellClient: lambda session, order: session.client.send(order.reply.encode()),
     TellLines: lambda session, order: session.client.send(b"\r\n".join((*order.lines, b""))),
     TellServer: _tell_server,
@@ -129,3 +124,4 @@ _DO: dict[type[Order], Callable[["Session", Any], None]] = {
     ),
     NoteDataFailed: lambda session, order: log.data_failed(side=order.side, mode=order.mode, reason=order.why),
 }
+"""What is done about an order, at once."""

@@ -25,7 +25,7 @@ from ftpsproxy.observe import log
 from ftpsproxy.session.client import ClientControl
 from ftpsproxy.session.client_hearing import ClientHearing
 from ftpsproxy.session.clock import Clock
-from ftpsproxy.session.orders import carry_out
+from ftpsproxy.session.orders import CARRY_OUT
 from ftpsproxy.session.server import ServerControl
 from ftpsproxy.session.server_hearing import ServerHearing
 from ftpsproxy.session.service import Service
@@ -173,7 +173,7 @@ class Session:
             while self._events:
                 orders = self.protocol.handle(self._events.popleft())
                 for order in orders:
-                    carry_out(self, order)
+                    CARRY_OUT[type(order)](self, order)
                 # What nobody asked for is no sign of life.
                 alive = alive or not orders or type(orders[-1]) is not NoteReplyIgnored
                 if self.stop_reason and self.protocol.idle:
@@ -181,11 +181,9 @@ class Session:
                     self.stop_reason = ""
         finally:
             self._feeding = False
-        if self.over:
-            return
-        if alive:
-            self.alive()
-        if self.protocol.hears_client:
+        if not self.over:
+            if alive:
+                self.alive()
             self.client_hearing.go_on()
 
     def alive(self) -> None:

@@ -4,7 +4,7 @@ from ftpsproxy import errors, net
 from ftpsproxy.data.relay import buffers
 from ftpsproxy.data.relay.flow import Flow, RelayError, TransferPolicy
 from ftpsproxy.data.relay.records import Records
-from ftpsproxy.data.relay.relay import SMALL_TURN_BYTES, TURN_BYTES, Receiver, Relay, read
+from ftpsproxy.data.relay.relay import SMALL_TURN_BYTES, TURN_BYTES, MustWait, Receiver, Relay, read
 from ftpsproxy.net import Socket
 from ftpsproxy.tls import Tls
 
@@ -32,7 +32,10 @@ class Download(Relay):
         """Raises RelayError: for a reset, a stall, a broken record, and an end without close_notify where the policy or
         the place of the cut forbids it. `flow.close_notify` tells how it ended."""
         try:
-            await self._run(self._move)
+            try:
+                await self._move()  # a small file is there by now, whole: no wait, no limit
+            except MustWait:
+                await self._run(self._move)
         finally:
             self._tls.take_back()
             buffers.give(self._raw, self._clear)

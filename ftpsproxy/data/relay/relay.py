@@ -3,7 +3,8 @@
 Theory. A relay is one task with one cancel scope for all its waits. Its time limit is the next look: a second ahead, or
 the moment when whoever is waited for has been silent for too long. Bytes that pass move it on, so that in a busy relay
 it never comes; when it does, the wait is cancelled, the look is taken, and the relay goes on where it stood. So all
-that a relay knows across a wait stands in its attributes.
+that a relay knows across a wait stands in its attributes. A small file is there before anybody has to wait: a download
+begins without a scope (MustWait).
 
 At most one buffer of ciphertext and one of cleartext is held, beside what the kernel holds; a side that does not take
 bytes stops the reading from the other.
@@ -40,6 +41,10 @@ class Receiver:
     unsent: memoryview | bytes = b""
 
 
+class MustWait(Exception):
+    """Nothing more can be done without a wait, and there is no time limit for one yet."""
+
+
 class Relay:
     """One transfer's bytes on their way from `source`; `turn` counts those since others had their turn."""
 
@@ -50,6 +55,7 @@ class Relay:
         self._tls = tls
         self._policy = policy
         self._limit = TimeLimit()
+        self._limited = False
         self._turn = 0
         self._silent_by = NEVER  # when whoever is waited for has been silent for too long, and what that is called
         self._why = ""
@@ -63,6 +69,7 @@ class Relay:
 
     async def _run(self, activity: Callable[[], Awaitable[None]]) -> None:
         """Run this to its end. It is cancelled where it waits and run again, behind a look at both sides."""
+        self._limited = True
         while not await self._limit.run(activity):
             if self._gathering:
                 self._gathering = False  # what has come by now is read in any case
@@ -166,6 +173,8 @@ class Relay:
                 self._moved()
 
     async def _waits(self, wait: Callable[[Socket], Awaitable[None]], sock: Socket) -> None:
+        if not self._limited:
+            raise MustWait
         try:
             await wait(sock)
         except OSError as error:  # it was closed meanwhile

@@ -7,33 +7,33 @@ a limit; it has one from the moment when the transfer has begun.
 
 from collections.abc import Callable
 
-import trio
-
 from ftpsproxy import net
 from ftpsproxy.data.passive import Contested, PendingConnection, Unreachable
 from ftpsproxy.data.relay.flow import RelayError
 from ftpsproxy.data.service import SessionData
-from ftpsproxy.net import Socket
+from ftpsproxy.net import Socket, TimeLimit
 from ftpsproxy.tls import Refused, Tls, TlsError, check_pins, explain
 from ftpsproxy.tls.handshake import NotBegun, shake_hands
 
 
-class Opening:
-    """One opening: `shake_hands` goes as far as it can, `verify` says what has become of it.
+class ServerTls:
+    """The handshake of one transfer: `shake_hands` goes as far as it can, `verify` says what has become of it.
 
     `on_heard` is called at the server's first byte: it answers TLS, so the command is a transfer. `sock` is the
-    connection once it is there; `pending` what will bring it.
+    connection once it is there; `pending` what will bring it. `limit` is the transfer's own.
     """
 
-    __slots__ = ("_begun", "_error", "_over", "_scope", "_session", "on_heard", "pending", "sock", "tls")
+    __slots__ = ("_begun", "_error", "_limit", "_over", "_shared", "on_heard", "pending", "sock", "tls")
 
-    def __init__(self, session: SessionData, pending: PendingConnection | Socket | None, tls: Tls | None) -> None:
+    def __init__(
+        self, shared: SessionData, pending: PendingConnection | Socket | None, tls: Tls | None, limit: TimeLimit
+    ) -> None:
         self.pending = pending
         self.tls = tls
         self.sock: Socket | None = None
         self.on_heard: Callable[[], None] | None = None
-        self._session = session
-        self._scope = trio.CancelScope()
+        self._shared = shared
+        self._limit = limit
         self._begun = self._over = False
         self._error: Exception | None = None
 
@@ -42,32 +42,33 @@ class Opening:
         self.on_heard = None
         self._begun = True
         if not self._over:
-            self._limit()
+            self._set_limit()
 
-    def _limit(self) -> None:
-        policy = self._session.service.policy
-        self._scope.deadline = net.now() + (policy.data_connect if self.sock is None else policy.handshake)
+    def _set_limit(self) -> None:
+        policy = self._shared.service.policy
+        self._limit.put_off(net.now() + (policy.data_connect if self.sock is None else policy.handshake))
 
     async def shake_hands(self) -> None:
-        """Connect, and do the handshake; what goes wrong is kept for `verify`."""
+        """Connect, and do the handshake, within the limit; what goes wrong is kept for `verify`."""
         pending, tls = self.pending, self.tls
         if pending is None or tls is None:
             return
-        with self._scope:
-            try:
-                if isinstance(pending, PendingConnection):
-                    self.sock = await pending.wait()
-                    pending.cancel()
-                else:
-                    self.sock = pending
-                self.pending = None
-                if self._begun:
-                    self._limit()
-                await shake_hands(self.sock, tls, self._heard)
-            except (TlsError, OSError, Refused, Contested, Unreachable) as error:
-                self._error = error
-                self._session.resumption.failed(tls)
-        self._over = True
+        try:
+            if isinstance(pending, PendingConnection):
+                self.sock = await pending.wait()
+                pending.cancel()
+            else:
+                self.sock = pending
+            self.pending = None
+            if self._begun:
+                self._set_limit()
+            await shake_hands(self.sock, tls, self._heard)
+        except (TlsError, OSError, Refused, Contested, Unreachable) as error:
+            self._error = error
+            self._shared.resumption.failed(tls)
+        if net.now() < self._limit.due:  # else its end, seen in this very moment, may be on its way here already
+            self._over = True
+            self._limit.put_off(net.NEVER)
 
     def _heard(self) -> None:
         if self.on_heard is not None:
@@ -76,16 +77,16 @@ class Opening:
     def verify(self) -> Tls:
         """The connection stands, and the server has proved on it what it must. Raises NotBegun where it has closed
         without a word of TLS, RelayError for all else that is amiss."""
-        tls, resumption, upstream = self.tls, self._session.resumption, self._session.service.upstream
+        tls, resumption, upstream = self.tls, self._shared.resumption, self._shared.service.upstream
         if self.sock is None or tls is None:
-            raise RelayError(425, self._no_connection())
+            raise self._no_connection()
         if self._error is not None:
             resumption.start_again()
             if isinstance(self._error, NotBegun):
                 raise self._error
             raise _not_secured(self._error)
-        if self._scope.cancelled_caught:
-            raise RelayError(425, "the server did not finish the TLS handshake of the data connection")
+        if not self._over:
+            raise self.too_late()
         if not tls.resumed:  # to resume a session proves what its full handshake has proved
             try:
                 check_pins(tls, upstream.pins)
@@ -96,11 +97,18 @@ class Opening:
                 raise _not_secured(error) from None
         return tls
 
-    def _no_connection(self) -> str:
+    def too_late(self) -> RelayError:
+        """The limit has passed: what is to be said then."""
+        if self.sock is None:
+            return self._no_connection()
+        return RelayError(425, "the server did not finish the TLS handshake of the data connection")
+
+    def _no_connection(self) -> RelayError:
         if self.pending is None:
-            return "no data connection to the server was prepared"
+            return RelayError(425, "no data connection to the server was prepared")
         stranger = self.pending.stranger if isinstance(self.pending, PendingConnection) else ""
-        return "the server opened no data connection in time" + (f"; one came from {stranger}" if stranger else "")
+        came = f"; one came from {stranger}" if stranger else ""
+        return RelayError(425, f"the server opened no data connection in time{came}")
 
     def take(self) -> Socket | None:
         """The connection, which is the caller's from here on."""
