@@ -369,6 +369,7 @@ def test_admin_comes_and_goes(server: Server, certificates: Certificates, worker
             assert b"ftpsproxy_sessions_total" in answer.read()
         gateway.reload(admin={})
         wait_for(lambda: _refused(port))
+        assert not gateway.gateway.events("gateway.starved")  # it was closed, and lacks nothing
 
 
 @pytest.mark.parametrize("workers", WORKERS)

@@ -41,12 +41,13 @@ async def connect(resolver: Resolver, host: str, port: int, keepalive_seconds: f
         raise ConnectError(str(error)) from None
     why = "no address"
     for index, (family, sockaddr) in enumerate(addresses):
-        last = index + 1 == len(addresses)
-        sock: Socket | None = None
         try:
             sock = start_connecting(family, sockaddr, keepalive_seconds=keepalive_seconds)
-            with trio.fail_after(float("inf") if last else _NEXT_ADDRESS_SECONDS):
+            if index + 1 == len(addresses):
                 await finish_connecting(sock)
+            else:
+                with trio.fail_after(_NEXT_ADDRESS_SECONDS):
+                    await finish_connecting(sock)
         except trio.TooSlowError:
             why = "no answer"
         except OSError as error:

@@ -117,13 +117,12 @@ class Session:
 
     async def _leave(self) -> None:
         """Close everything, with a word of farewell where there is time for it."""
-        with trio.CancelScope(shield=True):
-            if self.server is not None:
-                with trio.move_on_after(0 if self._at_once else _SERVER_GOODBYE_SECONDS):
-                    await self.server.say_goodbye(hear_end=self.service.upstream.sessions > 0)
-                self.server.close()
-            with trio.move_on_after(0 if self._at_once else _CLIENT_GOODBYE_SECONDS):
-                await self.client.say_goodbye()
+        if self.server is not None:
+            with trio.move_on_after(0 if self._at_once else _SERVER_GOODBYE_SECONDS, shield=True):
+                await self.server.say_goodbye(hear_end=self.service.upstream.sessions > 0)
+            self.server.close()
+        with trio.move_on_after(0 if self._at_once else _CLIENT_GOODBYE_SECONDS, shield=True):
+            await self.client.say_goodbye()
         self.client.close()
         totals = self.data.totals if self.data is not None else Totals()
         log.session_closed(
