@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pytest
 import trio
 
+from ftpsproxy.ftp.data_failure import Cause, DataFailure
 from ftpsproxy.observe import lines, log
 
 Format = Literal["json", "logfmt", "console"]
@@ -128,7 +129,10 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     "upstream.reply_ignored": ("info", lambda: log.upstream_reply_ignored(reply="227 (1,2)", reason="an address")),
     "upstream.close_notify_missing": ("warning", lambda: log.upstream_close_notify_missing(verb="LIST")),
     "data.contested": ("warning", lambda: log.data_contested(address="10.0.0.1", port=50000)),
-    "data.failed": ("warning", lambda: log.data_failed(side="server", mode="epsv", reason="no answer")),
+    "data.failed": (
+        "warning",
+        lambda: log.data_failed(DataFailure("server", Cause.NO_ANSWER, "no answer", "epsv", "192.0.2.1", 2000)),
+    ),
     "data.stranger": (
         "warning",
         lambda: log.data_stranger(address="1.2.3.4", port=50000, expected=["10.0.0.1"], count=1),

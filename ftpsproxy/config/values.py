@@ -160,7 +160,8 @@ class Timeouts:
     # for whoever only holds a place there: devices log in at once; well below `queue`
     others_wait: Annotated[float, seconds(0.1, 3600)] = 10.0
     idle: Annotated[float, seconds(0.1, _WEEK)] = 900.0  # a logged-in client that says nothing
-    data_connect: Annotated[float, seconds(0.1, 600)] = 30.0
+    # until a data connection stands, with each side: most clients give up after 20 to 60 s, and are to hear why before
+    data_connect: Annotated[float, seconds(0.1, 600)] = 15.0
     # a passive port that no transfer comes for: they are few, and shared by all of an address
     data_unused: Annotated[float, seconds(0.1, 3600)] = 60.0
     client_stall: Annotated[float, seconds(0.1, _WEEK)] = 300.0  # no byte moves because of the client

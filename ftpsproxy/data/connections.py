@@ -12,8 +12,10 @@ from ftpsproxy.data.passive import NoPort, PendingConnection, TooManyPending
 from ftpsproxy.data.relay.upload_end import ClientConnection
 from ftpsproxy.data.service import DataService, SessionData, Start
 from ftpsproxy.data.transfer import Transfer, TransferResult
+from ftpsproxy.ftp import data_failure
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.ftp.events import (
     ClientListening,
     DataSpoke,
@@ -124,7 +126,10 @@ class DataConnections:
         """No transfer came in time for what was prepared; feeds EndpointsUnused."""
         self._await_transfer()  # unless the protocol knows of one
         client = self._endpoints.client
-        self._feed(EndpointsUnused(absent=isinstance(client, PendingConnection) and client.sock is None))
+        if isinstance(client, PendingConnection) and client.sock is None:
+            self._feed(EndpointsUnused(absent=True, came_from=client.take_stranger()))
+        else:
+            self._feed(EndpointsUnused(absent=False))
 
     def listen_for_client(self) -> None:
         """Expect the client's data connection; feeds ClientListening or EndpointFailed."""
@@ -139,8 +144,9 @@ class DataConnections:
         self._endpoints.client = pending
         self._endpoints.client_mode = "passive"
         self._await_transfer()
-        shown = listener.passive_address or route.client_local
-        self._feed(ClientListening(Endpoint(net.unzoned(shown), pending.port)))
+        shown = net.unzoned(listener.passive_address or route.client_local)
+        self._endpoints.client_at = Endpoint(shown, pending.port)
+        self._feed(ClientListening(self._endpoints.client_at))
 
     def connect_to_client(self, order: ConnectToClient) -> None:
         """Remember where the client listens."""
@@ -148,43 +154,48 @@ class DataConnections:
         self._endpoints.client = Endpoint(self._route.client_peer, order.endpoint.port)
         self._endpoints.client_source = self._route.client_local
         self._endpoints.client_mode = "active"
+        self._endpoints.client_at = order.endpoint
         self._await_transfer()
 
     def connect_to_server(self, order: ConnectToServer) -> None:
         """Connect to the server's passive port; feeds ServerDataReady or EndpointFailed."""
-        self._endpoints.server_mode = order.mode
         route = self._route
+        self._endpoints.server_mode = order.mode
+        self._endpoints.server_at = Endpoint(net.unzoned(route.server_peer), order.port)
         try:
             family, sockaddr = net.numeric(route.server_peer, order.port)
             sock = net.start_connecting(family, sockaddr, route.server_local)
         except OSError as error:
-            self._feed(EndpointFailed(self._not_connected(order.port, error)))
+            self._feed(self._not_connected(order.port, error))
             return
         if net.is_connected(sock):
             # At once, as on loopback: no task, no wait.
             self._endpoints.server = sock
             self._feed(ServerDataReady())
             return
-        self._connecting = _Connecting(sock, order.port)
+        seconds = self._service.timeouts.data_connect
+        self._connecting = _Connecting(sock, order.port, seconds / 2 if order.hasty else seconds)
         self._start_task(self._connect, self._connecting)
 
     async def _connect(self, connecting: "_Connecting") -> None:
-        event: Event = EndpointFailed(f"no answer from {net.unzoned(self._route.server_peer)} port {connecting.port}")
+        where = f"{net.unzoned(self._route.server_peer)} port {connecting.port}"
+        event: Event = EndpointFailed(f"no answer from {where}", Cause.NO_ANSWER, connecting.port)
         with connecting.scope:
-            connecting.scope.deadline = now() + self._service.timeouts.connect
+            connecting.scope.deadline = now() + connecting.seconds
             try:
                 await net.finish_connecting(connecting.sock)
                 event = ServerDataReady()
             except OSError as error:
-                event = EndpointFailed(self._not_connected(connecting.port, error))
+                event = self._not_connected(connecting.port, error)
         if self._connecting is connecting:
             self._connecting = None
             if isinstance(event, ServerDataReady):
                 self._endpoints.server = connecting.sock
             self._feed(event)
 
-    def _not_connected(self, port: int, error: OSError) -> str:
-        return f"{net.unzoned(self._route.server_peer)} port {port}: {errors.words(error)}"
+    def _not_connected(self, port: int, error: OSError) -> EndpointFailed:
+        why = f"{net.unzoned(self._route.server_peer)} port {port}: {errors.words(error)}"
+        return EndpointFailed(why, data_failure.of_connect(error), port)
 
     def listen_for_server(self, order: ListenForServer) -> None:
         """Expect the server's data connection; feeds ServerListening or EndpointFailed."""
@@ -198,13 +209,14 @@ class DataConnections:
             return
         self._endpoints.server = pending
         self._endpoints.server_mode = order.mode
-        shown = upstream.active_address or route.server_local
-        self._feed(ServerListening(Endpoint(net.unzoned(shown), pending.port)))
+        shown = net.unzoned(upstream.active_address or route.server_local)
+        self._endpoints.server_at = Endpoint(shown, pending.port)
+        self._feed(ServerListening(self._endpoints.server_at))
 
     def _no_port(self, error: NoPort) -> None:
         if isinstance(error, TooManyPending):
             log.session_limit(limit="pending_data", detail=str(error))
-        self._feed(EndpointFailed(str(error)))
+        self._feed(EndpointFailed(str(error), Cause.NO_PORT))
 
     # --- moving ---------------------------------------------------------------------------------------------------
 
@@ -348,9 +360,10 @@ class DataConnections:
 class _Connecting:
     """A data connection to the server that is on its way."""
 
-    __slots__ = ("port", "scope", "sock")
+    __slots__ = ("port", "scope", "seconds", "sock")
 
-    def __init__(self, sock: Socket, port: int) -> None:
+    def __init__(self, sock: Socket, port: int, seconds: float) -> None:
+        self.seconds = seconds
         self.sock = sock
         self.port = port
         self.scope = trio.CancelScope()

@@ -9,7 +9,9 @@ from ftpsproxy import net
 from ftpsproxy.data.passive import PendingConnection
 from ftpsproxy.data.relay.upload_end import ClientConnection, UploadEnd
 from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.data_failure import Cause, DataFailure, Side
 from ftpsproxy.net import Socket
+from ftpsproxy.observe import log
 
 # To connect to a client only to reset that.
 _TURN_AWAY_SECONDS = 5.0
@@ -17,7 +19,8 @@ _TURN_AWAY_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Endpoints:
-    """The endpoints, and by which command each side came to its own (for the log).
+    """The endpoints; for the log also by which command each side came to its own, and where they are: the address and
+    port that one side was told, and the other connects to.
 
     A connection to the client comes from `client_source`, the address the client knows. `upload_end` is for an upload.
     `unmet`: an active client that waits for its connection, and will get none.
@@ -28,6 +31,8 @@ class Endpoints:
     client_source: str | None = None
     client_mode: str = ""
     server_mode: str = ""
+    client_at: Endpoint | None = None
+    server_at: Endpoint | None = None
     upload_end: UploadEnd | None = None
     unmet: Endpoint | None = None
 
@@ -46,6 +51,12 @@ class Endpoints:
         self.watch_client(control).control_lost(0)
         return True
 
+    def failure(self, side: Side, cause: Cause, why: str, came_from: str = "") -> DataFailure:
+        """What the log says of a data connection that has failed."""
+        mode, at = (self.client_mode, self.client_at) if side == "client" else (self.server_mode, self.server_at)
+        address, port = (at.host, at.port) if at is not None else ("", None)
+        return DataFailure(side, cause, why, mode, address, port, came_from)
+
     def drop(self) -> None:
         """Forget both; what is open is reset."""
         self.drop_client()
@@ -54,6 +65,7 @@ class Endpoints:
     def drop_client(self) -> None:
         """Forget the client's; an active one that has begun to wait is `unmet`."""
         if isinstance(self.client, PendingConnection):
+            self._note_stranger(self.client)
             self.client.cancel()
         elif self.client is not None:
             self.unmet = self.client
@@ -61,6 +73,12 @@ class Endpoints:
         if self.upload_end is not None:
             self.upload_end.close()
             self.upload_end = None
+
+    def _note_stranger(self, client: PendingConnection) -> None:
+        """A client that is reset at once may leave, and never wait for what its transfer would have been answered."""
+        why = f"the client's data connection did not come{client.who_came_instead}"
+        if client.sock is None and (stranger := client.take_stranger()):
+            log.data_failed(self.failure("client", Cause.FOREIGN_ADDRESS, why, stranger))
 
     def drop_server(self) -> None:
         """Forget the server's."""

@@ -122,6 +122,11 @@ class PendingConnection:
         """Nothing will come any more."""
         self._arrived.set()
 
+    def take_stranger(self) -> str:
+        """The address of somebody else who came; it is said once."""
+        stranger, self.stranger = self.stranger, ""
+        return stranger
+
     @property
     def who_came_instead(self) -> str:
         """For a reply and the log; empty when nobody did."""

@@ -10,9 +10,10 @@ import trio
 
 from ftpsproxy import net
 from ftpsproxy.data.relay.flow import Flow, RelayError
-from ftpsproxy.data.relay.upload import Upload
+from ftpsproxy.data.relay.upload import BROKE_BEFORE_END, Upload
 from ftpsproxy.data.service import DataService
 from ftpsproxy.ftp.commands import LISTINGS
+from ftpsproxy.ftp.data_failure import Cause, Side
 from ftpsproxy.ftp.orders import Transfer
 from ftpsproxy.net import Socket
 
@@ -40,7 +41,8 @@ def unproved(flow: Flow, order: Transfer, service: DataService) -> int | None:
     elif policy == "prove" and (order.verb not in LISTINGS or order.verb not in owed):
         return flow.bytes
     elif policy in ("prove", "reply") and order.verb in owed:
-        raise RelayError(426, "the server's data ended without the close_notify it has said before, so it may be cut")
+        why = "the server's data ended without the close_notify it has said before, so it may be cut"
+        raise RelayError(426, why, "server", Cause.CUT)
     return None
 
 
@@ -48,7 +50,7 @@ async def of_client(client: Socket | None, stall_seconds: float) -> None:
     """End a whole download at the client, with FIN behind its bytes, and wait until its kernel has them all. Raises
     RelayError when that breaks, or takes nothing for so long."""
     if client is None or not net.finish(client):
-        raise RelayError(426, _CLIENT_BROKE)
+        raise RelayError(426, _CLIENT_BROKE, "client", Cause.BROKEN)
     stall = _Stall("client", stall_seconds)
     looked = False
     while not net.error_of(client):
@@ -62,7 +64,7 @@ async def of_client(client: Socket | None, stall_seconds: float) -> None:
         looked = True
         with trio.move_on_after(_LOOK_SECONDS), contextlib.suppress(OSError):  # it was closed meanwhile: seen above
             await net.readable(client)  # most close once they have it all
-    raise RelayError(426, _CLIENT_BROKE)
+    raise RelayError(426, _CLIENT_BROKE, "client", Cause.BROKEN)
 
 
 async def of_server(server: Socket | None, upload: Upload, stall_seconds: float) -> None:
@@ -76,7 +78,7 @@ async def of_server(server: Socket | None, upload: Upload, stall_seconds: float)
             return
         stall.look(unsent)
         await trio.sleep(_ACKNOWLEDGED_SECONDS)
-    raise RelayError(426, "the server broke the data connection before the end")
+    raise RelayError(426, BROKE_BEFORE_END, "server", Cause.BROKEN)
 
 
 class _Stall:
@@ -84,7 +86,7 @@ class _Stall:
 
     __slots__ = ("_left", "_seconds", "_side", "_until")
 
-    def __init__(self, side: str, seconds: float) -> None:
+    def __init__(self, side: Side, seconds: float) -> None:
         self._side = side
         self._seconds = seconds
         self._left = -1
@@ -95,4 +97,5 @@ class _Stall:
         if unsent != self._left:
             self._left, self._until = unsent, net.now() + self._seconds
         if net.now() >= self._until:
-            raise RelayError(426, f"the {self._side} took no bytes for {self._seconds:g} seconds")
+            why = f"the {self._side} took no bytes for {self._seconds:g} seconds"
+            raise RelayError(426, why, self._side, Cause.STALLED)

@@ -11,6 +11,7 @@ from ftpsproxy import net
 from ftpsproxy.data.passive import Contested, PendingConnection, Unreachable
 from ftpsproxy.data.relay.flow import RelayError
 from ftpsproxy.data.service import SessionData
+from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.net import Socket, TimeLimit
 from ftpsproxy.tls import Refused, Tls, TlsError, check_pins, explain
 from ftpsproxy.tls.handshake import NotBegun, shake_hands
@@ -101,14 +102,16 @@ class ServerTls:
         """The limit has passed: what is to be said then."""
         if self.sock is None:
             return self._no_connection()
-        return RelayError(425, "the server did not finish the TLS handshake of the data connection")
+        why = "the server did not finish the TLS handshake of the data connection"
+        return RelayError(425, why, "server", Cause.TLS)
 
     def _no_connection(self) -> RelayError:
         if self.pending is None:
-            return RelayError(425, "no data connection to the server was prepared")
+            return RelayError(425, "no data connection to the server was prepared", "server", Cause.NOT_PREPARED)
         stranger = self.pending.stranger if isinstance(self.pending, PendingConnection) else ""
         came = f"; one came from {stranger}" if stranger else ""
-        return RelayError(425, f"the server opened no data connection in time{came}")
+        cause = Cause.FOREIGN_ADDRESS if stranger else Cause.NEVER_CAME
+        return RelayError(425, f"the server opened no data connection in time{came}", "server", cause, stranger)
 
     def take(self) -> Socket | None:
         """The connection, which is the caller's from here on."""
@@ -127,4 +130,5 @@ class ServerTls:
 
 
 def _not_secured(error: Exception) -> RelayError:
-    return RelayError(425, f"TLS on the data connection: {explain(error).detail}")
+    cause = Cause.CONTESTED if isinstance(error, Contested) else Cause.TLS
+    return RelayError(425, f"TLS on the data connection: {explain(error).detail}", "server", cause)

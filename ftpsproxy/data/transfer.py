@@ -21,13 +21,16 @@ from ftpsproxy.data.relay.upload import Upload
 from ftpsproxy.data.relay.upload_end import UploadEnd
 from ftpsproxy.data.server_tls import ServerTls
 from ftpsproxy.data.service import SessionData
+from ftpsproxy.ftp import data_failure
+from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.ftp.events import RelayFinished, TransferClosed
 from ftpsproxy.ftp.orders import FinishTransfer, Outcome
 from ftpsproxy.ftp.orders import Transfer as Order
 from ftpsproxy.net import Socket, TimeLimit
-from ftpsproxy.observe import metrics
+from ftpsproxy.observe import log, metrics
 from ftpsproxy.tls import Tls
 from ftpsproxy.tls.handshake import NotBegun
 
@@ -189,7 +192,7 @@ class Transfer:
         except NotBegun as end:
             why = f"TLS on the data connection: {end.detail}"
             if self.direction is not Direction.DOWNLOAD or self._policy.close_notify == "require":
-                raise RelayError(425, why) from None
+                raise RelayError(425, why, "server", Cause.TLS) from None
             if (sock := self.server_tls.take()) is not None:
                 net.close(sock)
         self._secured = True
@@ -232,37 +235,41 @@ class Transfer:
         if isinstance(end, PendingConnection):
             self._pending_client = end
             end.on_contest(self._contested)
-            if (client := end.take()) is not None:
-                return self._take_client(client)
-        else:
-            self.endpoints.client = None  # it is no way to somebody who waits any more
-        with trio.move_on_after(self._policy.data_connect) as limit:
-            try:
-                if isinstance(end, PendingConnection):
-                    self._take_client(await end.wait())
-                elif end is not None:
-                    # Known before it is up: its far side may end it, and leave, before we have had our turn.
-                    family, sockaddr = net.numeric(end.host, end.port)
-                    client = net.start_connecting(family, sockaddr, self.endpoints.client_source)
-                    self._take_client(client)
-                    await net.finish_connecting(client)
-                    if self.endpoints.upload_end is not None:
-                        self.endpoints.upload_end.look(0)  # being connected put it first in the order
-            except Contested as error:
-                raise RelayError(425, str(error)) from None
-            except OSError as error:
-                self._client = None
-                why = errors.words(error)
-                raise RelayError(425, f"no connection to the client's data port: {why}") from None
-            except Unreachable:
-                pass  # nobody can come any more
-        if self._client is None or limit.cancelled_caught:
+            return self._take_client(end.take() or await self._client_that_comes(end))
+        self.endpoints.client = None  # it is no way to somebody who waits any more
+        if end is None:
+            why = "no data connection with the client was prepared"
+            raise RelayError(425, why, "client", Cause.NOT_PREPARED)
+        return await self._reach_client(end)
+
+    async def _client_that_comes(self, end: PendingConnection) -> Socket:
+        try:
+            with trio.move_on_after(self._policy.data_connect):
+                return await end.wait()
+        except Contested as error:
+            raise RelayError(425, str(error), "client", Cause.CONTESTED) from None
+        except Unreachable:
+            pass  # nobody can come any more
+        why = f"the client opened no data connection in time{end.who_came_instead}"
+        stranger = end.take_stranger()
+        raise RelayError(425, why, "client", Cause.FOREIGN_ADDRESS if stranger else Cause.NEVER_CAME, stranger)
+
+    async def _reach_client(self, end: Endpoint) -> Socket:
+        try:
+            with trio.move_on_after(self._policy.data_connect):
+                # Known before it is up: its far side may end it, and leave, before we have had our turn.
+                family, sockaddr = net.numeric(end.host, end.port)
+                client = self._take_client(net.start_connecting(family, sockaddr, self.endpoints.client_source))
+                await net.finish_connecting(client)
+                if self.endpoints.upload_end is not None:
+                    self.endpoints.upload_end.look(0)  # being connected put it first in the order
+                return client
+        except OSError as error:
             self._client = None
-            if end is None:
-                raise RelayError(425, "no data connection with the client was prepared")
-            stranger = end.who_came_instead if isinstance(end, PendingConnection) else ""
-            raise RelayError(425, f"the client opened no data connection in time{stranger}")
-        return self._client
+            why = f"no connection to the client's data port: {errors.words(error)}"
+            raise RelayError(425, why, "client", data_failure.of_connect(error)) from None
+        self._client = None
+        raise RelayError(425, "no answer from the client's data port", "client", Cause.NO_ANSWER)
 
     def _take_client(self, client: Socket) -> Socket:
         self._client = client
@@ -283,15 +290,23 @@ class Transfer:
 
     async def _break_contested(self) -> None:
         if not self._over:
-            self._break(RelayError(425, self._contest))
+            self._break(RelayError(425, self._contest, "client", Cause.CONTESTED))
 
     def _break(self, error: RelayError) -> None:
         """It has failed. Both sides learn it now: the server's verdict depends on it."""
         self._note_failed_tls()
+        self._note_failure(error)
         self._reset()
         known, self._failed = self._failed, self._failed or error.why
         if not known and self._finish is None and self.order is not None:
-            self._shared.report(RelayFinished(self.order.number, False, error.code, error.why))
+            by_server = error.side == "server" and error.cause in (Cause.BROKEN, Cause.CUT)
+            number = self.order.number
+            self._shared.report(RelayFinished(number, False, error.code, error.why, by_server=by_server))
+
+    def _note_failure(self, error: RelayError) -> None:
+        """For the log, the first time, and unless it was broken off."""
+        if not self._failed and (self._finish is None or self._finish.whole):
+            log.data_failed(self.endpoints.failure(error.side, error.cause, error.why, error.came_from))
 
     def _note_failed_tls(self) -> None:
         if self._tls is not None:
@@ -327,6 +342,7 @@ class Transfer:
             else:
                 await receipt.of_client(self._client, policy.client_stall)
         except RelayError as error:
+            self._note_failure(error)
             self._failed = self._failed or error.why
             self._note_failed_tls()
         self._failed = self._failed or self._contest

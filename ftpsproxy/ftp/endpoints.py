@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from ftpsproxy.ftp import addresses, replies
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Command
+from ftpsproxy.ftp.data_failure import Cause, DataFailure
 from ftpsproxy.ftp.errors import ProtocolError
-from ftpsproxy.ftp.events import ClientListening, EndpointFailed, ServerDataReady, ServerListening
+from ftpsproxy.ftp.events import ClientListening, EndpointFailed, EndpointsUnused, ServerDataReady, ServerListening
 from ftpsproxy.ftp.orders import (
     ConnectToClient,
     DropEndpoints,
@@ -147,9 +148,9 @@ class _Preparation:
 
     def _client_end(self, event: ClientListening | EndpointFailed) -> list[Order]:
         match event:
-            case EndpointFailed(why):
-                note = NoteDataFailed("client", self._way.verb.decode().lower(), f"no passive port here: {why}")
-                return [note, *self._fail(replies.own(425, f"No passive port here: {why}."))]
+            case EndpointFailed(why, cause):
+                failure = DataFailure("client", cause, f"no passive port here: {why}", "passive")
+                return [NoteDataFailed(failure), *self._fail(replies.own(425, f"No passive port here: {why}."))]
             case ClientListening(endpoint):
                 self.done = self.ready = True
                 if self._way.verb == b"EPSV":
@@ -263,17 +264,19 @@ class Endpoints:
         self._put_off = True
         return [DropServerEndpoint(refused=True)]
 
-    def unused(self, *, absent: bool) -> list[Order]:
+    def unused(self, event: EndpointsUnused) -> list[Order]:
         """No transfer came for what was prepared, which takes ports of ours and of the server's.
 
         The server's end can be asked for anew, the client's passive port can't: others may have it meanwhile.
         """
         if not self.ready:
             return []
-        if absent:
+        if event.absent:
+            cause = Cause.FOREIGN_ADDRESS if event.came_from else Cause.NEVER_CAME
+            why = "nobody came to the passive port, and it is given up"
             self.ready, self.given_up = False, True
             return [
-                NoteDataFailed("client", "pasv", "nobody came to the passive port, and it is given up"),
+                NoteDataFailed(DataFailure("client", cause, why, "passive", came_from=event.came_from)),
                 DropEndpoints(),
             ]
         self._put_off = True

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Command
+from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.ftp.replies import Reply
 
 
@@ -52,9 +53,11 @@ class ServerSaidLines:
 
 @dataclass(frozen=True, slots=True)
 class EndpointsUnused:
-    """What was prepared waits too long for its transfer. `absent`: the client has not come to its passive port."""
+    """What was prepared waits too long for its transfer. `absent`: the client has not come to its passive port; perhaps
+    somebody `came_from` another address."""
 
     absent: bool
+    came_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +86,17 @@ class ServerDataReady:
 
 @dataclass(frozen=True, slots=True)
 class EndpointFailed:
-    """A data connection could not be prepared."""
+    """A data connection could not be prepared; `port` is the one it was to go to."""
 
     why: str
+    cause: Cause
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RelayFinished:
-    """The bytes of transfer `number` have ended: well (`ok`), or torn, with the reply code that fits and the reason.
+    """The bytes of transfer `number` have ended: well (`ok`), or torn, with the reply code that fits and the reason;
+    `by_server`: it has broken off what stood.
 
     `unproved`: so many bytes have come, and no close_notify behind them; whether that is all of it is yet to be proved,
     once the server says that it went well. Where there was no TLS at all it is torn until then.
@@ -101,6 +107,7 @@ class RelayFinished:
     code: int = 226
     why: str = ""
     unproved: int | None = None
+    by_server: bool = False
 
 
 @dataclass(frozen=True, slots=True)

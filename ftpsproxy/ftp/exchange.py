@@ -32,6 +32,8 @@ _MARK = 257
 _MOST_REPLIES = 8
 # Replies that can only have been meant for something else; after them it is not known which answers which.
 _NO_VERDICT = frozenset({220, 221, 230, 257})
+# What a server says behind a data connection that has failed: the client is to hear why it has.
+_CONSEQUENCES = frozenset({425, 426, 451})
 _REUSE_WORDS, _TLS_WORDS = ("reuse", "resum"), ("session", "tls", "ssl")
 
 
@@ -160,8 +162,11 @@ class Exchange:
                 why = f"{ended.why}; {why}"
             # 3xx ends no transfer (RFC 959); only 2xx makes a file whole.
             told = reply if reply.refused else replies.own(451, f"The server answered {reply.code} {reply.text}")
+            note = reuse_note(self.command, reply)
+            if not note:
+                told = self._with_cause(told)
             end = FinishTransfer(transfer.number, False, told.code, "torn", why)
-            return [*reuse_note(self.command, reply), *self._conclude(told, end)]
+            return [*note, *self._conclude(told, end)]
         if self.reply is not None:
             return []  # a second final reply; the first one counts
         self.reply = reply
@@ -169,6 +174,14 @@ class Exchange:
             return self._settle(transfer, reply, ended)
         self.phase = Phase.AWAITING_BYTES
         return in_band(transfer)
+
+    def _with_cause(self, reply: Reply) -> Reply:
+        """What the client hears of a refusal: why the bytes have failed, if that is what the server refuses. Where the
+        server has broken off what stood, its own words are the cause (ProFTPD does, for want of a resumed session)."""
+        ended = self.ended
+        if ended is None or ended.ok or reply.code not in _CONSEQUENCES or ended.by_server:
+            return reply
+        return replies.own(ended.code, f"Transfer failed: {ended.why}; the server said {reply.code} {reply.text}")
 
     def data_ended(self, event: RelayFinished) -> list[Order]:
         """The bytes of a transfer have ended, of this one or late news of another."""
@@ -288,7 +301,8 @@ class Exchange:
         orders: list[Order] = []
         if begins:
             why = f"Transfer failed: {self.ended.why}." if abort.silent and self.ended else "Transfer aborted."
-            orders.append(TellClient(reply if reply.refused else replies.own(426, why)))
+            told = reply if reply.refused else replies.own(426, why)
+            orders.append(TellClient(self._with_cause(told) if abort.silent and reply.refused else told))
         if abort.over:
             return [*orders, *self.abort_over(abort)]
         if begins:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Command, Direction
+from ftpsproxy.ftp.data_failure import DataFailure
 from ftpsproxy.ftp.replies import Reply
 
 Outcome = Literal["complete", "torn", "aborted"]
@@ -64,10 +65,12 @@ class ConnectToClient:
 
 @dataclass(frozen=True, slots=True)
 class ConnectToServer:
-    """Connect to this port of the control connection's peer; answered by ServerDataReady or EndpointFailed."""
+    """Connect to this port of the control connection's peer; answered by ServerDataReady or EndpointFailed. `hasty`: if
+    it takes long, there is another way to be tried."""
 
     port: int
     mode: str
+    hasty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +234,9 @@ class NoteCloseNotifyMissing:
 
 @dataclass(frozen=True, slots=True)
 class NoteDataFailed:
-    """For the log: a data connection could not be prepared; `side` is client or server, `mode` the command used."""
+    """For the log: a data connection could not be prepared."""
 
-    side: str
-    mode: str
-    why: str
+    failure: DataFailure
 
 
 Order = (

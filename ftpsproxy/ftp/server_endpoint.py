@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ftpsproxy.ftp import addresses, replies
 from ftpsproxy.ftp.commands import Command
+from ftpsproxy.ftp.data_failure import Cause, DataFailure
 from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.events import EndpointFailed, ServerDataReady, ServerListening
 from ftpsproxy.ftp.orders import (
@@ -108,19 +109,20 @@ class ServerEndpoint:
                 self.quirks.needs_pret = self.wants_pret = True
                 return self._over(reply)
             if self._may_fall_back():
-                return self._fall_back(f"EPSV: {reply.code} {reply.text}", remember=reply.code >= 500)
+                said = f"EPSV: {reply.code} {reply.text}"
+                return self._fall_back(Cause.NOT_OFFERED, said, remember=reply.code >= 500)
             asked = self._mode.upper()
             self.quirks.no_epsv = False  # of no use then
             failed = reply if reply.refused else replies.own(425, f"The server answers {asked} by {reply.code}.")
-            return [NoteDataFailed("server", self._mode, f"{asked}: {reply.code} {reply.text}"), *self._over(failed)]
+            return [self._note(Cause.NOT_OFFERED, f"{asked}: {reply.code} {reply.text}"), *self._over(failed)]
         if self._mode in ("eprt", "port"):
             return self._over()
         try:
             return self._connect(reply)
         except ProtocolError as error:
             if self._may_fall_back():
-                return self._fall_back(str(error))
-            return self._fail(f"the server's passive reply is of no use: {error}")
+                return self._fall_back(Cause.NOT_OFFERED, str(error))
+            return self._fail(Cause.NOT_OFFERED, f"the server's passive reply is of no use: {error}")
 
     def _connect(self, reply: Reply) -> list[Order]:
         orders: list[Order] = []
@@ -134,17 +136,24 @@ class ServerEndpoint:
             if endpoint.host not in (self.peer, "0.0.0.0"):  # noqa: S104 - AWS Transfer means "the same host" by it
                 orders.append(NoteAddressIgnored(endpoint.host))
         if port < LOWEST_PORT:
-            return self._fail(f"the server offers port {port} for data; below {LOWEST_PORT} is refused")
+            why = f"the server offers port {port} for data; below {LOWEST_PORT} is refused"
+            return self._fail(Cause.NOT_OFFERED, why, port)
         self._step = _Step.CONNECTION
-        return [*orders, ConnectToServer(port, self._mode)]
+        return [*orders, ConnectToServer(port, self._mode, hasty=self._may_fall_back())]
 
     def _may_fall_back(self) -> bool:
         return self.data_mode == "auto" and self._mode == "epsv" and ":" not in self.peer
 
-    def _fall_back(self, why: str, *, remember: bool = True) -> list[Order]:
+    def _note(self, cause: Cause, why: str, port: int | None = None) -> Order:
+        return NoteDataFailed(DataFailure("server", cause, why, self._mode, self.peer, port))
+
+    def _fall_back(self, cause: Cause, why: str, port: int | None = None, *, remember: bool = True) -> list[Order]:
         self._no_epsv = remember  # if PASV does better
-        note = NoteDataFailed("server", "epsv", f"{why}; PASV is tried")
-        return [note, DropServerEndpoint() if self.deferred else DropEndpoints(), *self._ask("pasv")]
+        return [
+            self._note(cause, f"{why}; PASV is tried", port),
+            DropServerEndpoint() if self.deferred else DropEndpoints(),
+            *self._ask("pasv"),
+        ]
 
     def on(self, event: ServerEvent) -> list[Order]:
         """News of the connection."""
@@ -158,14 +167,14 @@ class ServerEndpoint:
                 if self._mode == "port":
                     return [TellServer(b"PORT %s\r\n" % addresses.render_port(endpoint))]
                 return [TellServer(b"EPRT %s\r\n" % addresses.render_eprt(endpoint))]
-            case EndpointFailed(why):
+            case EndpointFailed(why, cause, port):
                 if self._may_fall_back():
-                    return self._fall_back(why)
-                return self._fail(f"no data connection to the server: {why}")
+                    return self._fall_back(cause, why, port)
+                return self._fail(cause, f"no data connection to the server: {why}", port)
 
-    def _fail(self, why: str) -> list[Order]:
+    def _fail(self, cause: Cause, why: str, port: int | None = None) -> list[Order]:
         said = why[:1].upper() + why[1:]
-        return [NoteDataFailed("server", self._mode, why), *self._over(replies.own(425, f"{said}."))]
+        return [self._note(cause, why, port), *self._over(replies.own(425, f"{said}."))]
 
     def _over(self, failed: Reply | None = None) -> list[Order]:
         self._step = _Step.OVER

@@ -206,7 +206,7 @@ def data_unused(state: State, event: EndpointsUnused) -> list[Order]:
         exchange.command.verb in commands.DATA_VERBS or exchange.phase in (Phase.PROBING, Phase.ABORTING)
     ):
         return []  # it waits for its transfer, and that is asked for
-    return state.endpoints.unused(absent=event.absent)
+    return state.endpoints.unused(event)
 
 
 def said_lines(state: State, event: ServerSaidLines) -> list[Order]:

@@ -19,6 +19,7 @@ import time
 import traceback
 from typing import Any, Literal, TextIO
 
+from ftpsproxy.ftp.data_failure import DataFailure
 from ftpsproxy.observe import metrics
 from ftpsproxy.observe.budget import Budget, Said
 from ftpsproxy.observe.lines import Bound, Console, Json, Logfmt, bound, make
@@ -298,9 +299,22 @@ def upstream_session_reuse_refused(*, reply: str, hint: str | None = None) -> No
 # --- data connections -------------------------------------------------------------------------------------------------
 
 
-def data_failed(*, side: str, mode: str, reason: str) -> None:
-    """A data connection could not be prepared: with the `client` or the `server`, by which command."""
-    _limited("warning", "data.failed", side=side, mode=mode, reason=redact(reason))
+def data_failed(failure: DataFailure) -> None:
+    """A data connection with the client or the server has failed, before its transfer or in it."""
+    cause = failure.cause.value
+    metrics.DATA_FAILURES.add(*_where(), failure.side, cause)
+    _limited(
+        "warning",
+        "data.failed",
+        side=failure.side,
+        mode=failure.mode or None,
+        address=failure.address or None,
+        port=failure.port,
+        cause=cause,
+        came_from=failure.came_from or None,
+        reason=redact(failure.why),
+        hint=failure.hint,
+    )
 
 
 def upstream_close_notify_missing(*, verb: str, again: bool = False) -> None:

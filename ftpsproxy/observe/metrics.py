@@ -238,6 +238,12 @@ UPSTREAM_SECONDS = _family(
 UPSTREAM_FAILURES = _family(
     "upstream_failures", Kind.COUNTER, "No secure session with the server.", (*_SESSION, "reason")
 )
+DATA_FAILURES = _family(
+    "data_failures",
+    Kind.COUNTER,
+    "Data connections that failed, before their transfer or in it, by side and cause.",
+    (*_SESSION, "side", "cause"),
+)
 DATA_CONTESTED = _family("data_contested", Kind.COUNTER, "Transfers for which more than one data connection came.")
 CLOSE_NOTIFY_MISSING = _family(
     "close_notify_missing", Kind.COUNTER, "Listings taken for whole that ended without close_notify.", _SESSION

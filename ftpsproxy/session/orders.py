@@ -122,6 +122,6 @@ CARRY_OUT: dict[type[Order], Callable[["Session", Any], None]] = {
     NoteTransferRefused: lambda session, order: log.transfer_refused(
         verb=order.command.verb.decode(), path=order.command.shown, reply=order.reply.code, text=order.reply.text
     ),
-    NoteDataFailed: lambda session, order: log.data_failed(side=order.side, mode=order.mode, reason=order.why),
+    NoteDataFailed: lambda session, order: log.data_failed(order.failure),
 }
 """What is done about an order, at once."""

@@ -17,6 +17,20 @@ WRONG_PIN = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 NOBODY = 1
 """A port where nobody listens (tcpmux)."""
 
+_HASTY: Mapping[str, Any] = {
+    "connect": 1.5,
+    "handshake": 1.5,
+    "reply": 1.5,
+    "final_reply": 1.5,
+    "login": 3,
+    "idle": 2.5,
+    "data_connect": 1.5,
+    "client_stall": 1.5,
+    "server_stall": 1.5,
+    "abort": 1,
+    "linger": 1.5,
+}
+
 PROFILES: Mapping[str, Settings] = {
     "default": {},
     "debug": {"log": {"level": "debug"}},
@@ -71,21 +85,11 @@ PROFILES: Mapping[str, Settings] = {
             "reply_lines": 300,
         }
     },
-    "hasty": {
-        "timeouts": {
-            "connect": 1.5,
-            "handshake": 1.5,
-            "reply": 1.5,
-            "final_reply": 1.5,
-            "login": 3,
-            "idle": 2.5,
-            "data_connect": 1.5,
-            "client_stall": 1.5,
-            "server_stall": 1.5,
-            "abort": 1,
-            "linger": 1.5,
-        }
-    },
+    "hasty": {"timeouts": _HASTY},
+    "pasv_hasty": {"timeouts": _HASTY, "upstream": {"data_mode": "pasv"}},
+    "eprt_hasty": {"timeouts": _HASTY, "upstream": {"data_mode": "eprt"}},
+    "port_hasty": {"timeouts": _HASTY, "upstream": {"data_mode": "port"}},
+    "unused_soon": {"timeouts": {"data_unused": 1}},
 }
 
 

@@ -313,9 +313,9 @@ def test_text_between_replies_is_passed_over(stage: Stage) -> None:
     assert told == ["Warming up.", "The disk is nearly full."]
 
 
-def test_a_data_connection_from_another_address_is_named(stages: Stages) -> None:
+def test_a_data_connection_from_another_address_is_named(fresh_stages: Stages) -> None:
     """A load balancer, a second interface: the client hears who came, and so does the operator."""
-    stage = stages("hasty")
+    stage = fresh_stages("hasty")
     with stage.logged_in() as client:
         address = client.passive_address("PASV")
         with BadClient(stage.port, local="127.0.0.3") as other:

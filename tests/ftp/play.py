@@ -5,6 +5,7 @@
 
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.data_failure import DataFailure
 from ftpsproxy.ftp.events import (
     ClientListening,
     Connected,
@@ -119,8 +120,8 @@ class Play:
                     self.noted.append(f"ignored {said}: {why}")
                 case NoteCloseNotifyMissing(verb):
                     self.noted.append(f"unproved {verb}")
-                case NoteDataFailed(side, mode, why):
-                    self.noted.append(f"{side} {mode}: {why}")
+                case NoteDataFailed(DataFailure(side, cause, why, mode)):
+                    self.noted.append(f"{side} {mode} {cause.value}: {why}")
                 case _:
                     orders.append(order)
         shown = [show(order) for order in orders]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.ftp.events import (
     ClientListening,
     ClientLost,
@@ -201,7 +202,7 @@ class AnySession(RuleBasedStateMachine):
         """What was ordered has failed."""
         if self.pending and not isinstance(self.pending[0], Secured):
             self.pending.pop(0)
-            self.feed(EndpointFailed(why))
+            self.feed(EndpointFailed(why, Cause.REFUSED))
 
     @rule(line=LINES)
     def client(self, line: str) -> None:

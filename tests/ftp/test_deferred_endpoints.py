@@ -3,6 +3,7 @@
 import pytest
 
 from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.ftp.events import ClientListening, ClientLost, EndpointFailed, ServerDataReady
 from ftpsproxy.ftp.protocol import Policy
 from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
@@ -93,7 +94,7 @@ def test_a_dead_port_is_a_425() -> None:
     play.client("RETR a")
     play.server("200 planned")
     play.server("229 (|||2000|)")
-    assert play.happens(EndpointFailed("refused")) == [
+    assert play.happens(EndpointFailed("refused", Cause.REFUSED)) == [
         "drop server's end, refused",
         "C 425 No data connection to the server: refused.",
     ]

@@ -3,6 +3,7 @@
 import pytest
 
 from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.ftp.events import (
     ClientListening,
     ClientLost,
@@ -69,7 +70,7 @@ def test_any_refusal_of_epsv_leads_to_pasv(answer: str) -> None:
     play = Play(quirks=quirks).logged_in()
     play.client("PASV")
     assert play.server(answer) == ["DropEndpoints", "S PASV"]
-    assert play.noted[-1].startswith(f"server epsv: EPSV: {answer}")
+    assert play.noted[-1].startswith(f"server epsv not_offered: EPSV: {answer}")
     assert not quirks.no_epsv
     assert play.server("227 ok (192,0,2,1,8,1)") == ["connect pasv 2049"]
     play.happens(ServerDataReady())
@@ -83,7 +84,7 @@ def test_epsv_is_not_forgotten_where_pasv_does_no_better() -> None:
     play.server("502 no")
     assert play.server("502 no") == ["DropEndpoints", "C 502 no"]
     assert not quirks.no_epsv
-    assert play.noted[-1] == "server pasv: PASV: 502 no"
+    assert play.noted[-1] == "server pasv not_offered: PASV: 502 no"
 
 
 @pytest.mark.parametrize("words", ["(127,0,0,1,146,195)", "no (|||4000|)", "227 192,0,2,1,8,1"])
@@ -94,7 +95,7 @@ def test_no_address_reaches_the_client_in_a_refusal(ask: str, words: str) -> Non
     play.server("502 no")
     refusal = "C 530 The server refuses, in words that hold an address."
     assert play.server(f"530 {words}") == ["DropEndpoints", refusal]
-    assert play.noted[-1] == f"server pasv: PASV: 530 {words}"
+    assert play.noted[-1] == f"server pasv not_offered: PASV: 530 {words}"
 
 
 @pytest.mark.parametrize("refusal", ["500 what", "501 what", "502 no", "504 no"])
@@ -519,12 +520,13 @@ def test_a_data_connection_that_can_not_be_had_is_in_the_log() -> None:
     play = Play().logged_in()
     play.client("PASV")
     play.server("229 ok (|||2000|)")
-    play.happens(EndpointFailed("192.0.2.1 port 2000: no answer"))
+    play.happens(EndpointFailed("192.0.2.1 port 2000: no answer", Cause.NO_ANSWER, 2000))
     play.server("227 ok (192,0,2,1,8,1)")
-    assert play.happens(EndpointFailed("192.0.2.1 port 2049: no answer"))[-1].startswith("C 425 ")
+    failed = EndpointFailed("192.0.2.1 port 2049: no answer", Cause.NO_ANSWER, 2049)
+    assert play.happens(failed)[-1].startswith("C 425 ")
     assert play.noted == [
-        "server epsv: 192.0.2.1 port 2000: no answer; PASV is tried",
-        "server pasv: no data connection to the server: 192.0.2.1 port 2049: no answer",
+        "server epsv no_answer: 192.0.2.1 port 2000: no answer; PASV is tried",
+        "server pasv no_answer: no data connection to the server: 192.0.2.1 port 2049: no answer",
     ]
 
 
@@ -533,5 +535,5 @@ def test_our_own_want_of_a_port_is_in_the_log() -> None:
     play.client("PASV")
     play.server("229 ok (|||2000|)")
     play.happens(ServerDataReady())
-    assert play.happens(EndpointFailed("all ports are in use"))[-1].startswith("C 425 ")
-    assert play.noted == ["client pasv: no passive port here: all ports are in use"]
+    assert play.happens(EndpointFailed("all ports are in use", Cause.NO_PORT))[-1].startswith("C 425 ")
+    assert play.noted == ["client passive no_port: no passive port here: all ports are in use"]

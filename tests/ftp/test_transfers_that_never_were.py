@@ -174,7 +174,7 @@ def test_what_takes_long_may_take_as_long_as_a_transfers_verdict(verb: str) -> N
 def test_a_port_that_is_given_up_is_said_so() -> None:
     play = Play().logged_in().passive()
     assert play.happens(EndpointsUnused(absent=True)) == ["DropEndpoints"]
-    assert play.noted[-1] == "client pasv: nobody came to the passive port, and it is given up"
+    assert play.noted[-1] == "client passive never_came: nobody came to the passive port, and it is given up"
 
 
 def test_a_network_protocol_that_nobody_speaks() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from ftpsproxy.ftp import addresses, commands
 from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.ftp.errors import LineTooLong, ProtocolError
 from ftpsproxy.ftp.events import (
     ClientErred,
@@ -215,7 +216,7 @@ _RARE: tuple[Event, ...] = (
     ClientLost("", data_left=True),
     ClientLost("reset"),
     ServerLost("reset"),
-    EndpointFailed("refused"),
+    EndpointFailed("refused", Cause.REFUSED),
     ClientErred("line too long"),
     ServerRefused("closed", "gone"),
     Stopped("The gateway is shutting down."),

@@ -9,6 +9,7 @@ from ftpsproxy.data.relay.flow import Flow, RelayError, TransferPolicy
 from ftpsproxy.data.relay.records import Records
 from ftpsproxy.data.relay.upload_end import UploadEnd
 from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.data_failure import Cause, Side
 from ftpsproxy.net import Socket
 from ftpsproxy.tls import Tls, TlsError
 
@@ -31,14 +32,15 @@ class FirstToSpeak:
         self._end = end
         self._spoke: Direction | None = None
         self._broke: Exception | None = None
+        self._broke_side: Side = "server"
         self._aside = Flow()
 
     async def found(self, policy: TransferPolicy) -> Direction:
         """Raises RelayError when neither speaks, a connection breaks, or the client is gone."""
         with trio.move_on_after(min(policy.client_stall, policy.server_stall)):
             async with trio.open_nursery() as nursery:
-                for hear in (self._hear_server, self._hear_client):
-                    nursery.start_soon(self._listen, hear, nursery.cancel_scope)
+                nursery.start_soon(self._listen, "server", self._hear_server, nursery.cancel_scope)
+                nursery.start_soon(self._listen, "client", self._hear_client, nursery.cancel_scope)
                 while True:
                     await trio.sleep(_LOOK_SECONDS)
                     self._look()
@@ -47,9 +49,9 @@ class FirstToSpeak:
         if isinstance(self._broke, RelayError):
             raise self._broke
         if self._broke is not None:  # the kernel tells it once, so the relay would not find out
-            raise RelayError(426, f"the data connection broke: {self._broke}")
+            raise RelayError(426, f"the data connection broke: {self._broke}", self._broke_side, Cause.BROKEN)
         if self._spoke is None:
-            raise RelayError(426, "neither side sent any data")
+            raise RelayError(426, "neither side sent any data", "client", Cause.STALLED)
         if self._spoke is Direction.DOWNLOAD:
             self._end.end(0)
         return self._spoke
@@ -60,13 +62,13 @@ class FirstToSpeak:
         except RelayError as error:
             self._broke = error
 
-    async def _listen(self, hear: Callable[[], Awaitable[Direction]], scope: trio.CancelScope) -> None:
+    async def _listen(self, side: Side, hear: Callable[[], Awaitable[Direction]], scope: trio.CancelScope) -> None:
         try:
             spoke = await hear()
             if self._spoke is None or spoke is Direction.DOWNLOAD:
                 self._spoke = spoke
         except (OSError, TlsError, RelayError) as error:
-            self._broke = error
+            self._broke, self._broke_side = error, side
         scope.cancel()
 
     async def _hear_client(self) -> Direction:

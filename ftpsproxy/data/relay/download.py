@@ -1,10 +1,11 @@
 """Server to client."""
 
-from ftpsproxy import errors, net
+from ftpsproxy import net
 from ftpsproxy.data.relay import buffers
 from ftpsproxy.data.relay.flow import Flow, RelayError, TransferPolicy
 from ftpsproxy.data.relay.records import Records
-from ftpsproxy.data.relay.relay import SMALL_TURN_BYTES, TURN_BYTES, MustWait, Receiver, Relay, read
+from ftpsproxy.data.relay.relay import SMALL_TURN_BYTES, TURN_BYTES, MustWait, Receiver, Relay, broke, read
+from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.net import Socket
 from ftpsproxy.tls import Tls
 
@@ -42,7 +43,7 @@ class Download(Relay):
 
     def _look(self) -> None:
         if self._blocked is not self._to_client and net.is_broken(self._to_client.sock):
-            raise RelayError(426, "the client broke the data connection")
+            raise RelayError(426, "the client broke the data connection", "client", Cause.BROKEN)
 
     async def _move(self) -> None:
         tls = self._tls
@@ -103,16 +104,17 @@ class Download(Relay):
     def _broken(self, error: OSError) -> None:
         """Raises RelayError unless the data has ended all the same."""
         if not self.flow.at_end and not (self._policy.close_notify == "ignore" and self._records.whole):
-            raise RelayError(426, f"the server broke the data connection: {errors.words(error)}") from None
+            raise broke("server", error) from None
         self.flow.close_notify = False
 
     def _ended(self) -> None:
         """FIN without close_notify. Raises RelayError where that is no end."""
         self.flow.close_notify = False
         if not self._records.whole:
-            raise RelayError(426, "the server's data ended in the middle of a TLS record")
+            raise RelayError(426, "the server's data ended in the middle of a TLS record", "server", Cause.CUT)
         if self._policy.close_notify == "require":
-            raise RelayError(426, "the server's data ended without close_notify, so it may be cut")
+            why = "the server's data ended without close_notify, so it may be cut"
+            raise RelayError(426, why, "server", Cause.CUT)
         self._answer_close_notify()  # a server that lingers in its close waits for ours
 
     def _answer_close_notify(self) -> None:

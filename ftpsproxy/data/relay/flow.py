@@ -11,16 +11,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftpsproxy.ftp.blocks import Blocks
+from ftpsproxy.ftp.data_failure import Cause, Side
 from ftpsproxy.observe.metrics import Meter
 
 
 class RelayError(Exception):
-    """The bytes stopped: the reply code that fits, and one line of reason."""
+    """The bytes stopped, or never began: the reply code that fits, one line of reason, whose connection it was, the
+    cause; and who came instead of those who were expected."""
 
-    def __init__(self, code: int, why: str) -> None:
+    def __init__(self, code: int, why: str, side: Side, cause: Cause, came_from: str = "") -> None:
         super().__init__(why)
         self.code = code
         self.why = why
+        self.side = side
+        self.cause = cause
+        self.came_from = came_from
 
 
 # Tickets, new keys: a few bytes. More than this at a stretch in a download, or in all of an upload, is an attack.
@@ -60,7 +65,7 @@ class Flow:
         """So much has come of TLS that was no data. Raises RelayError when there is no end to it."""
         self.asides += size
         if self.asides > _MOST_ASIDES:
-            raise RelayError(426, f"the server sent {self.asides} bytes of TLS that were no data")
+            raise RelayError(426, f"the server sent {self.asides} bytes of TLS that were no data", "server", Cause.TLS)
 
     def count(self, data: memoryview) -> None:
         """These bytes have passed."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ftpsproxy import errors, net
 from ftpsproxy.data.relay.flow import Flow, RelayError, TransferPolicy
+from ftpsproxy.ftp.data_failure import Cause, Side
 from ftpsproxy.net import NEVER, Socket, TimeLimit, now
 from ftpsproxy.tls import Buffer, Tls, TlsError
 
@@ -36,7 +37,7 @@ class Receiver:
     """Whom bytes are sent to, how many seconds it may take none, and what it is yet to get."""
 
     sock: Socket
-    side: str
+    side: Side
     stall: float
     unsent: memoryview | bytes = b""
 
@@ -58,6 +59,7 @@ class Relay:
         self._limited = False
         self._turn = 0
         self._silent_by = NEVER  # when whoever is waited for has been silent for too long, and what that is called
+        self._silent: Side = "server"
         self._why = ""
         self._blocked: Receiver | None = None  # who takes no bytes, and how many it had taken before
         self._taken: int | None = None
@@ -91,7 +93,7 @@ class Relay:
             self._taken = taken
             self._silent_by = NEVER
         elif now() >= self._silent_by:
-            raise RelayError(426, self._why)
+            raise RelayError(426, self._why, self._silent, Cause.STALLED)
         if self._in_band:
             self._look_for_end()
 
@@ -120,7 +122,7 @@ class Relay:
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
-    async def _more(self, stall: float, side: str, *, every: float = LOOK_SECONDS) -> None:
+    async def _more(self, stall: float, side: Side, *, every: float = LOOK_SECONDS) -> None:
         """Until `source`, of this side, has something to read; there may be nothing, all the same."""
         self._turn = 0
         self._gathering = self._patience.begins()
@@ -131,20 +133,22 @@ class Relay:
             self._limit.put_off(now() + LOOK_SECONDS)
             return
         self._patience.ends()
-        await self._readable(self._source, stall, f"the {side} sent no data for {stall:g} seconds", every=every)
+        why = f"the {side} sent no data for {stall:g} seconds"
+        await self._readable(self._source, side, stall, why, every=every)
 
-    async def _readable(self, sock: Socket, stall: float, why: str, *, every: float = LOOK_SECONDS) -> None:
-        """Until `sock` has something to read. `_run` raises RelayError after `stall` seconds of silence."""
-        self._wait(stall, why, every)
+    async def _readable(self, sock: Socket, side: Side, stall: float, why: str, *, every: float = LOOK_SECONDS) -> None:
+        """Until `sock`, of this side, has something to read. `_run` raises RelayError after `stall` seconds of
+        silence."""
+        self._wait(side, stall, why, every)
         await self._waits(net.readable, sock)
 
-    def _wait(self, stall: float, why: str, every: float) -> None:
+    def _wait(self, side: Side, stall: float, why: str, every: float) -> None:
         """Set the time of the next look; one that is yet to come stays as it is, however often the wait is begun."""
         time = now()
         fresh = self._silent_by == NEVER
         if fresh:
             self._silent_by = time + stall
-        self._why = why
+        self._silent, self._why = side, why
         look = min(time + (_IN_BAND_LOOK_SECONDS if self._in_band else every), self._silent_by)
         if fresh or self._limit.due <= time or look < self._limit.due:
             self._limit.move(look)
@@ -163,11 +167,11 @@ class Relay:
                 self._turn = 0
                 if self._blocked is None:
                     self._blocked, self._taken, self._silent_by = to, net.acknowledged(to.sock), NEVER
-                self._wait(to.stall, f"the {to.side} took no bytes for {to.stall:g} seconds", LOOK_SECONDS)
+                self._wait(to.side, to.stall, f"the {to.side} took no bytes for {to.stall:g} seconds", LOOK_SECONDS)
                 await self._waits(net.writable, to.sock)
                 continue
             except OSError as error:
-                raise RelayError(426, f"the {to.side} broke the data connection: {errors.words(error)}") from None
+                raise broke(to.side, error) from None
             to.unsent = to.unsent[sent:]
             if self._blocked is not None:
                 self._moved()
@@ -178,7 +182,9 @@ class Relay:
         try:
             await wait(sock)
         except OSError as error:  # it was closed meanwhile
-            raise RelayError(426, f"the data connection was ended: {errors.words(error)}") from None
+            raise RelayError(
+                426, f"the data connection was ended: {errors.words(error)}", self._silent, Cause.BROKEN
+            ) from None
 
 
 class Patience:
@@ -224,6 +230,12 @@ class Patience:
             net.wake_for(self._sock, 1)
 
 
+def broke(side: Side, error: OSError, when: str = "") -> RelayError:
+    """The data connection of this side was reset."""
+    why = f"the {side} broke the data connection{when}: {errors.words(error)}"
+    return RelayError(426, why, side, Cause.BROKEN)
+
+
 def read_all(tls: Tls, when: str = "") -> None:
     """Look at all that was fed; of an upload's server it is no data. Raises RelayError."""
     try:
@@ -250,4 +262,4 @@ def write(tls: Tls, buffer: Buffer, size: int) -> bool:
 
 
 def _broken(error: TlsError, when: str = "") -> RelayError:
-    return RelayError(426, f"TLS on the data connection failed{when}: {error}")
+    return RelayError(426, f"TLS on the data connection failed{when}: {error}", "server", Cause.TLS)

@@ -6,7 +6,7 @@ and an alert gives a 226 the lie.
 
 import contextlib
 
-from ftpsproxy import errors, net
+from ftpsproxy import net
 from ftpsproxy.data.relay import buffers
 from ftpsproxy.data.relay.flow import Flow, RelayError, TransferPolicy
 from ftpsproxy.data.relay.relay import (
@@ -15,10 +15,12 @@ from ftpsproxy.data.relay.relay import (
     TURN_BYTES,
     Receiver,
     Relay,
+    broke,
     read_all,
     write,
 )
 from ftpsproxy.data.relay.upload_end import UploadEnd
+from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.net import Socket, now
 from ftpsproxy.tls import Tls
 
@@ -27,6 +29,7 @@ _END = 1
 # A server that has something to negotiate in mid-upload says more before long: for so long it is looked at that often.
 _TALK_SECONDS = 5.0
 _TALK_LOOK_SECONDS = 0.05
+BROKE_BEFORE_END = "the server broke the data connection before the end"
 # Of what servers say during an upload, tickets and alerts, at a time; and at most at once behind it.
 _HEARD = 4096
 _MOST_BEHIND = 16 * _HEARD
@@ -107,7 +110,8 @@ class Upload(Relay):
     async def _negotiate(self) -> None:
         """TLS 1.2: the server negotiates anew and wants an answer before anything else."""
         stall = self._policy.server_stall
-        await self._readable(self._server, stall, f"the server did not go on with TLS for {stall:g} seconds")
+        why = f"the server did not go on with TLS for {stall:g} seconds"
+        await self._readable(self._server, "server", stall, why)
         self._moved()
         self._hear()
         self._turn = 0
@@ -126,7 +130,7 @@ class Upload(Relay):
                 await self._more(self._policy.client_stall, "client", every=every)
                 continue
             except OSError as error:
-                raise RelayError(426, f"the client broke the data connection: {errors.words(error)}") from None
+                raise broke("client", error) from None
             self._idle = False
             if not got:
                 return False
@@ -150,7 +154,7 @@ class Upload(Relay):
             await self._send(self._to_server, net.MSG_MORE)
             self._server.shutdown(net.SHUT_WR)
         except OSError as error:
-            raise RelayError(426, f"the server broke the data connection: {errors.words(error)}") from None
+            raise broke("server", error) from None
         except RelayError:
             if not self._has_taken_all():
                 raise
@@ -174,11 +178,12 @@ class Upload(Relay):
         except OSError as error:
             if self._has_taken_all():
                 raise _Done from None
-            raise RelayError(426, f"the server broke the data connection: {errors.words(error)}") from None
+            raise broke("server", error) from None
         if not data:
             if self.flow.at_end:
                 raise _Done
-            raise RelayError(426, "the server closed the data connection before the upload had ended")
+            why = "the server closed the data connection before the upload had ended"
+            raise RelayError(426, why, "server", Cause.CUT)
         self.flow.note_aside(len(data))
         self._turn += len(data) * (TURN_BYTES // SMALL_TURN_BYTES)
         if not self._tls.ended:
@@ -191,7 +196,7 @@ class Upload(Relay):
         if self._tls.ended and self._tls.version != "TLSv1.3":
             if self.flow.at_end:
                 raise _Done
-            raise RelayError(426, "the server ended the upload before the client had")
+            raise RelayError(426, "the server ended the upload before the client had", "server", Cause.CUT)
 
     # --- behind the upload --------------------------------------------------------------------------------------------
 
@@ -220,7 +225,8 @@ class Upload(Relay):
             for _ in range(_MOST_BEHIND // _HEARD):
                 if not self._hear_behind():
                     return
-            raise RelayError(426, f"the server sent more than {_MOST_BEHIND} bytes behind the upload")
+            why = f"the server sent more than {_MOST_BEHIND} bytes behind the upload"
+            raise RelayError(426, why, "server", Cause.TLS)
 
     def _hear_behind(self) -> bool:
         """Take what has come → whether more may. Raises BlockingIOError when nothing has, and RelayError."""
@@ -230,13 +236,12 @@ class Upload(Relay):
             raise
         except OSError as error:
             if net.unsent(self._server) > _END:  # which stays as it was when the connection broke
-                why = f"the server broke the data connection before the end: {errors.words(error)}"
-                raise RelayError(426, why) from None
+                raise broke("server", error, " before the end") from None
             return False
         if not data:
             if not self.flow.at_end and net.is_broken(self._server) and net.unsent(self._server) > _END:
                 # Behind a FIN recv tells of no RST any more.
-                raise RelayError(426, "the server broke the data connection before the end")
+                raise RelayError(426, BROKE_BEFORE_END, "server", Cause.BROKEN)
             self.flow.close_notify = bool(self.flow.close_notify)
             return False
         self.flow.note_aside(len(data))

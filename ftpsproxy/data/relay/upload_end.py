@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ftpsproxy import errors, net
 from ftpsproxy.data.relay.flow import RelayError
+from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.net import Socket, now
 
 # What a client that is gone had sent already comes without a pause longer than this, which a packet that is lost again
@@ -115,12 +116,12 @@ class UploadEnd:
             if count != self._seen:
                 self._seen, self._since = count, now()
             elif now() - self._since >= _PAUSE_SECONDS:
-                raise RelayError(426, "the client's control connection was lost")
+                raise RelayError(426, "the client's control connection was lost", "client", Cause.CONTROL_LOST)
 
     def end(self, count: int) -> None:
         """The data has ended behind `count` bytes. Raises RelayError when that was a cut."""
         if self._of_control() and count <= self._settled:
-            raise RelayError(426, "the client's control connection ended before its data")
+            raise RelayError(426, "the client's control connection ended before its data", "client", Cause.CONTROL_LOST)
 
     async def heard_out(self) -> None:
         """Until the session has heard what the client has said by now: it may be ABOR."""
@@ -129,7 +130,7 @@ class UploadEnd:
     def _of_control(self) -> bool | None:
         """Whether control ended first; None while both stand."""
         if self._failed:
-            raise RelayError(426, self._failed)
+            raise RelayError(426, self._failed, "client", Cause.CONTROL_LOST)
         if self._control_first:
             return True
         return self._first.of_control if self._first is not None else None

@@ -115,6 +115,7 @@ class Quirks:
     passive: Mapping[str, str] = field(default_factory=dict)
     data_certificate: tuple[Path, Path] | None = None  # (chain, key) shown on data connections only
     bare_end: str = ""  # "fin" or "reset": data connections end without a byte of TLS, and all is said to be well
+    never_calls: bool = False  # it does not connect to the port it was told by PORT or EPRT
     data_hangs: bool = False  # the TLS handshake on the data connection is never answered
     requires_reuse: bytes = b""  # this reply, after the 150, to a data connection that does not resume
     forget_sessions_after: int | None = None  # earlier TLS sessions are worthless from this transfer of a session on

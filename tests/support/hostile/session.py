@@ -392,7 +392,8 @@ class Session:
         dead = self._decoy.getsockname()[1] if self._decoy is not None else 0
         fields = {"port": port, "p1": port >> 8, "p2": port & 255, "n2": (port & 255) - 256, "dead": dead}
         if "deaf" in template:
-            fields["deaf"] = self._server.deaf_port()
+            deaf = self._server.deaf_port()
+            fields |= {"deaf": deaf, "deaf1": deaf >> 8, "deaf2": deaf & 255}
         self.say(template.format(**fields, dead1=dead >> 8, dead2=dead & 255).encode())
 
     def _do_port(self, argument: bytes) -> None:

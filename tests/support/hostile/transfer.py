@@ -71,6 +71,10 @@ class Transfer:
 
     def _transfer(self) -> bytes:
         quirks = self._quirks
+        if quirks.never_calls:
+            self._say(quirks.preliminary)
+            self._wait_for_release()
+            return b"425 no data connection\r\n"
         try:
             sock, self.seen.peer = self._session.data_socket()
         except OSError:
