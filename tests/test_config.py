@@ -307,8 +307,8 @@ def test_mistakes_in_a_file(write: Any, text: str, told: str) -> None:
         ("url", "'ftps://[1:2]'", "no IPv6 address"),
         ("url", "''", "must not be empty"),
         ("url", "7", "must be text in quotes"),
-        ("pins", "['sha256/AAAA']", "is no pin"),
-        ("pins", "['md5/AAAA']", "is no pin"),
+        ("pins", "['sha256/AAAA']", "can't be a pin"),
+        ("pins", "['md5/AAAA']", "can't be a pin"),
         ("pins", "'x'", "must be a list"),
         ("verify", "'pin'", "set pins"),
         ("verify", "'none'", "must be one of chain, pin"),
@@ -333,6 +333,30 @@ def test_mistakes_in_an_upstream(write: Any, key: str, value: str, told: str) ->
     message = refused(path)
     assert message.startswith(f"{path}: upstream.x.{key}: ")
     assert told in message
+
+
+DIGEST = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        DIGEST,
+        DIGEST.upper(),
+        ":".join(DIGEST[at : at + 2] for at in range(0, 64, 2)),
+        f"sha256 Fingerprint={':'.join(DIGEST[at : at + 2] for at in range(0, 64, 2)).upper()}",
+        f"SHA256:{DIGEST}",
+        f"sha256/{DIGEST}",
+    ],
+)
+def test_a_fingerprint_as_others_show_it_is_a_pin(write: Any, written: str) -> None:
+    settings = load(write(f'{LISTEN}[upstream.x]\nurl = "ftps://h"\npins = ["{written}"]\n'))
+    assert settings.upstreams["x"].pins == (DIGEST,)
+
+
+@pytest.mark.parametrize("written", [DIGEST[:-1], DIGEST + "0", DIGEST[:-2], "z" + DIGEST[1:], f"md5/{DIGEST}"])
+def test_what_is_almost_a_fingerprint_is_no_pin(write: Any, written: str) -> None:
+    assert "can't be a pin" in refused(write(f'[upstream.x]\nurl = "ftps://h"\npins = ["{written}"]\n'))
 
 
 @pytest.mark.parametrize(

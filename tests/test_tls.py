@@ -93,7 +93,7 @@ def test_a_certificate_that_only_the_log_can_not_read_is_no_reason_to_refuse(
 ) -> None:
     """It has been verified, by its chain or its pin."""
     parsed = x509.load_pem_x509_certificate(certificates.server.certificate_file.read_bytes())
-    known = certificate._certificate(_versions(parsed.public_bytes(serialization.Encoding.DER))[version])
+    known = certificate.read(_versions(parsed.public_bytes(serialization.Encoding.DER))[version])
     assert known.pin == certificates.server.spki_pin
     assert len(known.fingerprint) == 64
     assert (known.subject, known.days_left) == ("", None)

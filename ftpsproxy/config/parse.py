@@ -3,6 +3,7 @@ or raises ValueError with the words the operator reads after the key."""
 
 import base64
 import binascii
+import contextlib
 import difflib
 import ipaddress
 import math
@@ -15,6 +16,10 @@ from typing import Any
 
 from ftpsproxy import errors
 from ftpsproxy.config import names
+
+_DIGEST_BYTES = 32
+# 64 digits, as they are written by openssl (`sha256 Fingerprint=AB:CD:…`), browsers and our own log.
+_HEX_PIN = re.compile(r"(?:sha-?256)?(?: fingerprint)?[=:/ ]*((?:[0-9a-f]{2}:?){31}[0-9a-f]{2})", re.IGNORECASE)
 
 Parser = Callable[[object], Any]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -254,18 +259,23 @@ def private(value: object) -> Path:
 
 
 def pins(value: object) -> tuple[str, ...]:
-    """SHA-256 digests of public keys (SPKI), each as sha256/BASE64."""
-    found = []
-    for item in _items(value):
-        kind, _, digest = text(item).partition("/")
-        try:
-            size = len(base64.b64decode(digest, validate=True))
-        except binascii.Error:
-            size = 0
-        if kind != "sha256" or size != 32:
-            raise ValueError(f"{_shown(item)} is no pin; write sha256/ and the 44 characters of BASE64 of the digest")
-        found.append(f"{kind}/{digest}")
-    return tuple(found)
+    """SHA-256 digests: of public keys (SPKI) as sha256/BASE64; of these, or of whole certificates, as 64 digits in hex,
+    with colons or without (`openssl x509 -fingerprint -sha256` writes them so)."""
+    return tuple(_pin(item) for item in _items(value))
+
+
+def _pin(item: object) -> str:
+    written = text(item)
+    if (digits := _HEX_PIN.fullmatch(written)) is not None:
+        return digits[1].replace(":", "").lower()
+    kind, _, digest = written.partition("/")
+    with contextlib.suppress(binascii.Error):
+        if kind == "sha256" and len(base64.b64decode(digest, validate=True)) == _DIGEST_BYTES:
+            return f"{kind}/{digest}"
+    raise ValueError(
+        f"{_shown(item)} can't be a pin: write sha256/ and the 44 characters of base64, or the 64 hexadecimal digits "
+        "of the SHA-256 of the certificate or of its public key"
+    )
 
 
 def auth(value: object) -> tuple[str, ...]:

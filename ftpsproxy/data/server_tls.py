@@ -85,7 +85,7 @@ class ServerTls:
             resumption.start_again()
             if isinstance(self._error, NotBegun):
                 raise self._error
-            raise _not_secured(self._error)
+            raise self._not_secured(self._error)
         if not self._over:
             raise self.too_late()
         if not tls.resumed:  # to resume a session proves what its full handshake has proved
@@ -95,7 +95,7 @@ class ServerTls:
                     raise Refused("not_resumed", "the server did not resume the TLS session on the data connection")
             except Refused as error:
                 resumption.start_again()
-                raise _not_secured(error) from None
+                raise self._not_secured(error) from None
         return tls
 
     def too_late(self) -> RelayError:
@@ -128,7 +128,7 @@ class ServerTls:
             net.reset(self.sock)
         self.pending = self.sock = None
 
-
-def _not_secured(error: Exception) -> RelayError:
-    cause = Cause.CONTESTED if isinstance(error, Contested) else Cause.TLS
-    return RelayError(425, f"TLS on the data connection: {explain(error).detail}", "server", cause)
+    def _not_secured(self, error: Exception) -> RelayError:
+        cause = Cause.CONTESTED if isinstance(error, Contested) else Cause.TLS
+        why = explain(error, self._shared.service.upstream).detail
+        return RelayError(425, f"TLS on the data connection: {why}", "server", cause)

@@ -12,7 +12,7 @@ _QUIT = b"QUIT\r\n"
 
 def server_refused(state: State, event: ServerRefused) -> list[Order]:
     """There is nothing to be had of this server."""
-    return [*state.abandon(426, event.detail), *state.refuse(event.reason, event.detail)]
+    return [*state.abandon(426, event.detail), *state.refuse(event.reason, event.detail, event.shown)]
 
 
 def server_lost(state: State, event: ServerLost) -> list[Order]:

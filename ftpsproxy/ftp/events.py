@@ -134,10 +134,12 @@ class ClientLost:
 
 @dataclass(frozen=True, slots=True)
 class ServerRefused:
-    """There will be no session with this server: a machine word for the log, plain words for the client."""
+    """There will be no session with this server: a machine word for the log, plain words for the client, and what the
+    log is to say of the certificate shown."""
 
     reason: str
     detail: str
+    shown: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,10 +166,12 @@ class NoteLogin:
 
 @dataclass(frozen=True, slots=True)
 class NoteUpstreamFailed:
-    """For the log: the upstream can't be used, a machine word and plain words."""
+    """For the log: the upstream can't be used, a machine word and plain words; what there is to say of the certificate
+    it has shown."""
 
     reason: str
     detail: str
+    shown: tuple[tuple[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

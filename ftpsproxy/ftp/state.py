@@ -17,6 +17,7 @@ from ftpsproxy.ftp.server_endpoint import DeferredEndpoint, ServerEndpoint, Upst
 from ftpsproxy.ftp.waiting import Waiting
 
 _MOST_HELD = 8
+_LONGEST = 480  # of a good-bye; clients that read lines into 512 bytes are many
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +163,13 @@ class State:
         """End the transfer under way, if there is one, as torn."""
         return self.exchange.abandon(code, "torn", why) if self.exchange is not None else []
 
-    def refuse(self, reason: str, detail: str) -> list[Order]:
+    def refuse(self, reason: str, detail: str, shown: tuple[tuple[str, object], ...] = ()) -> list[Order]:
         """There is no session to be had: say so to the log and the client, and end."""
-        return [NoteUpstreamFailed(reason, detail), *self.goodbye(f"Service not available: {detail}", reason)]
+        return [NoteUpstreamFailed(reason, detail, shown), *self.goodbye(f"Service not available: {detail}", reason)]
 
     def goodbye(self, text: str, why: str, code: int = 421) -> list[Order]:
         """A last reply, and the end."""
         self.closed = True
         if text and not text.endswith((".", "!", "?")):
             text += "."
-        return [TellClient(replies.own(code, text[:400])), HangUp(why)]
+        return [TellClient(replies.own(code, text[:_LONGEST])), HangUp(why)]

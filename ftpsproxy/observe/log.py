@@ -17,6 +17,7 @@ import re
 import sys
 import time
 import traceback
+from collections.abc import Iterable
 from typing import Any, Literal, TextIO
 
 from ftpsproxy.ftp.data_failure import DataFailure
@@ -250,19 +251,30 @@ def upstream_secured(
     version: str,
     cipher: str,
     resumed: bool,
+    host: str,
+    address: str,
+    port: int,
     certificate_sha256: str,
+    pin: str,
+    verified_by: Literal["chain", "pin"],
     subject: str,
     days_left: int | None,
     milliseconds: float,
 ) -> None:
-    """TLS is up and the certificate verified; `milliseconds` that took."""
+    """TLS is up with the server of this name at this address, and its certificate is verified; `milliseconds` that
+    took."""
     metrics.UPSTREAM_SECONDS.observe(_where()[1], value=milliseconds / 1000)
     _log.info(
         "upstream.secured",
         version=version,
         cipher=cipher,
         resumed=resumed,
+        host=host,
+        address=address,
+        port=port,
         certificate_sha256=certificate_sha256,
+        pin=pin,
+        verified_by=verified_by,
         subject=subject,
         days_left=days_left,
         milliseconds=round(milliseconds, 3),
@@ -274,10 +286,11 @@ def upstream_certificate_expiring(*, days_left: int, subject: str) -> None:
     _log.warning("upstream.certificate_expiring", days_left=days_left, subject=subject)
 
 
-def upstream_failed(*, reason: str, detail: str) -> None:
-    """No secure session with the server; `reason` is one machine word (unknown_ca, expired, wrong_host …)."""
+def upstream_failed(*, reason: str, detail: str, shown: Iterable[tuple[str, Any]] = ()) -> None:
+    """No secure session with the server; `reason` is one machine word (unknown_ca, expired, wrong_host …); what it has
+    `shown` of its certificate, by field."""
     metrics.UPSTREAM_FAILURES.add(*_where(), reason)
-    _limited("warning", "upstream.failed", reason=reason, detail=redact(detail))
+    _limited("warning", "upstream.failed", reason=reason, detail=redact(detail), **dict(shown))
 
 
 def upstream_address_ignored(*, reply_host: str, peer: str) -> None:

@@ -109,7 +109,9 @@ CARRY_OUT: dict[type[Order], Callable[["Session", Any], None]] = {
     FinishInBand: lambda session, order: _data(session).end_in_band(order),
     HangUp: _hang_up,
     NoteLogin: _note_login,
-    NoteUpstreamFailed: lambda session, order: log.upstream_failed(reason=order.reason, detail=order.detail),
+    NoteUpstreamFailed: lambda session, order: log.upstream_failed(
+        reason=order.reason, detail=order.detail, shown=order.shown
+    ),
     NoteAddressIgnored: _note_address,
     NoteReuseRefused: lambda session, order: log.upstream_session_reuse_refused(
         reply=order.reply, hint=_data(session).not_resumed()

@@ -54,7 +54,7 @@ class ServerHearing:
                 if session.service.upstream.tls_first:
                     await self._secure(server)
         except Refused as error:
-            session.feed(ServerRefused(error.reason, error.detail))
+            self._refuse(error)
             return
         if self._opening.cancel_called:
             return
@@ -101,10 +101,10 @@ class ServerHearing:
                 if alert and session.protocol.waiting is not Waiting.OPENING:
                     self._lose(f"it ended TLS by an alert: {error}")  # vsftpd ends an idle session so
                 else:
-                    refused = explain(error)  # in TLS 1.3 the want of a certificate is said behind the handshake
-                    self._refuse(refused.reason, refused.detail)
+                    # in TLS 1.3 the want of a certificate is said behind the handshake
+                    self._refuse(explain(error, session.service.upstream))
             except ProtocolError as error:
-                self._refuse("protocol_error", f"the server broke the protocol: {error}")
+                self._refuse(Refused("protocol_error", f"the server broke the protocol: {error}"))
 
     async def _listen(self) -> None:
         session, server = self._session, self._session.server
@@ -143,9 +143,10 @@ class ServerHearing:
         self._server_gone = True
         self._session.feed(ServerLost(why))
 
-    def _refuse(self, reason: str, detail: str) -> None:
+    def _refuse(self, refused: Refused) -> None:
         self._server_gone = True
-        self._session.feed(ServerRefused(reason, detail))
+        shown = refused.shown.facts if refused.shown is not None else ()
+        self._session.feed(ServerRefused(refused.reason, refused.detail, shown))
 
     async def _hear_replies(self, server: ServerControl) -> None:
         """All that are there. Raises ProtocolError."""

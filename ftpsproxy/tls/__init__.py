@@ -6,11 +6,11 @@ is wrong in plain words.
 """
 
 from ftpsproxy.tls.binding import BindingError, TlsError
-from ftpsproxy.tls.certificate import Certificate, certificate_of, check_pins
+from ftpsproxy.tls.certificate import Certificate
 from ftpsproxy.tls.connection import Buffer, Connection, Session
 from ftpsproxy.tls.context import Context
 from ftpsproxy.tls.errors import Refused, explain, explain_opening
-from ftpsproxy.tls.requirements import TlsConfigError, build_context
+from ftpsproxy.tls.requirements import TlsConfigError, build_context, certificate_of, check_pins
 from ftpsproxy.tls.sessions import Resumption
 
 Tls = Connection

@@ -30,13 +30,14 @@ NAMES = (
     "SSL_MODE_ENABLE_PARTIAL_WRITE", "SSL_MODE_RELEASE_BUFFERS", "SSL_OP_NO_COMPRESSION", "SSL_RECEIVED_SHUTDOWN",
     "SSL_SENT_SHUTDOWN", "SSL_SESSION_free", "SSL_SESS_CACHE_OFF", "SSL_VERIFY_NONE", "SSL_VERIFY_PEER",
     "SSL_do_handshake", "SSL_free", "SSL_get0_param", "SSL_get1_session", "SSL_get_current_cipher", "SSL_get_error",
-    "SSL_get_peer_certificate", "SSL_get_shutdown", "SSL_get_verify_result", "SSL_get_version", "SSL_new", "SSL_peek",
-    "SSL_read", "SSL_session_reused", "SSL_set_bio", "SSL_set_connect_state", "SSL_set_session", "SSL_set_shutdown",
-    "SSL_set_tlsext_host_name", "SSL_shutdown", "SSL_write", "TLS1_2_VERSION", "TLS1_3_VERSION", "TLS_client_method",
-    "X509_CHECK_FLAG_NEVER_CHECK_SUBJECT", "X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS", "X509_STORE_set_flags",
-    "X509_VERIFY_PARAM_set1_host", "X509_VERIFY_PARAM_set1_ip", "X509_VERIFY_PARAM_set_hostflags",
-    "X509_V_FLAG_CRL_CHECK", "X509_V_OK", "X509_free", "X509_verify_cert_error_string", "d2i_SSL_SESSION",
-    "i2d_SSL_SESSION", "i2d_X509_bio",
+    "SSL_get_peer_cert_chain", "SSL_get_peer_certificate", "SSL_get_shutdown", "SSL_get_verify_result",
+    "SSL_get_version", "SSL_new", "SSL_peek", "SSL_read", "SSL_session_reused", "SSL_set_bio",
+    "SSL_set_connect_state", "SSL_set_session", "SSL_set_shutdown", "SSL_set_tlsext_host_name", "SSL_shutdown",
+    "SSL_write", "TLS1_2_VERSION", "TLS1_3_VERSION", "TLS_client_method", "X509_CHECK_FLAG_NEVER_CHECK_SUBJECT",
+    "X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS", "X509_STORE_set_flags", "X509_VERIFY_PARAM_set1_host",
+    "X509_VERIFY_PARAM_set1_ip", "X509_VERIFY_PARAM_set_hostflags", "X509_V_FLAG_CRL_CHECK", "X509_V_OK", "X509_free",
+    "X509_verify_cert_error_string", "d2i_SSL_SESSION", "i2d_SSL_SESSION", "i2d_X509_bio", "sk_X509_num",
+    "sk_X509_value",
 )
 # fmt: on
 """What is used of it."""
@@ -69,12 +70,13 @@ _ALERTS = 1000  # SSL_AD_REASON_OFFSET
 
 class TlsError(Exception):
     """OpenSSL refused. `reason` is its number (SSL_R_…), `verify_code` that of a certificate's fault (X509_V_ERR_…), 0
-    for none; `str()` is OpenSSL's own words."""
+    for none; then `chain` is what the server has shown, in DER, its own first. `str()` is OpenSSL's own words."""
 
     def __init__(self, words: str, reason: int = 0, verify_code: int = 0) -> None:
         super().__init__(words)
         self.reason = reason
         self.verify_code = verify_code
+        self.chain: tuple[bytes, ...] = ()
 
     @property
     def is_alert(self) -> bool:

@@ -1,8 +1,7 @@
-"""What the log says of a server's certificate, and its pin.
+"""What stands in a server's certificate, for the log and for people, and its pin.
 
-OpenSSL has verified it by then. Other parsers are stricter in what they like (letters of names, versions, serial
-numbers); what they can't read is left out of the log and is no reason to refuse a server. The pin is read from the
-bytes themselves.
+OpenSSL is who verifies it. Other parsers are stricter in what they like (letters of names, versions, serial numbers);
+what they can't read is left out and is no reason to refuse a server. The pin is read from the bytes themselves.
 """
 
 import base64
@@ -15,57 +14,115 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from ftpsproxy.tls.connection import Connection
-from ftpsproxy.tls.errors import Refused
-
 _SEQUENCE, _VERSION = 0x30, 0xA0
+_MOST_NAMES = 4  # of a certificate with hundreds, in a line
 _BEFORE_THE_KEY = 5  # serial number, signature, issuer, validity, subject (RFC 5280 section 4.1)
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What the log says of a server's certificate. `pin` is `sha256/` and base64 of its public key (SPKI); `subject` is
-    empty and `not_after` None where they can't be read."""
+    """What can be said of a certificate. Fingerprints are SHA-256 in hex, of the whole and of its public key (SPKI);
+    `names` are those it is for (subjectAltName). Where only OpenSSL can read it, texts are empty and times None."""
 
     fingerprint: str
-    subject: str
-    pin: str
-    not_after: datetime | None
+    key_fingerprint: str
+    subject: str = ""
+    names: tuple[str, ...] = ()
+    issuer: str = ""
+    serial: str = ""
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+
+    @property
+    def pin(self) -> str:
+        """`sha256/` and base64 of the public key's digest, as other programs write it, too."""
+        return "sha256/" + base64.b64encode(bytes.fromhex(self.key_fingerprint)).decode()
 
     @property
     def days_left(self) -> int | None:
         """Whole days until it expires; negative once it has."""
         return None if self.not_after is None else (self.not_after - datetime.now(UTC)).days
 
+    @property
+    def has_expired(self) -> bool:
+        """Whether it has, as far as that can be read."""
+        return self.not_after is not None and self.not_after < datetime.now(UTC)
+
+    def is_among(self, pins: tuple[str, ...]) -> bool:
+        """Whether one of them (config: `pins`) names it, or its key."""
+        return not {self.pin, self.key_fingerprint, self.fingerprint}.isdisjoint(pins)
+
+    @property
+    def words(self) -> str:
+        """One line for people: what can be compared with the partner first."""
+        parts = [f"pin {self.pin}"]
+        if self.names:
+            parts.append(f"for {shown_names(self.names)}")
+        if self.subject:
+            parts.append(f"subject {self.subject}")
+        if self.issuer:
+            parts.append("issued by itself" if self.issuer == self.subject else f"issuer {self.issuer}")
+        if self.not_before is not None and self.not_after is not None:
+            parts.append(f"valid {day(self.not_before)} to {day(self.not_after)}")
+        return ", ".join([*parts, f"SHA-256 {self.fingerprint}"])
+
+    @property
+    def facts(self) -> tuple[tuple[str, object], ...]:
+        """The same for the log, by field."""
+        return (
+            ("certificate_sha256", self.fingerprint),
+            ("pin", self.pin),
+            ("subject", self.subject or None),
+            ("names", list(self.names) or None),
+            ("issuer", self.issuer or None),
+            ("serial", self.serial or None),
+            ("not_before", self.not_before.isoformat() if self.not_before is not None else None),
+            ("not_after", self.not_after.isoformat() if self.not_after is not None else None),
+        )
+
+
+def day(time: datetime) -> str:
+    """A date for people."""
+    return time.date().isoformat()
+
+
+def shown_names(names: tuple[str, ...]) -> str:
+    """So many of them as a line has room for."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
 
 @lru_cache(maxsize=256)
-def _certificate(der: bytes) -> Certificate:
-    pin = "sha256/" + base64.b64encode(hashlib.sha256(public_key(der)).digest()).decode()
+def read(der: bytes) -> Certificate:
+    """What stands in it. Raises ValueError where not even its key can be found."""
+    fingerprint = hashlib.sha256(der).hexdigest()
+    key_fingerprint = hashlib.sha256(public_key(der)).hexdigest()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what will be refused by its parser one day
             parsed = x509.load_der_x509_certificate(der)
-            subject, not_after = parsed.subject.rfc4514_string(), parsed.not_valid_after_utc
+            return Certificate(
+                fingerprint,
+                key_fingerprint,
+                parsed.subject.rfc4514_string(),
+                _names(parsed),
+                parsed.issuer.rfc4514_string(),
+                f"{parsed.serial_number:x}",
+                parsed.not_valid_before_utc,
+                parsed.not_valid_after_utc,
+            )
     except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
-        return Certificate(hashlib.sha256(der).hexdigest(), "", pin, None)
-    return Certificate(hashlib.sha256(der).hexdigest(), subject, pin, not_after)
+        return Certificate(fingerprint, key_fingerprint)
 
 
-def certificate_of(tls: Connection) -> Certificate:
-    """The server's certificate. Raises Refused when there is none or it can't be read."""
-    der = tls.certificate
-    if der is None:
-        raise Refused("no_certificate", "the server showed no certificate")
+def _names(parsed: x509.Certificate) -> tuple[str, ...]:
+    """Host names and addresses. Raises ValueError where they can't be read."""
     try:
-        return _certificate(der)
-    except ValueError as error:
-        raise Refused("certificate", f"the server's certificate can't be read: {error}") from None
-
-
-def check_pins(tls: Connection, pins: tuple[str, ...]) -> None:
-    """Raises Refused unless the server's key is one of `pins` (none: any)."""
-    if pins and (pin := certificate_of(tls).pin) not in pins:
-        raise Refused("wrong_pin", f"the server's key is not among the pins; it is {pin}")
+        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    hosts = [str(name) for name in names.get_values_for_type(x509.DNSName)]
+    return (*hosts, *(str(address) for address in names.get_values_for_type(x509.IPAddress)))
 
 
 def public_key(der: bytes) -> bytes:

@@ -173,7 +173,7 @@ class Connection:
             return False
         lib.ERR_clear_error()  # left over, it would be taken for what went wrong in the next operation
         if self._verify and (code := lib.SSL_get_verify_result(self._ssl)) != lib.X509_V_OK:
-            raise TlsError("certificate verify failed", verify_code=code)
+            raise self._not_verified(TlsError("certificate verify failed"), code)
         if not self.resumed and self.version == "TLSv1.3":
             self._bare = self._session()
         return True
@@ -250,8 +250,12 @@ class Connection:
         self.failed = True
         error = last_error("unexpected end")
         if error.reason == _CERTIFICATE_VERIFY_FAILED:
-            error.verify_code = lib.SSL_get_verify_result(self._ssl)
+            error = self._not_verified(error, lib.SSL_get_verify_result(self._ssl))
         raise error
+
+    def _not_verified(self, error: TlsError, code: int) -> TlsError:
+        error.verify_code, error.chain = code, self.chain
+        return error
 
     def _heard_close_notify(self) -> bool:
         """The state tells, and no error: behind user_canceled, which Java says before each close_notify, OpenSSL calls
@@ -298,13 +302,27 @@ class Connection:
         certificate = lib.SSL_get_peer_certificate(self._ssl)
         if certificate == NULL:
             return None
-        bio = lib.BIO_new(lib.BIO_s_mem())
         try:
-            if lib.i2d_X509_bio(bio, certificate) != 1:
-                raise last_error("the certificate can't be written out")
-            size = lib.BIO_get_mem_data(bio, _pointer)
-            der: bytes = ffi.unpack(_pointer[0], size)
-            return der
+            return _der(certificate)
         finally:
-            lib.BIO_free(bio)
             lib.X509_free(certificate)
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """All that the server has shown, verified or not, in DER, its own first; nothing where a session is resumed."""
+        chain = lib.SSL_get_peer_cert_chain(self._ssl)
+        if chain == NULL:
+            return ()
+        return tuple(_der(lib.sk_X509_value(chain, at)) for at in range(lib.sk_X509_num(chain)))
+
+
+def _der(certificate: Any) -> bytes:
+    bio = lib.BIO_new(lib.BIO_s_mem())
+    try:
+        if lib.i2d_X509_bio(bio, certificate) != 1:
+            raise last_error("the certificate can't be written out")
+        size = lib.BIO_get_mem_data(bio, _pointer)
+        der: bytes = ffi.unpack(_pointer[0], size)
+        return der
+    finally:
+        lib.BIO_free(bio)

@@ -2,16 +2,20 @@
 
 from ftpsproxy import errors
 from ftpsproxy.config import Upstream
+from ftpsproxy.tls import certificate
 from ftpsproxy.tls.binding import TlsError, verify_words
+from ftpsproxy.tls.certificate import Certificate
 
 
 class Refused(Exception):
-    """There is nothing to be had of this server: a machine word for the log, plain words for the client."""
+    """There is nothing to be had of this server: a machine word for the log, plain words for the client, and the
+    certificate that it is about."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, shown: Certificate | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.shown = shown
 
 
 # X509_V_ERR_... of OpenSSL's x509_vfy.h
@@ -54,23 +58,51 @@ _REASONS = {
 }
 
 
-def explain(error: Exception) -> Refused:
+def explain(error: Exception, upstream: Upstream) -> Refused:
     """A failed handshake or read in plain words."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, TlsError):
         if error.verify_code:
-            known = _VERIFY.get(error.verify_code)
-            words = verify_words(error.verify_code)
-            return Refused(*known or ("certificate", f"the server's certificate is refused: {words}"))
+            return _not_verified(error, upstream)
         return Refused(*_REASONS.get(error.reason) or ("handshake_failed", f"TLS failed: {error}"))
     words = errors.words(error) if isinstance(error, OSError) else str(error).lower()
     return Refused("closed", f"the connection failed in the TLS handshake: {words}")
 
 
+def _not_verified(error: TlsError, upstream: Upstream) -> Refused:
+    """A certificate that is refused: why, what would cure it, and what it is."""
+    known = _VERIFY.get(error.verify_code)
+    reason, why = known or ("certificate", f"the server's certificate is refused: {verify_words(error.verify_code)}")
+    try:
+        chain = [certificate.read(der) for der in error.chain]
+    except ValueError:
+        chain = []
+    if not chain:
+        return Refused(reason, why)
+    shown = chain[0]
+    if reason == "wrong_host" and shown.names:
+        names = certificate.shown_names(shown.names)
+        why = f"the server's certificate is for {names}, not for {upstream.server_name} (see server_name)"
+    elif reason == "expired":
+        late = next((one for one in chain if one.has_expired), None)
+        if late is not None and late.not_after is not None:
+            whose = (
+                "the server's certificate" if late is shown else f"the certificate above the server's, {late.subject},"
+            )
+            why = f"{whose} expired on {certificate.day(late.not_after)}"
+    elif reason == "not_yet_valid" and shown.not_before is not None:
+        why = f"the server's certificate is valid from {certificate.day(shown.not_before)} on (is the clock right?)"
+    if shown.is_among(upstream.pins):
+        why += '; it is among the pins, which count beside the chain: verify = "pin" would go by the pin alone'
+    elif reason in ("self_signed", "unknown_ca"):
+        why += '; or compare its pin with the partner, and set it: verify = "pin", pins'
+    return Refused(reason, f"{why}. Shown: {shown.words}", shown)
+
+
 def explain_opening(error: Exception, upstream: Upstream) -> Refused:
     """The same of a control connection's handshake, and what else may be behind it."""
-    refused = explain(error)
+    refused = explain(error, upstream)
     if not upstream.implicit:
         if refused.reason == "closed":
             hint = "; a firewall that inspects FTP may have done it, and would let implicit TLS (ftps://) pass"

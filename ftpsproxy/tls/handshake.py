@@ -3,10 +3,11 @@
 import contextlib
 from collections.abc import Callable
 
+from ftpsproxy import errors
 from ftpsproxy.net import Socket, readable, send_all, turn
 from ftpsproxy.tls.binding import TlsError
 from ftpsproxy.tls.connection import Connection
-from ftpsproxy.tls.errors import Refused, explain
+from ftpsproxy.tls.errors import Refused
 
 _CHUNK = 16384 + 512
 # Certificates are the most of it, and OpenSSL takes 100 KiB of them.
@@ -35,7 +36,9 @@ async def shake_hands(sock: Socket, tls: Connection, heard: Callable[[], None] |
     except (OSError, Refused) as error:
         if begun:
             raise
-        raise NotBegun("closed", explain(error).detail) from None
+        if isinstance(error, OSError):
+            raise NotBegun("closed", f"the connection failed in the TLS handshake: {errors.words(error)}") from None
+        raise NotBegun("closed", error.detail) from None
 
 
 async def _shake_hands(sock: Socket, tls: Connection, heard: Callable[[], None]) -> None:

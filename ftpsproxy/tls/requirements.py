@@ -5,8 +5,12 @@ from pathlib import Path
 
 from ftpsproxy import errors
 from ftpsproxy.config import Upstream
+from ftpsproxy.tls import certificate
 from ftpsproxy.tls.binding import TlsError
+from ftpsproxy.tls.certificate import Certificate
+from ftpsproxy.tls.connection import Connection
 from ftpsproxy.tls.context import Context
+from ftpsproxy.tls.errors import Refused
 
 
 class TlsConfigError(Exception):
@@ -34,6 +38,23 @@ def build_context(upstream: Upstream) -> Context:
     except (TlsError, UnicodeError) as error:
         raise TlsConfigError(f"{where}: server_name {upstream.server_name} can't be used: {error}") from None
     return context
+
+
+def certificate_of(tls: Connection) -> Certificate:
+    """The server's certificate. Raises Refused when there is none or it can't be read."""
+    der = tls.certificate
+    if der is None:
+        raise Refused("no_certificate", "the server showed no certificate")
+    try:
+        return certificate.read(der)
+    except ValueError as error:
+        raise Refused("certificate", f"the server's certificate can't be read: {error}") from None
+
+
+def check_pins(tls: Connection, pins: tuple[str, ...]) -> None:
+    """Raises Refused unless the server's certificate, or its key, is one of `pins` (none: any)."""
+    if pins and not (shown := certificate_of(tls)).is_among(pins):
+        raise Refused("wrong_pin", f"the server's certificate is not among the pins. Shown: {shown.words}", shown)
 
 
 def _trust(context: Context, upstream: Upstream, where: str) -> None:
@@ -74,19 +95,19 @@ def _load(context: Context, file: Path, what: str) -> None:
         raise TlsConfigError(f"{what} {file} can't be used: {_words(error)}") from None
 
 
-def _identify(context: Context, certificate: Path, key: Path | None, where: str) -> None:
+def _identify(context: Context, file: Path, key: Path | None, where: str) -> None:
     try:
-        if b"CERTIFICATE-----" not in certificate.read_bytes():
-            raise TlsConfigError(f"no certificate in {certificate} (PEM is wanted)")
-        content = (key or certificate).read_bytes()
+        if b"CERTIFICATE-----" not in file.read_bytes():
+            raise TlsConfigError(f"no certificate in {file} (PEM is wanted)")
+        content = (key or file).read_bytes()
         if b"PRIVATE KEY-----" not in content:
-            raise TlsConfigError(f"no private key in {key or certificate} (PEM is wanted)")
+            raise TlsConfigError(f"no private key in {key or file} (PEM is wanted)")
         if b"ENCRYPTED" in content:
             raise TlsConfigError("the key is encrypted; give one without a passphrase, readable by this user only")
-        context.identify(certificate, key or certificate)
+        context.identify(file, key or file)
     except (OSError, TlsError, TlsConfigError) as error:
         with_key = f" with key {key}" if key else ""
-        raise TlsConfigError(f"{where}: cert_file {certificate}{with_key} can't be used: {_words(error)}") from None
+        raise TlsConfigError(f"{where}: cert_file {file}{with_key} can't be used: {_words(error)}") from None
 
 
 def _readable(file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -32,9 +33,25 @@ def test_bad_certificate(certificates: Certificates, bad: str, implicit: bool) -
         gateway.wait_for_event("session.closed")
         assert not gateway.events("upstream.secured")
         log = server.log()
+        digits = failed["certificate_sha256"]
+        for pin in (_pin_in(said), digits, ":".join(digits[at : at + 2] for at in range(0, 64, 2)).upper()):
+            with (
+                start_gateway(server.url, None, upstream={"verify": "pin", "pins": [pin]}) as gateway,
+                logged_in(gateway.endpoint) as ftp,
+            ):
+                assert ftp.nlst() == []
+            (secured,) = gateway.events("upstream.secured")
+            assert (secured["verified_by"], secured["pin"]) == ("pin", pair.spki_pin)
     assert said.startswith("421"), said
     assert failed["reason"], failed
     assert "USER" not in log, log
+
+
+def _pin_in(said: str) -> str:
+    """What the client was told, and the operator may paste."""
+    found = re.search(r"pin (sha256/\S{44})", said)
+    assert found, said
+    return found[1]
 
 
 def test_revoked_certificate(certificates: Certificates) -> None:

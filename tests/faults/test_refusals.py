@@ -6,6 +6,8 @@ import socket
 import ssl
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
@@ -42,15 +44,25 @@ def _assert_refused(stage: Stage, *reasons: str) -> str:
     [
         ("unknown_authority", "unknown_ca", "certificate"),
         ("self_signed", "self_signed", "self-signed"),
-        ("expired", "expired", "expired"),
-        ("not_yet_valid", "not_yet_valid", "valid yet"),
-        ("wrong_host", "wrong_host", "another"),
+        ("expired", "expired", "expired on 20"),
+        ("not_yet_valid", "not_yet_valid", "valid from"),
+        ("wrong_host", "wrong_host", "is for elsewhere.example, 192.0.2.1, not for 127.0.0.1"),
     ],
 )
 @pytest.mark.parametrize("tls_max", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 def test_certificates(stage: Stage, pair: str, reason: str, word: str, tls_max: ssl.TLSVersion) -> None:
     stage.play(Quirks(tls_max=tls_max), certificate=getattr(stage.certificates, pair))
-    assert word in _assert_refused(stage, reason).lower()
+    pair_shown = getattr(stage.certificates, pair)
+    said = _assert_refused(stage, reason)
+    assert word in said.lower()
+    assert pair_shown.spki_pin in said
+    shown = stage.event("upstream.failed")
+    parsed = x509.load_pem_x509_certificate(pair_shown.certificate_file.read_bytes())
+    assert shown["pin"] == pair_shown.spki_pin
+    assert shown["certificate_sha256"] == parsed.fingerprint(hashes.SHA256()).hex()
+    assert shown["serial"] == f"{parsed.serial_number:x}"
+    assert (shown["subject"], shown["issuer"]) == (parsed.subject.rfc4514_string(), parsed.issuer.rfc4514_string())
+    assert shown["not_after"] == parsed.not_valid_after_utc.isoformat()
 
 
 def test_a_wrong_pin(stages: Stages) -> None:
@@ -66,7 +78,7 @@ def test_a_right_pin_in_addition_to_the_chain(stages: Stages) -> None:
 def test_a_right_pin_does_not_replace_the_chain(stages: Stages) -> None:
     stage = stages("pinned")
     stage.play(Quirks(), certificate=stage.certificates.self_signed)  # the same key, so the pin holds
-    _assert_refused(stage, "self_signed")
+    assert 'verify = "pin" would go by the pin alone' in _assert_refused(stage, "self_signed")
 
 
 @pytest.mark.parametrize("pair", ["self_signed", "expired", "wrong_host", "unknown_authority"])
