@@ -148,6 +148,8 @@ class Timeouts:
 
     connect: Annotated[float, seconds(0.1, 600)] = 15.0
     handshake: Annotated[float, seconds(0.1, 600)] = 15.0
+    # a server that says nothing is asked by TLS whether it is implicit: most greet at once, some look names up first
+    greeting: Annotated[float, seconds(0.1, 600)] = 10.0
     reply: Annotated[float, seconds(0.1, 3600)] = 60.0  # an ordinary reply of the server
     # before and after the data: servers fetch tapes, scan files, commit them to storage
     final_reply: Annotated[float, seconds(0.1, _WEEK)] = 600.0

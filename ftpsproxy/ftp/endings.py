@@ -76,7 +76,7 @@ def timed_out(state: State, event: TimedOut) -> list[Order]:
     match state.waiting:
         case Waiting.OPENING:
             step = state.opening.step if state.opening is not None else ""
-            return state.refuse("timeout", f"the server did not answer in time while {step} was awaited")
+            return state.refuse("timeout", f"the server did not answer in time; {step} was awaited")
         case Waiting.LOGIN:
             return [
                 NoteLimit("login_timeout", ""),

@@ -23,7 +23,7 @@ from ftpsproxy.net import NEVER, now
 from ftpsproxy.observe import log
 from ftpsproxy.session.control import Lost
 from ftpsproxy.session.server import ServerControl
-from ftpsproxy.session.upstream import reach, secure
+from ftpsproxy.session.upstream import reach, recognised, secure
 from ftpsproxy.tls import Refused, TlsError, explain
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class ServerHearing:
         self._limit = session.clock.limit
         self._opening: trio.CancelScope | None = None
         self._read = 0  # how many times, so that a reply can be told from what was there before its command
+        self._asked = False  # whether a silent server was asked what it is
         self._server_gone = False
         self.listening = False
 
@@ -60,8 +61,11 @@ class ServerHearing:
             return
         session.feed(Connected(net.unzoned(server.peer)))
         if not session.over:
-            session.clock.login_due = now() + session.service.timeouts.login
-            session.clock.arm(session.protocol.waiting)
+            clock, timeouts = session.clock, session.service.timeouts
+            clock.login_due = now() + timeouts.login
+            clock.arm(session.protocol.waiting)
+            if not session.service.upstream.tls_first:
+                clock.due = min(clock.due, now() + timeouts.greeting)
             await self._hear(server)
 
     def interrupt(self, *, opening: bool = False) -> None:
@@ -137,7 +141,18 @@ class ServerHearing:
         if session.data is not None and now() >= clock.unused_by:
             session.data.give_up()
         if not session.over and now() >= clock.due:
-            session.feed(TimedOut())
+            if self._read or self._asked:
+                session.feed(TimedOut())
+            else:
+                self._asked = True
+                clock.arm(session.protocol.waiting)
+                session.start(self._ask_what_it_is, server)
+
+    async def _ask_what_it_is(self, server: ServerControl) -> None:
+        """Where a greeting belongs it says nothing."""
+        refused = await recognised(server.peer, self._session.service)
+        if refused is not None and not self._read and not self._session.over:
+            self._refuse(refused)
 
     def _lose(self, why: str) -> None:
         self._server_gone = True

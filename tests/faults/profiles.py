@@ -89,6 +89,11 @@ PROFILES: Mapping[str, Settings] = {
     "pasv_hasty": {"timeouts": _HASTY, "upstream": {"data_mode": "pasv"}},
     "eprt_hasty": {"timeouts": _HASTY, "upstream": {"data_mode": "eprt"}},
     "port_hasty": {"timeouts": _HASTY, "upstream": {"data_mode": "port"}},
+    "impatient": {"timeouts": {"greeting": 0.5, "login": 10}},
+    "impatient_clear": {
+        "timeouts": {"greeting": 0.5, "login": 10},
+        "upstream": {"url": "ftps://127.0.0.1:{port}", "implicit_greeting": "clear"},
+    },
     "unused_soon": {"timeouts": {"data_unused": 1}},
 }
 

@@ -349,7 +349,7 @@ def test_bytes_behind_a_greeting_in_clear(stages: Stages, more: bytes) -> None:
         (b"120 in a minute\r\n", "greeting_refused"),
         (b"HTTP/1.1 400 Bad Request\r\n", "protocol_error"),
         (b"220-" + b"x" * 2_000_000, "protocol_error"),
-        (b"", "timeout"),
+        (b"", "implicit_tls"),
     ],
     ids=["421", "530", "120", "http", "endless", "silence"],
 )

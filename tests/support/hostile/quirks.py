@@ -69,6 +69,7 @@ class Quirks:
     # Greeting and TLS on the control connection
     implicit: bool = False
     greeting: bytes = b"220 hostile ready\r\n"  # b"" says nothing at all
+    greeting_after: float = 0.0  # seconds before it is said
     instead_of_greeting: bytes = b""  # said four times a second, as long as there is somebody to hear it
     max_sessions: int | None = None  # 421 to every further one, as servers do that count by address (U28)
     greeting_in_clear: bool = False  # implicit, but the greeting comes before TLS (U20)

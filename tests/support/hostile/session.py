@@ -200,6 +200,8 @@ class Session:
             self.say(quirks.greeting + quirks.after_greeting)
         if quirks.implicit and not self._secure():
             return
+        if quirks.greeting_after:
+            self._over.wait(quirks.greeting_after)
         if not quirks.greeting_in_clear or quirks.greets_again:
             self.say(quirks.greeting)
         if "" in quirks.flood:
