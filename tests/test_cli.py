@@ -120,7 +120,7 @@ def test_check_says_what_would_run(capfd: pytest.CaptureFixture[str], tmp_path: 
         """)
     said = Said(capfd, "check", "-c", str(path))
     assert (said.code, said.err) == (0, "")
-    assert said.out == (
+    assert said.out.partition("settings, and where")[0] == (
         "listener default: plaintext FTP on [::1]:2121 -> upstream archive\n"
         "  clients: ::1/128\n"
         "  passive data: ports 50000-50003 on 192.0.2.10\n"
@@ -146,6 +146,81 @@ def test_check_of_variables_alone(capfd: pytest.CaptureFixture[str], monkeypatch
     assert "certificate verified: by pin alone, 1 pinned\n" in said.out
     assert "TLS 1.2 to 1.3" in said.out
     assert "data: passive, EPSV or else PASV; TLS session resumed where the server can\n" in said.out
+
+
+def test_check_says_every_setting_and_where_it_comes_from(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "timeouts__idle").write_text("70\n")
+    path = tmp_path / "ftpsproxy.toml"
+    path.write_text("""
+[upstream.archive]
+url = "ftps://localhost"
+pins = ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]
+
+[[listener]]
+name = "tills"
+listen = "127.0.0.1:2121"
+passive_ports = "50000-50009"
+
+[timeouts]
+reply = 30
+""")
+    monkeypatch.setenv("FTPSPROXY_SECRETS_DIR", str(tmp_path / "secrets"))
+    monkeypatch.setenv("FTPSPROXY_UPSTREAM__ARCHIVE__DATA_MODE", "pasv")
+    arguments = ["check", "-c", str(path), "--log-level", "debug"]
+    said = Said(capfd, *arguments)
+    assert (said.code, said.err) == (0, "")
+    told = json.loads(Said(capfd, *arguments, "--json").out)
+    assert told["ok"] is True
+    for key, value, origin in (
+        ("upstream.archive.url", "ftps://localhost", f"{path}:3"),
+        ("upstream.archive.data_mode", "pasv", "FTPSPROXY_UPSTREAM__ARCHIVE__DATA_MODE"),
+        ("upstream.archive.tls_min", "1.2", "default"),
+        ("listener.tills.passive_ports", "50000-50009", f"{path}:9"),
+        ("timeouts.reply", 30.0, f"{path}:12"),
+        ("timeouts.idle", 70.0, str(tmp_path / "secrets" / "FTPSPROXY_TIMEOUTS__IDLE")),
+        ("log.level", "debug", "--log-level"),
+        ("admin.listen", None, "default"),
+    ):
+        assert told["settings"][key] == {"value": value, "from": origin}, key
+        assert f"  {key} = {json.dumps(value)}  ({origin})\n" in said.out, key
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_all_that_is_wrong_is_said_at_once(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    path = tmp_path / "ftpsproxy.toml"
+    path.write_text("""
+[upstream.archive]
+url = "ftp://localhost"
+data_mod = "pasv"
+pins = ["x"]
+
+[[listener]]
+listen = "2121"
+upstream = "archiv"
+
+[timeout]
+idle = 0
+""")
+    monkeypatch.setenv("FTPSPROXY_LIMITS__SESSIONS", "many")
+    said = Said(capfd, command, "-c", str(path))
+    assert said.code == 2
+    assert [line.split(": ", 3)[1:3] for line in said.err.splitlines()] == [
+        [f"{path}:4", "upstream.archive.data_mod"],
+        [f"{path}:11", "timeout"],
+        [f"{path}:3", "upstream.archive.url"],
+        [f"{path}:5", "upstream.archive.pins"],
+        [f"{path}:8", "listener.default.listen"],
+        [f"{path}:9", "listener.default.upstream"],
+        ["FTPSPROXY_LIMITS__SESSIONS", "must be a whole number, not 'many'"],
+    ]
+    if command == "check":
+        told = json.loads(Said(capfd, command, "-c", str(path), "--json").out)
+        assert [f"ftpsproxy: {fault}" for fault in told["faults"]] == said.err.splitlines()
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
@@ -286,4 +361,4 @@ def test_a_pipe_is_no_file(capfd: pytest.CaptureFixture[str], tmp_path: Path, ke
     path.write_text(f'[upstream.a]\nurl = "ftpes://localhost"\n{key} = "{pipe}"\n')
     said = Said(capfd, "check", "-c", str(path))
     assert said.code == 2
-    assert said.err == f"ftpsproxy: {path}: upstream.a.{key}: cannot read {pipe}: not a file\n"
+    assert said.err == f"ftpsproxy: {path}:3: upstream.a.{key}: cannot read {pipe}: not a file\n"

@@ -598,12 +598,12 @@ _EARLY = """
 import os, signal, sys
 from ftpsproxy import config
 from ftpsproxy.cli.main import main
-load, told = config.load, []
+read, told = config.read, []
 def early(*args, **more):
     if not told:
         told.append(os.kill(os.getpid(), signal.SIGHUP))
-    return load(*args, **more)
-config.load = early
+    return read(*args, **more)
+config.read = early
 sys.exit(main(["run", "-c", sys.argv[1]]))
 """
 

@@ -1,11 +1,14 @@
 """The settings of an upstream's TLS that can't work are found before anybody connects."""
 
 import contextlib
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs7
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +59,26 @@ def test_a_client_certificate_that_is_none(
         build_context(
             Upstream("u", "localhost", cert_file=tmp_path / certificate, key_file=tmp_path / key if key else None)
         )
+
+
+@pytest.mark.parametrize("form", ["DER", "PKCS7 PEM", "PKCS7 DER"])
+def test_authorities_in_another_form_are_told_with_the_cure(
+    certificates: Certificates, tmp_path: Path, form: str
+) -> None:
+    """The cure is what was printed."""
+    parsed = x509.load_pem_x509_certificate(certificates.ca_file.read_bytes())
+    encoding = serialization.Encoding.PEM if form.endswith("PEM") else serialization.Encoding.DER
+    given = tmp_path / "partner.crt"
+    if form == "DER":
+        given.write_bytes(parsed.public_bytes(encoding))
+    else:
+        given.write_bytes(pkcs7.serialize_certificates([parsed], encoding))
+    with pytest.raises(TlsConfigError) as caught:
+        build_context(Upstream("u", "localhost", ca_file=given))
+    cure = str(caught.value).rpartition(": ")[2]
+    assert cure.startswith("openssl ")
+    subprocess.run(shlex.split(cure), check=True, capture_output=True)
+    build_context(Upstream("u", "localhost", ca_file=Path(f"{given}.pem")))
 
 
 def test_a_name_too_long_to_be_asked_for_is_refused() -> None:

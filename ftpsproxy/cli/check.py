@@ -1,24 +1,50 @@
-"""`ftpsproxy check`: say what would run, or why it would not."""
+"""`ftpsproxy check`: say what would run, every setting and where it comes from, or all that is wrong."""
 
 import argparse
+import json
+from collections.abc import Sequence
 
 from ftpsproxy import tls
-from ftpsproxy.cli.settings import settings_of, warn
-from ftpsproxy.cli.terminal import WRONG, fail, say
-from ftpsproxy.config import ConfigError, Listener, Network, Upstream
+from ftpsproxy.cli.settings import explained, warn
+from ftpsproxy.cli.terminal import WRONG, fail_all, say
+from ftpsproxy.config import ConfigError, Effective, Listener, Network, Settings, Upstream
 
 
 def check(options: argparse.Namespace) -> int:
     """See above → the exit code."""
     try:
-        settings = settings_of(options)
+        settings, values = explained(options)
     except ConfigError as error:
-        return fail(error, WRONG)
-    try:
-        for server in settings.upstreams.values():
+        return _refuse(options, error.faults)
+    if faults := _faults_of_tls(settings):
+        return _refuse(options, faults)
+    if options.json:
+        told = {one.key: {"value": one.value, "from": one.origin} for one in values}
+        say(json.dumps({"ok": True, "settings": told}, indent=2))
+    else:
+        _describe(settings, values)
+    warn(settings)
+    return 0
+
+
+def _refuse(options: argparse.Namespace, faults: Sequence[str]) -> int:
+    if options.json:
+        say(json.dumps({"ok": False, "faults": list(faults)}, indent=2))
+    return fail_all(faults, WRONG)
+
+
+def _faults_of_tls(settings: Settings) -> list[str]:
+    """What is wrong with certificates, keys and lists, of all upstreams."""
+    faults = []
+    for server in settings.upstreams.values():
+        try:
             tls.build_context(server)
-    except tls.TlsConfigError as error:
-        return fail(error, WRONG)
+        except tls.TlsConfigError as error:
+            faults.append(str(error))
+    return faults
+
+
+def _describe(settings: Settings, values: list[Effective]) -> None:
     for listener in settings.listeners:
         say("\n".join(_describe_listener(listener, settings.upstreams[listener.upstream])))
     for server in settings.upstreams.values():
@@ -27,8 +53,9 @@ def check(options: argparse.Namespace) -> int:
         where = settings.admin.endpoint
         say(f"admin: HTTP on {where}, /healthz, /readyz and /metrics\n  clients: {_networks(settings.admin.clients)}")
     say(f"log: {settings.log.format}, from level {settings.log.level}")
-    warn(settings)
-    return 0
+    say("settings, and where they come from:")
+    for one in values:
+        say(f"  {one.key} = {json.dumps(one.value, ensure_ascii=False)}  ({one.origin})")
 
 
 def _networks(networks: tuple[Network, ...]) -> str:

@@ -2,7 +2,7 @@
 
     0  done                 1  failed while running                 2  wrong usage or configuration
 
-Every error is one line on standard error that starts with `ftpsproxy: `. The parts of the gateway are imported by the
+Every error is a line on standard error that starts with `ftpsproxy: `. The parts of the gateway are imported by the
 command that needs them, so that `--version` and a wrong option answer at once. The options are read by argparse: typer
 brings pydantic and rich along, which cost each process 10 MB and 0.2 s that the gateway has no other use for.
 """
@@ -61,7 +61,11 @@ def _parser() -> argparse.ArgumentParser:
         )
         for flag, (metavar, explanation) in FLAGS.items():
             sub.add_argument("--" + flag.replace("_", "-"), metavar=metavar, help=explanation)
-        sub.set_defaults(command=command, options=["--config", *("--" + flag.replace("_", "-") for flag in FLAGS)])
+        known = ["--config", *("--" + flag.replace("_", "-") for flag in FLAGS)]
+        if name == "check":
+            sub.add_argument("--json", action="store_true", help="say all of it for machines")
+            known.append("--json")
+        sub.set_defaults(command=command, options=known)
     text = "an FTPS server, the gateway in front of it, a file sent through and back, and what happened"
     sub = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
     sub.add_argument("--keep", action="store_true", help="leave the server and the gateway running afterwards")

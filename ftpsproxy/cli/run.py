@@ -4,7 +4,7 @@ import argparse
 
 from ftpsproxy import errors, tls
 from ftpsproxy.cli.settings import settings_of, warn
-from ftpsproxy.cli.terminal import FAILED, WRONG, fail
+from ftpsproxy.cli.terminal import FAILED, WRONG, fail, fail_all
 from ftpsproxy.config import ConfigError, Settings
 from ftpsproxy.observe import log
 from ftpsproxy.serve import listening, supervisor
@@ -15,7 +15,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         settings = settings_of(options)
     except ConfigError as error:
-        return fail(error, WRONG)
+        return fail_all(error.faults, WRONG)
 
     def load_again() -> Settings:
         again = settings_of(options)

@@ -6,13 +6,19 @@ import os
 
 from ftpsproxy.cli.flags import FLAGS
 from ftpsproxy.cli.terminal import fail
-from ftpsproxy.config import Settings, load
+from ftpsproxy.config import Effective, Settings, effective, read
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """Raises ConfigError."""
+    return explained(options)[0]
+
+
+def explained(options: argparse.Namespace) -> tuple[Settings, list[Effective]]:
+    """With every single one, and where it comes from. Raises ConfigError."""
     flags = {name: getattr(options, name) for name in FLAGS}
-    return load(options.config, flags=flags, environ=os.environ)
+    settings, written = read(options.config, flags=flags, environ=os.environ)
+    return settings, effective(settings, written)
 
 
 def warn(settings: Settings) -> None:

@@ -1,7 +1,8 @@
-"""How a command speaks: one line on standard error for what is wrong, lines on standard output for the rest."""
+"""How a command speaks: a line on standard error for each thing that is wrong, on standard output for the rest."""
 
 import contextlib
 import os
+from collections.abc import Iterable
 
 from ftpsproxy import errors
 
@@ -17,6 +18,13 @@ def fail(message: object, code: int) -> int:
     """Say it in one line; that nobody hears it is no reason not to go on."""
     with contextlib.suppress(OSError):
         os.write(2, f"ftpsproxy: {' '.join(str(message).split())}\n".encode("utf-8", "backslashreplace"))
+    return code
+
+
+def fail_all(faults: Iterable[str], code: int) -> int:
+    """The same for several things that are wrong: a line each."""
+    for fault in faults:
+        fail(fault, code)
     return code
 
 

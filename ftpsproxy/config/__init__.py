@@ -1,12 +1,13 @@
 """The configuration: a TOML file, the environment and flags in; frozen values out.
 
 `values` holds every setting with its bounds, default, unit and reason; `parse` turns one written value into one
-setting; `sources` collects what was written where; `loader` joins them and checks what only the whole can tell. Nothing
-here logs, prints or opens a connection. Every error is a `ConfigError` of one line: where, which key, what, and what to
-do.
+setting; `sources` collects what was written where; `loader` joins them and checks what only the whole can tell;
+`effective` lists what holds and why. Nothing here logs, prints or opens a connection. What is wrong is one
+`ConfigError` with a line for each fault: where, which key, what, and what to do.
 """
 
-from ftpsproxy.config.loader import load
+from ftpsproxy.config.effective import Effective, effective
+from ftpsproxy.config.loader import load, read
 from ftpsproxy.config.parse import ConfigError, Network, nearest
 from ftpsproxy.config.values import (
     PRIVATE_NETWORKS,
@@ -26,6 +27,7 @@ __all__ = [
     "PRIVATE_NETWORKS",
     "Admin",
     "ConfigError",
+    "Effective",
     "Limits",
     "Listener",
     "Log",
@@ -34,8 +36,10 @@ __all__ = [
     "Settings",
     "Timeouts",
     "Upstream",
+    "effective",
     "endpoint",
     "load",
     "nearest",
+    "read",
     "same_workers",
 ]

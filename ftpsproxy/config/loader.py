@@ -22,9 +22,14 @@ DEFAULT_LISTEN = "127.0.0.1:2121"
 
 
 def load(path: Path | None, *, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
-    """Settings from the file (`path`, else $FTPSPROXY_CONFIG, else none), the folder of secrets
-    ($FTPSPROXY_SECRETS_DIR), the environment and the flags (`listen`, `upstream`, `ca_file`, `log_format`,
-    `log_level`, `workers`); later ones beat earlier ones. Raises ConfigError, one line."""
+    """As `read`: the settings alone."""
+    return read(path, flags=flags, environ=environ)[0]
+
+
+def read(path: Path | None, *, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> tuple[Settings, Written]:
+    """Settings, and what was written where, from the file (`path`, else $FTPSPROXY_CONFIG, else none), the folder of
+    secrets ($FTPSPROXY_SECRETS_DIR), the environment and the flags (`listen`, `upstream`, `ca_file`, `log_format`,
+    `log_level`, `workers`); later ones beat earlier ones. Raises ConfigError, with all that is wrong."""
     written = Written()
     if path is None and environ.get(f"{PREFIX}CONFIG"):
         path = Path(environ[f"{PREFIX}CONFIG"])
@@ -35,30 +40,44 @@ def load(path: Path | None, *, flags: Mapping[str, str | None], environ: Mapping
     read_environment(written, environ)
     read_flags(written, flags)
     _spread_simple(written)
-    upstreams = {name: _upstream(written, name, table) for name, table in written.named["upstream"].items()}
-    listeners = tuple(_listener(written, name, table) for name, table in written.named["listener"].items())
+    settings = _settings(written)
+    if written.faults:
+        raise ConfigError(*written.faults)
+    return settings, written
+
+
+def _settings(written: Written) -> Settings:
+    """What can be had of it; `written.faults` says what is amiss."""
+    found = [_upstream(written, name, table) for name, table in written.named["upstream"].items()]
+    upstreams = {one.name: one for one in found if one is not None}
+    listening = [_listener(written, name, table) for name, table in written.named["listener"].items()]
+    listeners = tuple(one for one in listening if one is not None)
     admin = _admin(written)
     _check_addresses(written, listeners, admin)
-    process = Process(**_values("process", written.plain["process"]))
-    _check_ports(process, listeners, upstreams)
+    process = Process(**_values(written, "process", written.plain["process"]))
+    _check_ports(written, process, listeners, upstreams)
     return Settings(
         listeners=listeners,
         upstreams=upstreams,
-        log=Log(**_values("log", written.plain["log"])),
-        limits=Limits(**_values("limits", written.plain["limits"])),
-        timeouts=Timeouts(**_values("timeouts", written.plain["timeouts"])),
+        log=Log(**_values(written, "log", written.plain["log"])),
+        limits=Limits(**_values(written, "limits", written.plain["limits"])),
+        timeouts=Timeouts(**_values(written, "timeouts", written.plain["timeouts"])),
         process=process,
         admin=admin,
     )
 
 
-def _check_ports(process: Process, listeners: tuple[Listener, ...], upstreams: Mapping[str, Upstream]) -> None:
+def _check_ports(
+    written: Written, process: Process, listeners: tuple[Listener, ...], upstreams: Mapping[str, Upstream]
+) -> None:
     """Each worker needs ports of its own."""
-    ranges = [(f"listener {one.name}: passive_ports", one.passive_ports) for one in listeners]
-    ranges += [(f"upstream {one.name}: active_ports", one.active_ports) for one in upstreams.values()]
-    for place, ports in ranges:
+    ranges = [("listener", one.name, "passive_ports", one.passive_ports) for one in listeners]
+    ranges += [("upstream", one.name, "active_ports", one.active_ports) for one in upstreams.values()]
+    for section, name, key, ports in ranges:
         if ports is not None and (count := ports[1] - ports[0] + 1) < process.workers:
-            raise ConfigError(f"{place}: {count} ports for {process.workers} workers; give at least one to each")
+            few = "one port" if count == 1 else f"{count} ports"
+            place = written.named[section][name][key].place
+            written.fault(place, f"{few} for {process.workers} workers; give at least one to each")
 
 
 def _spread_simple(written: Written) -> None:
@@ -73,10 +92,12 @@ def _spread_simple(written: Written) -> None:
             continue
         tables = written.named[section]
         if len(tables) > 1:
-            raise ConfigError(
-                f"{leaf.place}: there are {len(tables)} {section}s ({', '.join(tables)}) and this does not say which; "
-                f"set {PREFIX}{section.upper()}__NAME__{key.upper()} or the key in the file"
+            written.fault(
+                leaf.place,
+                f"there are {len(tables)} {section}s ({', '.join(tables)}) and this does not say which; "
+                f"set {PREFIX}{section.upper()}__NAME__{key.upper()} or the key in the file",
             )
+            continue
         name = next(iter(tables), "default")
         tables.setdefault(name, {})[key] = leaf
     for simple, key in (("log_format", "format"), ("log_level", "level")):
@@ -84,8 +105,8 @@ def _spread_simple(written: Written) -> None:
             written.plain["log"][key] = written.simple[simple]
     if "workers" in written.simple:
         written.plain["process"]["workers"] = written.simple["workers"]
-    if not written.named["upstream"]:
-        raise ConfigError(
+    if not written.named["upstream"] and not written.faults:
+        written.faults.append(
             f"{written.origin}no upstream; say --upstream ftpes://HOST, set {PREFIX}UPSTREAM "
             "or write [upstream.NAME] in a file"
         )
@@ -95,63 +116,71 @@ def _spread_simple(written: Written) -> None:
     written.named["listener"] = listeners
 
 
-def _values(section: str, table: Table) -> dict[str, Any]:
-    """Parsed values by key; the first unusable one raises."""
+def _values(written: Written, section: str, table: Table) -> dict[str, Any]:
+    """Parsed values by key; those of no use are left out, and said."""
     parsers = TABLES[SECTIONS[section]]
     values: dict[str, Any] = {}
     for key, leaf in table.items():
         try:
             values[key] = parsers[key](leaf.value)
         except ValueError as error:
-            raise ConfigError(f"{leaf.place}: {error}") from None
+            written.fault(leaf.place, str(error))
     return values
 
 
-def _upstream(written: Written, name: str, table: Table) -> Upstream:
-    values = _values("upstream", table)
-    place = f"{written.origin}upstream.{name}"
-    if "url" not in values:
-        raise ConfigError(f'{place}.url: missing; write url = "ftpes://HOST"')
+def _upstream(written: Written, name: str, table: Table) -> Upstream | None:
+    before = len(written.faults)
+    values = _values(written, "upstream", table)
+    if "url" not in table:
+        written.fault(f"{written.origin}upstream.{name}.url", 'missing; write url = "ftpes://HOST"')
+    if len(written.faults) > before:
+        return None
     host, port, implicit = values.pop("url")
     upstream = Upstream(name=name, host=host, port=port, implicit=implicit, **values)
-    if upstream.implicit_greeting == "clear" and not implicit:
-        raise ConfigError(
-            f"{table['implicit_greeting'].place}: 'clear' is for implicit TLS only; leave it out with ftpes://"
-        )
+    _check_upstream(written, upstream, table)
+    return upstream
+
+
+def _check_upstream(written: Written, upstream: Upstream, table: Table) -> None:
+    """What no key says alone."""
+    if upstream.implicit_greeting == "clear" and not upstream.implicit:
+        place = table["implicit_greeting"].place
+        written.fault(place, "'clear' is for implicit TLS only; leave it out with ftpes://")
     if upstream.key_file and not upstream.cert_file:
-        raise ConfigError(f"{table['key_file'].place}: a key without a certificate; set cert_file too")
+        written.fault(table["key_file"].place, "a key without a certificate; set cert_file too")
     if upstream.cert_file and not upstream.key_file:
         try:
             private(str(upstream.cert_file))
         except ValueError as error:
-            raise ConfigError(f"{table['cert_file'].place}: {error}") from None
+            written.fault(table["cert_file"].place, str(error))
     if upstream.verify == "pin" and not upstream.pins:
-        raise ConfigError(f"{table['verify'].place}: 'pin' needs something to compare with; set pins")
+        written.fault(table["verify"].place, "'pin' needs something to compare with; set pins")
     if upstream.tls_min > upstream.tls_max:
         leaf = table.get("tls_min") or table["tls_max"]
-        raise ConfigError(f"{leaf.place}: tls_min {upstream.tls_min} is above tls_max {upstream.tls_max}; lower it")
-    return upstream
+        written.fault(leaf.place, f"tls_min {upstream.tls_min} is above tls_max {upstream.tls_max}; lower it")
 
 
-def _listener(written: Written, name: str, table: Table) -> Listener:
-    values = _values("listener", table)
+def _listener(written: Written, name: str, table: Table) -> Listener | None:
+    before = len(written.faults)
+    values = _values(written, "listener", table)
     place = f"{written.origin}listener.{name}"
-    if "listen" not in values:
-        raise ConfigError(f'{place}.listen: missing; write listen = "ADDR:PORT"')
-    host, port = values.pop("listen")
+    if "listen" not in table:
+        written.fault(f"{place}.listen", 'missing; write listen = "ADDR:PORT"')
     upstreams = written.named["upstream"]
-    if "upstream" not in values:
+    if "upstream" not in table:
         if len(upstreams) > 1:
-            raise ConfigError(f"{place}.upstream: missing; name one of {', '.join(sorted(upstreams))}")
-        values["upstream"] = next(iter(upstreams))
-    elif values["upstream"] not in upstreams:
-        wanted = values["upstream"]
-        raise ConfigError(f"{table['upstream'].place}: no upstream is called '{wanted}'; {nearest(wanted, upstreams)}")
+            written.fault(f"{place}.upstream", f"missing; name one of {', '.join(sorted(upstreams))}")
+        values["upstream"] = next(iter(upstreams), "")
+    elif (wanted := values.get("upstream")) is not None and wanted not in upstreams:
+        written.fault(table["upstream"].place, f"no upstream is called '{wanted}'; {nearest(wanted, upstreams)}")
+    if len(written.faults) > before:
+        return None
+    host, port = values.pop("listen")
     return Listener(name=name, host=host, port=port, **values)
 
 
 def _admin(written: Written) -> Admin:
-    values = _values("admin", written.plain["admin"])
+    values = _values(written, "admin", written.plain["admin"])
     host, port = values.pop("listen", ("", 0))
     return Admin(host, port, **values)
 
@@ -162,12 +191,10 @@ def _check_addresses(written: Written, listeners: tuple[Listener, ...], admin: A
         address = listener.host, listener.port
         if listener.port and address in taken:
             place = written.named["listener"][listener.name]["listen"].place
-            raise ConfigError(
-                f"{place}: listener '{taken[address]}' has the same address; give each listener its own address or port"
-            )
+            other = taken[address]
+            written.fault(place, f"listener '{other}' has the same address; give each listener its own address or port")
         taken[address] = listener.name
     if admin.port and (admin.host, admin.port) in taken:
-        raise ConfigError(
-            f"{written.plain['admin']['listen'].place}: listener '{taken[admin.host, admin.port]}' has the same "
-            "address; give admin one of its own"
-        )
+        other = taken[admin.host, admin.port]
+        place = written.plain["admin"]["listen"].place
+        written.fault(place, f"listener '{other}' has the same address; give admin one of its own")

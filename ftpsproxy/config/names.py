@@ -37,6 +37,15 @@ def server_name(written: str) -> str:
     return host(written).partition("%")[0].removesuffix(".")
 
 
+def is_ipv6(written: str) -> bool:
+    """Whether it is one without its brackets."""
+    try:
+        ipaddress.IPv6Address(written)
+    except ValueError:
+        return False
+    return True
+
+
 def _ipv6(literal: str, written: str) -> str:
     address, percent, zone = literal.partition("%")
     zone = zone.removeprefix("25") if percent and zone != "25" else zone  # RFC 6874: a URL writes %25 for it
@@ -54,4 +63,7 @@ def _in_ascii(written: str) -> str:
         # IDNA 2008: the older rules make strasse of straße, which is another owner's name.
         return idna.encode(written, uts46=True).decode("ascii")
     except idna.IDNAError as error:
-        raise ValueError(f"{written!r} is no international host name (IDNA 2008): {error}") from None
+        raise ValueError(
+            f"{written!r} can't be a host name: with letters beyond ASCII only letters, digits, hyphens and dots may "
+            f"stand in it (IDNA 2008: {error})"
+        ) from None

@@ -6,6 +6,7 @@ import binascii
 import contextlib
 import difflib
 import ipaddress
+import itertools
 import math
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Any
 from ftpsproxy import errors
 from ftpsproxy.config import names
 
+_MOST_KNOWN = 40  # words in one line
 _DIGEST_BYTES = 32
 # 64 digits, as they are written by openssl (`sha256 Fingerprint=AB:CD:…`), browsers and our own log.
 _HEX_PIN = re.compile(r"(?:sha-?256)?(?: fingerprint)?[=:/ ]*((?:[0-9a-f]{2}:?){31}[0-9a-f]{2})", re.IGNORECASE)
@@ -32,10 +34,16 @@ class Cores(int):
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. The text is one line for the operator: where, which key, what, what to do."""
+    """The configuration cannot be used. Each of `faults` is one line for the operator: where, which key, what, what to
+    do; `str()` is all of them in one."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__("".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))
+    def __init__(self, *faults: str) -> None:
+        self.faults = tuple(map(_printable, faults))
+        super().__init__("; ".join(self.faults))
+
+
+def _printable(line: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 class Text(str):
@@ -45,11 +53,18 @@ class Text(str):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """What to do about an unknown word: `did you mean 'x'?` for the known word most like it, else all known words."""
+    """What to do about an unknown word: `did you mean 'x'?` for the known word most like it, else the known words. What
+    all of them begin with makes no word like another."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(word, *names, strict=False))
+    common = "".join(letters[0] for letters in same)
+    close = difflib.get_close_matches(
+        word.removeprefix(common), [name.removeprefix(common) for name in names], n=1, cutoff=0.6
+    )
     if close:
-        return f"did you mean '{close[0]}'?"
+        return f"did you mean '{common}{close[0]}'?"
+    if len(names) > _MOST_KNOWN:
+        return "all that are known stand in config/ftpsproxy.toml"
     return f"known: {', '.join(names)}" if names else "there is none"
 
 
@@ -191,6 +206,8 @@ def listen(value: object) -> tuple[str, int]:
         raise ValueError(f"port {port} does not exist; the highest is 65535")
     host = match[2] if match[1] is None else match[1]
     if match[1] is None and ":" in host:
+        if not names.is_ipv6(host) and names.is_ipv6(written):  # its last colon is the address's own
+            raise ValueError(f"a port is missing, and an IPv6 address needs brackets: [{written}]:2121")
         raise ValueError(f"an IPv6 address needs brackets: [{host}]:{port}")
     if host in ("", "*"):
         raise ValueError(f"the address is missing; write 0.0.0.0:{port} for all of IPv4 or [::]:{port} for all of IPv6")
@@ -216,6 +233,8 @@ def url(value: object) -> tuple[str, int, bool]:
         raise ValueError(f"must be ftpes://HOST[:PORT] or ftps://HOST[:PORT], not {_shown(written)}")
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w-]+\]|[^\[\]/?#:%\s]+)(?::([0-9]{1,5}))?/?", rest)
     if match is None:
+        if names.is_ipv6(rest):
+            raise ValueError(f"an IPv6 address needs brackets: {scheme}://[{rest}]")
         more = " (no path, only a host)" if re.search(r"[/?#]", rest) else ""
         raise ValueError(f"must be {scheme}://HOST[:PORT]{more}, not {_shown(written)}")
     implicit = scheme == "ftps"

@@ -27,6 +27,7 @@ SIMPLE = ("listen", "upstream", "ca_file", "log_format", "log_level", "workers")
 """Short forms, as flags and as FTPSPROXY_LISTEN and so on."""
 CONTROL = ("config", "secrets_dir")
 
+_VARIABLE = re.compile(r"[A-Z0-9_]+")
 # Kubernetes and Docker links describe a service called ftpsproxy… to every container near it in such variables.
 _SERVICE_VARIABLE = re.compile(r"FTPSPROXY_(?:\w+_)?(?:SERVICE_(?:HOST|PORT)(?:_\w+)?|PORT(?:_[0-9]+_(?:TCP|UDP)\w*)?)")
 
@@ -43,27 +44,72 @@ Table = dict[str, Leaf]
 
 
 class Written:
-    """Everything written, section by section: `named[section][name][key]`, `plain[section][key]` and `simple[key]`."""
+    """Everything written, section by section: `named[section][name][key]`, `plain[section][key]` and `simple[key]`; and
+    what is wrong with it, in the order in which it was found."""
 
     def __init__(self) -> None:
+        self.faults: list[str] = []
         self.named: dict[str, dict[str, Table]] = {section: {} for section in NAMED}
         self.plain: dict[str, Table] = {section: {} for section in SECTIONS if section not in NAMED}
         self.simple: Table = {}
         self.origin = ""
 
+    def fault(self, place: str, text: str) -> None:
+        """Something is wrong there; the rest is looked at all the same."""
+        self.faults.append(f"{place}: {text}")
+
     def put(self, place: str, section: str, name: str | None, key: str, value: object) -> None:
         """Set one key, or say which key was meant."""
         known = TABLES[SECTIONS[section]]
         if key not in known:
-            raise ConfigError(f"{place}: unknown key; {nearest(key, known)}")
+            self.fault(place, f"unknown key; {nearest(key, known)}")
+            return
         table = self.plain[section] if name is None else self.named[section].setdefault(name, {})
         table[key] = Leaf(value, place)
 
 
+class _File:
+    """A configuration file that could be read, and where in it each key stands (`gateway.toml:12: timeouts.idle`)."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self._lines = _lines_of_keys(text)
+
+    def place(self, key: str, shown: str = "") -> str:
+        """Where this key stands, `shown` to the operator by another name."""
+        line = self._lines.get(key)
+        return f"{self.path}:{line}: {shown or key}" if line else f"{self.path}: {shown or key}"
+
+
+_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+
+
+def _lines_of_keys(text: str) -> dict[str, int]:
+    """Line numbers by dotted key, for people: tomllib tells none. What a long string holds may look like a key, too."""
+    lines: dict[str, int] = {}
+    table, position = "", 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if (header := _HEADER.match(line)) is not None:
+            table = _bare(header[2])
+            if header[1] == "[[":
+                position += 1
+                table = f"{table}[{position}]"
+            lines.setdefault(table, number)
+        elif (key := _KEY.match(line)) is not None:
+            lines.setdefault(f"{table}.{_bare(key[1])}" if table else _bare(key[1]), number)
+    return lines
+
+
+def _bare(key: str) -> str:
+    return re.sub(r"""\s*\.\s*|["']""", lambda found: "." if "." in found[0] else "", key)
+
+
 def read_file(written: Written, path: Path) -> None:
-    """Add a TOML file. Relative paths in it are relative to its own folder."""
+    """Add a TOML file. Relative paths in it are relative to its own folder. Raises ConfigError where it is none."""
     try:
-        tree = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8-sig")  # Windows editors begin it with a mark
+        tree = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration file: {errors.words(error)}") from None
     except UnicodeDecodeError:
@@ -71,56 +117,70 @@ def read_file(written: Written, path: Path) -> None:
     except (ValueError, RecursionError) as error:  # its own is a ValueError; numbers and lists without end
         raise ConfigError(f"{path}: not valid TOML: {' '.join(str(error).split())}") from None
     written.origin = f"{path}: "
+    file = _File(path, text)
     for section, content in tree.items():
         if section not in SECTIONS:
-            raise ConfigError(f"{path}: {section}: unknown key; {nearest(section, SECTIONS)}")
-        if section == "listener":
-            _read_listeners(written, path, content)
+            written.fault(file.place(section), f"unknown key; {nearest(section, SECTIONS)}")
+        elif section == "listener":
+            _read_listeners(written, file, content)
         elif section == "upstream":
-            for name, table in _table(path, section, content).items():
-                _read_table(written, path, section, name, table)
+            for name, table in _table(written, file, section, content).items():
+                _read_table(written, file, section, name, table)
         else:
-            _read_table(written, path, section, None, content)
+            _read_table(written, file, section, None, content)
 
 
-def _table(path: Path, key: str, content: object) -> dict[str, object]:
-    if not isinstance(content, dict):
-        example = {"listener": "[[listener]]", "upstream": "[upstream.NAME]"}.get(key.partition("[")[0], f"[{key}]")
-        raise ConfigError(f"{path}: {key}: must be a table; write {example} and its keys below")
-    return content
+def _table(written: Written, file: _File, key: str, content: object) -> dict[str, object]:
+    if isinstance(content, dict):
+        return content
+    example = {"listener": "[[listener]]", "upstream": "[upstream.NAME]"}.get(key.partition("[")[0], f"[{key}]")
+    written.fault(file.place(key), f"must be a table; write {example} and its keys below")
+    return {}
 
 
-def _read_listeners(written: Written, path: Path, content: object) -> None:
+def _read_listeners(written: Written, file: _File, content: object) -> None:
     if not isinstance(content, list):
-        raise ConfigError(f"{path}: listener: must be a list of tables; write [[listener]] with two brackets")
+        place = file.place("listener")
+        written.fault(place, "must be a list of tables; write [[listener]] with two brackets")
+        return
     for position, entry in enumerate(content, 1):
-        table = dict(_table(path, f"listener[{position}]", entry))
+        at = f"listener[{position}]"
+        table = dict(_table(written, file, at, entry))
         name = table.pop("name", "default" if len(content) == 1 else None)
+        place = file.place(f"{at}.name")
         if name is None:
-            raise ConfigError(f'{path}: listener[{position}].name: missing; with several listeners write name = "…"')
-        if not isinstance(name, str):
-            raise ConfigError(f"{path}: listener[{position}].name: must be text in quotes, not {name!r}")
-        if name in written.named["listener"]:
-            raise ConfigError(f"{path}: listener[{position}].name: '{name}' is the name of another listener")
-        written.named["listener"][name] = {}
-        _read_table(written, path, "listener", name, table)
+            place = file.place(at, f"{at}.name")
+            written.fault(place, 'missing; with several listeners write name = "…"')
+        elif not isinstance(name, str):
+            written.fault(place, f"must be text in quotes, not {name!r}")
+        elif name in written.named["listener"]:
+            written.fault(place, f"'{name}' is the name of another listener")
+        else:
+            written.named["listener"][name] = {}
+            _read_table(written, file, "listener", name, table, at)
 
 
-def _read_table(written: Written, path: Path, section: str, name: str | None, content: object) -> None:
+def _read_table(written: Written, file: _File, section: str, name: str | None, content: object, at: str = "") -> None:
+    """`at`: how the table is found in the file, where that is not by its name."""
     where = section if name is None else f"{section}.{name}"
+    at = at or where
     if name is not None:
-        check_name(f"{path}: {where}", name)
+        if not check_name(written, file.place(at, where), name):
+            return
         written.named[section].setdefault(name, {})
-    for key, value in _table(path, where, content).items():
+    for key, value in _table(written, file, where, content).items():
         if key.endswith("_file") and isinstance(value, str) and value:
-            value = str(path.parent / value)
-        written.put(f"{path}: {where}.{key}", section, name, key, value)
+            value = str(file.path.parent / value)
+        written.put(file.place(f"{at}.{key}", f"{where}.{key}"), section, name, key, value)
 
 
-def check_name(place: str, name: str) -> None:
-    """Names of listeners and upstreams stand in every log line: letters, digits, dot, dash, underscore."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
-        raise ConfigError(f"{place}: a name is 1 to 63 letters, digits, dots, dashes and underscores, not {name!r}")
+def check_name(written: Written, place: str, name: str) -> bool:
+    """Names of listeners and upstreams stand in every log line: letters, digits, dot, dash, underscore → whether this
+    one does."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+        return True
+    written.fault(place, f"a name is 1 to 63 letters, digits, dots, dashes and underscores, not {name!r}")
+    return False
 
 
 def read_secrets(written: Written, folder: Path) -> None:
@@ -132,6 +192,14 @@ def read_secrets(written: Written, folder: Path) -> None:
         for path in sorted(folder.iterdir()):
             if not path.name.startswith(".") and path.is_file():
                 name = path.name.upper()
+                if not _VARIABLE.fullmatch(name):
+                    written.fault(
+                        f"{place}: {path}",
+                        "is called like no setting; the folder holds one file for each, such as upstream or "
+                        "timeouts__idle. Certificates and keys belong elsewhere, and ca_file, cert_file and key_file "
+                        "name them",
+                    )
+                    continue
                 values[name if name.startswith(PREFIX) else PREFIX + name] = path.read_text("utf-8").strip()
     except OSError as error:
         raise ConfigError(f"{place}: cannot read {error.filename or folder}: {errors.words(error)}") from None
@@ -154,12 +222,12 @@ def read_environment(written: Written, environ: Mapping[str, str], folder: Path 
             continue
         elif section in NAMED and len(rest) == 2:
             name = _match(rest[0], written.named[section])
-            check_name(place, name)
-            written.put(place, section, name, rest[1], value)
+            if check_name(written, place, name):
+                written.put(place, section, name, rest[1], value)
         elif section in written.plain and len(rest) == 1:
             written.put(place, section, None, rest[0], value)
         else:
-            raise ConfigError(f"{place}: unknown variable; {nearest(variable, _variables(written))}")
+            written.fault(place, f"unknown variable; {nearest(variable, _variables(written))}")
 
 
 def _match(name: str, known: Mapping[str, object]) -> str:

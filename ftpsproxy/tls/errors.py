@@ -113,7 +113,7 @@ def explain_opening(error: Exception, upstream: Upstream) -> Refused:
     if refused.reason == "handshake_garbage" and upstream.tls_first:
         return Refused(
             "plaintext_on_implicit_port",
-            "the server does not begin with TLS; perhaps it is explicit (ftpes://), or says its greeting in clear first "
-            '(z/OS: implicit_greeting = "clear")',
+            "the server does not begin with TLS; perhaps it is explicit (ftpes://), or says its greeting in clear "
+            'first (z/OS: implicit_greeting = "clear")',
         )
     return refused

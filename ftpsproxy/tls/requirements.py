@@ -90,6 +90,8 @@ def _check_lists(file: Path, what: str) -> None:
 def _load(context: Context, file: Path, what: str) -> None:
     try:
         _readable(file)
+        if cure := _cure(file.read_bytes()[:_BEGINNING]):
+            raise TlsConfigError(f"{what} {file} can't be used: it is {cure.format(file=file)}")
         context.trust(file)
     except (OSError, TlsError) as error:
         raise TlsConfigError(f"{what} {file} can't be used: {_words(error)}") from None
@@ -108,6 +110,24 @@ def _identify(context: Context, file: Path, key: Path | None, where: str) -> Non
     except (OSError, TlsError, TlsConfigError) as error:
         with_key = f" with key {key}" if key else ""
         raise TlsConfigError(f"{where}: cert_file {file}{with_key} can't be used: {_words(error)}") from None
+
+
+_BEGINNING = 4096
+_PKCS7 = bytes.fromhex("06092a864886f70d010702")  # id-signedData, RFC 2315 section 14
+
+
+def _cure(content: bytes) -> str:
+    """What a file is that should be PEM, and how it becomes so; "" for one that may be."""
+    if b"-----BEGIN PKCS7-----" in content:
+        return "PKCS#7, and PEM certificates are wanted: openssl pkcs7 -print_certs -in {file} -out {file}.pem"
+    if b"-----BEGIN" in content or not content.startswith(b"\x30"):
+        return ""
+    if _PKCS7 in content[:64]:
+        return (
+            "PKCS#7 in DER, and PEM certificates are wanted: "
+            "openssl pkcs7 -inform der -print_certs -in {file} -out {file}.pem"
+        )
+    return "DER, and PEM is wanted: openssl x509 -inform der -in {file} -out {file}.pem"
 
 
 def _readable(file: Path) -> None:

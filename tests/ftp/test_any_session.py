@@ -133,6 +133,7 @@ class AnySession(RuleBasedStateMachine):
     def feed(self, event: Event) -> None:
         """Handle one event and check every order; a transfer that ends whole is closed before anything else happens."""
         closed: TransferClosed | None = None
+        verdict_told = False
         for order in self.protocol.handle(event):
             assert not self.over, "an order behind the end"
             match order:
@@ -171,8 +172,9 @@ class AnySession(RuleBasedStateMachine):
                 case TellClient(said):
                     if said.code >= 200:
                         self.answered += 1
-                    if isinstance(event, TransferClosed):
+                    if isinstance(event, TransferClosed) and not verdict_told:
                         assert (said.code >= 400) == bool(event.why)
+                        verdict_told = True  # what comes behind it answers commands that were held
                 case TellStatus():
                     self.answered += 1
                 case HangUp():
