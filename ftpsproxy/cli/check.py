@@ -1,13 +1,18 @@
 """`ftpsproxy check`: say what would run, every setting and where it comes from, or all that is wrong."""
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ftpsproxy import tls
 from ftpsproxy.cli.settings import explained, warn
-from ftpsproxy.cli.terminal import WRONG, fail_all, say
+from ftpsproxy.cli.terminal import FAILED, WRONG, fail, fail_all, say
 from ftpsproxy.config import ConfigError, Effective, Listener, Network, Settings, Upstream
+
+if TYPE_CHECKING:
+    from ftpsproxy.cli.connect import Tried
 
 
 def check(options: argparse.Namespace) -> int:
@@ -18,13 +23,30 @@ def check(options: argparse.Namespace) -> int:
         return _refuse(options, error.faults)
     if faults := _faults_of_tls(settings):
         return _refuse(options, faults)
+    tried = _try(settings) if options.connect else {}
+    ok = all(one.ok for one in tried.values())
     if options.json:
-        told = {one.key: {"value": one.value, "from": one.origin} for one in values}
-        say(json.dumps({"ok": True, "settings": told}, indent=2))
+        told: dict[str, object] = {"ok": ok}
+        told["settings"] = {one.key: {"value": one.value, "from": one.origin} for one in values}
+        if options.connect:
+            told["connect"] = {name: dataclasses.asdict(one) for name, one in tried.items()}
+        say(json.dumps(told, indent=2))
     else:
         _describe(settings, values)
+    for name, one in tried.items():
+        line = f"upstream {name}: {one.words}"
+        if not one.ok:
+            fail(line, FAILED)
+        elif not options.json:
+            say(line)
     warn(settings)
-    return 0
+    return 0 if ok else FAILED
+
+
+def _try(settings: Settings) -> "dict[str, Tried]":
+    from ftpsproxy.cli.connect import try_all  # the whole gateway: nobody else here has a use for it
+
+    return try_all(settings)
 
 
 def _refuse(options: argparse.Namespace, faults: Sequence[str]) -> int:

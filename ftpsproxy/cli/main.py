@@ -64,7 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         known = ["--config", *("--" + flag.replace("_", "-") for flag in FLAGS)]
         if name == "check":
             sub.add_argument("--json", action="store_true", help="say all of it for machines")
-            known.append("--json")
+            sub.add_argument("--connect", action="store_true", help="try every upstream as well; no login")
+            known += ["--json", "--connect"]
         sub.set_defaults(command=command, options=known)
     text = "an FTPS server, the gateway in front of it, a file sent through and back, and what happened"
     sub = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
