@@ -67,6 +67,15 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--connect", action="store_true", help="try every upstream as well; no login")
             known += ["--json", "--connect"]
         sub.set_defaults(command=command, options=known)
+    text = "make a private key and a signing request for our own certificate, or show what is in such files"
+    sub = commands.add_parser("csr", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    sub.add_argument("--subject", metavar="NAME", help="whose certificate it is to be: 'CN=till-7,O=Example,C=DE'")
+    sub.add_argument("--name", metavar="HOST", action="append", default=[], help="a host name or address in it; again")
+    sub.add_argument("--rsa", action="store_true", help="an RSA key of 3072 bits (default: EC P-256)")
+    sub.add_argument("--key", metavar="FILE", type=Path, default=Path("client.key"), help="default: client.key")
+    sub.add_argument("--out", metavar="FILE", type=Path, default=Path("client.csr"), help="default: client.csr")
+    sub.add_argument("--show", metavar="FILE", nargs="+", help="say what keys, requests and certificates these hold")
+    sub.set_defaults(command=_csr, options=["--subject", "--name", "--rsa", "--key", "--out", "--show"])
     text = "an FTPS server, the gateway in front of it, a file sent through and back, and what happened"
     sub = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
     sub.add_argument("--keep", action="store_true", help="leave the server and the gateway running afterwards")
@@ -81,7 +90,7 @@ def _unknown(word: str, options: argparse.Namespace) -> str:
 
 
 def _missing(_options: argparse.Namespace) -> int:
-    return fail("say what to do: run, check or demo; see ftpsproxy --help", WRONG)
+    return fail("say what to do: run, check, csr or demo; see ftpsproxy --help", WRONG)
 
 
 def _version(_options: argparse.Namespace) -> int:
@@ -103,6 +112,12 @@ def _check(options: argparse.Namespace) -> int:
     from ftpsproxy.cli.check import check
 
     return check(options)
+
+
+def _csr(options: argparse.Namespace) -> int:
+    from ftpsproxy.cli.csr import csr
+
+    return csr(options)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ setting; `sources` collects what was written where; `loader` joins them and chec
 
 from ftpsproxy.config.effective import Effective, effective
 from ftpsproxy.config.loader import load, read
+from ftpsproxy.config.names import host as host_name
 from ftpsproxy.config.parse import ConfigError, Network, nearest
 from ftpsproxy.config.values import (
     PRIVATE_NETWORKS,
@@ -38,6 +39,7 @@ __all__ = [
     "Upstream",
     "effective",
     "endpoint",
+    "host_name",
     "load",
     "nearest",
     "read",

@@ -1,0 +1,194 @@
+"""`ftpsproxy csr`: a private key and a signing request for the certificate that we show to servers that want one
+(`cert_file`, `key_file`); with --show, what is in such files, and which of them belong together."""
+
+import argparse
+import contextlib
+import ipaddress
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.x509.oid import NameOID
+
+from ftpsproxy import errors
+from ftpsproxy.cli.terminal import FAILED, WRONG, fail, fail_all, say
+from ftpsproxy.config import host_name
+
+_RSA_BITS = 3072  # NIST SP 800-57: 128 bits of strength, as P-256 has
+_PRIVATE, _PUBLIC = 0o600, 0o644
+_PUBLIC_FORM = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+def csr(options: argparse.Namespace) -> int:
+    """See above → the exit code."""
+    if options.show:
+        return _show([Path(name) for name in options.show])
+    if not options.subject:
+        return fail("say whose certificate it is to be: --subject 'CN=till-7,O=Example', or --show FILE", WRONG)
+    try:
+        subject = _subject(options.subject)
+        names = [_name(written) for written in options.name]
+    except ValueError as error:
+        return fail(error, WRONG)
+    for path in (options.key, options.out):
+        if path.exists():
+            return fail(f"{path} is there already, and is not overwritten: name another file by --key or --out", WRONG)
+    key: Key = rsa.generate_private_key(65537, _RSA_BITS) if options.rsa else ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    request = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    try:
+        _write(options.key, secret, _PRIVATE)
+        _write(options.out, request, _PUBLIC)
+    except OSError as error:
+        return fail(f"{error.filename} can't be written: {errors.words(error)}", FAILED)
+    say(f"{options.key}: the private key; it stays here, readable by you only")
+    say(f"{options.out}: the signing request; send it to whoever issues the certificate")
+    say(f'then: cert_file = "the certificate they send", key_file = "{options.key}"')
+    return 0
+
+
+def _subject(written: str) -> x509.Name:
+    """RFC 4514, or a common name alone. Raises ValueError."""
+    try:
+        if "=" not in written:
+            return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, written)])
+        return x509.Name.from_rfc4514_string(written)
+    except ValueError as error:
+        raise ValueError(f"--subject: {written!r} can't be one, write 'CN=till-7,O=Example,C=DE': {error}") from None
+
+
+def _name(written: str) -> x509.GeneralName:
+    """A host name or an address. Raises ValueError."""
+    try:
+        host = host_name(written)
+    except ValueError as error:
+        raise ValueError(f"--name: {error}") from None
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """A new file; never one that is there. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+# --- what is in a file ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One thing that a file holds; `key` is its public key in DER, by which things belong together."""
+
+    path: Path
+    words: str
+    key: bytes
+
+
+def _show(paths: list[Path]) -> int:
+    found: list[_Found] = []
+    faults = []
+    for path in paths:
+        try:
+            found += _read(path)
+        except OSError as error:
+            faults.append(f"{path}: {errors.words(error)}")
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            faults.append(f"{path}: {error}")
+    for one in found:
+        say(f"{one.path}: {one.words}")
+    if len(found) > 1:
+        for line in _together(found):
+            say(line)
+    return fail_all(faults, WRONG) if faults else 0
+
+
+def _together(found: list[_Found]) -> Iterable[str]:
+    for key in dict.fromkeys(one.key for one in found):
+        paths = list(dict.fromkeys(str(one.path) for one in found if one.key == key))
+        things = [one for one in found if one.key == key]
+        if len(things) > 1:
+            yield f"belong together, one key: {', '.join(paths)}"
+        else:
+            yield f"{paths[0]} belongs to none of the others"
+
+
+def _read(path: Path) -> list[_Found]:
+    """What a file holds, in PEM or DER. Raises OSError, ValueError, TypeError, UnsupportedAlgorithm."""
+    content = path.read_bytes()
+    found = []
+    if b"PRIVATE KEY-----" in content:
+        found.append(_of_key(path, content))
+    if b"CERTIFICATE REQUEST-----" in content:
+        found.append(_of_request(path, x509.load_pem_x509_csr(content)))
+    if b"-----BEGIN CERTIFICATE-----" in content:
+        found += [_of_certificate(path, one) for one in x509.load_pem_x509_certificates(content)]
+    if found:
+        return found
+    with contextlib.suppress(ValueError):
+        return [_of_certificate(path, x509.load_der_x509_certificate(content))]
+    with contextlib.suppress(ValueError):
+        return [_of_request(path, x509.load_der_x509_csr(content))]
+    raise ValueError("neither a certificate, a signing request nor a key, in PEM or DER")
+
+
+def _of_key(path: Path, content: bytes) -> _Found:
+    try:
+        key = serialization.load_pem_private_key(content, None)
+    except TypeError:
+        raise ValueError("the key is encrypted; the gateway needs one without a passphrase") from None
+    mode = stat.S_IMODE(path.stat().st_mode)
+    who = "readable by its owner only" if not mode & 0o077 else f"and others may read it (mode {mode:04o}): chmod 600"
+    return _Found(path, f"private key, {_kind(key.public_key())}, {who}", _public(key.public_key()))
+
+
+def _of_request(path: Path, request: x509.CertificateSigningRequest) -> _Found:
+    valid = "" if request.is_signature_valid else "; its signature is wrong"
+    words = f"signing request for {request.subject.rfc4514_string()}{_names(request.extensions)}"
+    return _Found(path, f"{words}, {_kind(request.public_key())}{valid}", _public(request.public_key()))
+
+
+def _of_certificate(path: Path, certificate: x509.Certificate) -> _Found:
+    begins, ends, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, datetime.now(UTC)
+    state = f"{(ends - now).days} days left" if begins <= now <= ends else "EXPIRED" if now > ends else "NOT YET VALID"
+    words = (
+        f"certificate of {certificate.subject.rfc4514_string()}{_names(certificate.extensions)}, issued by "
+        f"{certificate.issuer.rfc4514_string()}, valid {begins.date()} to {ends.date()} ({state}), "
+        f"{_kind(certificate.public_key())}"
+    )
+    return _Found(path, words, _public(certificate.public_key()))
+
+
+def _names(extensions: x509.Extensions) -> str:
+    try:
+        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ""
+    return " for " + ", ".join(str(name.value) for name in names)
+
+
+def _kind(key: PublicKeyTypes) -> str:
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"EC {key.curve.name}"
+    return f"RSA {key.key_size}" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__
+
+
+def _public(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(*_PUBLIC_FORM)
