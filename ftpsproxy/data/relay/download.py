@@ -33,13 +33,19 @@ class Download(Relay):
         """Raises RelayError: for a reset, a stall, a broken record, and an end without close_notify where the policy or
         the place of the cut forbids it. `flow.close_notify` tells how it ended."""
         try:
-            try:
-                await self._move()  # a small file is there by now, whole: no wait, no limit
-            except MustWait:
+            if not await self._moved_at_once():
                 await self._run(self._move)
         finally:
             self._tls.take_back()
             buffers.give(self._raw, self._clear)
+
+    async def _moved_at_once(self) -> bool:
+        """Whether all is there by now, as a small file is: then there is no wait, and no need of a limit."""
+        try:
+            await self._move()
+        except MustWait:
+            return False
+        return True
 
     def _look(self) -> None:
         if self._blocked is not self._to_client and net.is_broken(self._to_client.sock):
