@@ -14,6 +14,7 @@ import pytest
 
 import ftpsproxy
 from ftpsproxy.cli.main import main
+from ftpsproxy.config import PRIVATE_NETWORKS
 from tests.support.certificates import Certificates
 
 PATIENCE_SECONDS = 60
@@ -180,12 +181,26 @@ reply = 30
         ("upstream.archive.tls_min", "1.2", "default"),
         ("listener.tills.passive_ports", "50000-50009", f"{path}:9"),
         ("timeouts.reply", 30.0, f"{path}:12"),
-        ("timeouts.idle", 70.0, str(tmp_path / "secrets" / "FTPSPROXY_TIMEOUTS__IDLE")),
+        ("timeouts.idle", 70.0, str(tmp_path / "secrets" / "timeouts__idle")),
         ("log.level", "debug", "--log-level"),
         ("admin.listen", None, "default"),
+        ("listener.tills.clients", [str(one) for one in PRIVATE_NETWORKS], "default"),
     ):
         assert told["settings"][key] == {"value": value, "from": origin}, key
         assert f"  {key} = {json.dumps(value)}  ({origin})\n" in said.out, key
+
+
+def test_a_terminal_of_few_letters_gets_them_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "b\u00fc.toml"
+    path.write_text('[upstream.a]\nurl = "ftps://localhost"\n')
+    said = subprocess.run(
+        [*COMMAND, "check", "-c", path],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert (said.returncode, said.stderr) == (0, b"")
+    assert b"b\\xfc.toml:2)" in said.stdout
 
 
 @pytest.mark.parametrize("command", ["run", "check"])

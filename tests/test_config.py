@@ -379,7 +379,56 @@ def test_a_fingerprint_as_others_show_it_is_a_pin(write: Any, written: str) -> N
     assert settings.upstreams["x"].pins == (DIGEST,)
 
 
-@pytest.mark.parametrize("written", [DIGEST[:-1], DIGEST + "0", DIGEST[:-2], "z" + DIGEST[1:], f"md5/{DIGEST}"])
+def test_pins_of_the_environment_as_openssl_writes_them() -> None:
+    colons = ":".join(DIGEST[at : at + 2] for at in range(0, 64, 2)).upper()
+    environ = {
+        "FTPSPROXY_UPSTREAM": "ftps://hh",
+        "FTPSPROXY_UPSTREAM__DEFAULT__PINS": f"sha256 Fingerprint={colons}, {PIN} SHA256 Fingerprint={colons}",
+    }
+    assert load(environ=environ).upstreams["default"].pins == (DIGEST, PIN, DIGEST)
+
+
+def test_a_pin_is_kept_as_it_will_be_compared(write: Any) -> None:
+    loose = PIN[:-2] + "B="  # the last two bits belong to nothing
+    assert load(write(f'{LISTEN}[upstream.x]\nurl = "ftps://h"\npins = ["{loose}"]\n')).upstreams["x"].pins == (PIN,)
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "0x" + "f" * 5000])
+@pytest.mark.parametrize("key", ["timeouts.idle", "limits.sessions"])
+def test_a_number_beyond_all_measure(write: Any, key: str, number: str) -> None:
+    said = refused(write(f"{LISTEN}{UP}[{key.partition('.')[0]}]\n{key.partition('.')[2]} = {number}\n"))
+    assert f": {key}: must be from " in said
+    assert len(said) < 500
+
+
+def test_lines_are_found_in_odd_files(write: Any) -> None:
+    path = write(
+        "# \u2028 ends no line\n"
+        '[ upstream . "a" ]\n'
+        "url = 'ftps://h'\n"
+        "pins = [\n"
+        '["x"],\n'
+        "]\n"
+        "tls_mni = 1\n"
+        "[[odd]]\n"
+        "[[listener]]\n"
+        "listen = '1.2.3.4:5'\n"
+        "clents = 3\n"
+    )
+    said = refused(path)
+    assert f"{path}:7: upstream.a.tls_mni" in said
+    assert f"{path}:8: odd" in said
+    assert f"{path}:11: listener.default.clents" in said
+
+
+def test_only_a_variable_has_made_this_upstream(write: Any) -> None:
+    said = refused(write(LISTEN + UP), environ={"FTPSPROXY_UPSTREAM__Q__PINS": PIN})
+    assert said.startswith("FTPSPROXY_UPSTREAM__Q__PINS: upstream.q.url: missing")
+
+
+@pytest.mark.parametrize(
+    "written", [DIGEST[:-1], "sha256/\u00e9", DIGEST + "0", DIGEST[:-2], "z" + DIGEST[1:], f"md5/{DIGEST}"]
+)
 def test_what_is_almost_a_fingerprint_is_no_pin(write: Any, written: str) -> None:
     assert "can't be a pin" in refused(write(f'[upstream.x]\nurl = "ftps://h"\npins = ["{written}"]\n'))
 

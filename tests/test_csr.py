@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(("more", "kind"), [([], "EC secp256r1"), (["--rsa"], "RSA 3072")])
 def test_a_key_and_a_request(capfd: pytest.CaptureFixture[str], folder: Path, more: list[str], kind: str) -> None:
     names = ["--name", "till-7.example", "--name", "192.0.2.7", "--name", "b\u00fccher.example"]
-    said = Said(capfd, "csr", "--subject", "CN=till-7,O=Example,C=DE", *names, *more)
+    said = Said(capfd, "csr", "--subject", "CN=till-7, O=Example, C=DE", *names, *more)
     assert (said.code, said.err) == (0, "")
     assert stat.S_IMODE((folder / "client.key").stat().st_mode) == 0o600
     request = x509.load_pem_x509_csr((folder / "client.csr").read_bytes())
@@ -69,6 +69,11 @@ def test_nothing_is_overwritten(capfd: pytest.CaptureFixture[str], folder: Path,
         (["--subject", "X=1=2,"], "--subject: "),
         (["--subject", "CN=a", "--name", "a b"], "--name: "),
         (["--subject", "CN=a", "--key", "nowhere/client.key"], "nowhere/client.key can't be written: no such file"),
+        (["--subject", "CN=a", "--key", "x", "--out", "x"], "name the same file"),
+        (["--subject", "CN=a", "--out", "nowhere/x"], "nowhere/x can't be written: no such file"),
+        (["--subject", "CN=a", "--key", "k" * 300], "can't be written: file name too long"),
+        (["--subject", " "], "--subject: "),
+        (["--show", "/dev/null"], "/dev/null: not a file"),
         (["--show", "missing.pem"], "missing.pem: no such file or directory"),
         (["--show", "."], ".: is a directory"),
     ],

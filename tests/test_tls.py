@@ -3,12 +3,14 @@
 import contextlib
 import shlex
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.x509.oid import ExtensionOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +61,34 @@ def test_a_client_certificate_that_is_none(
         build_context(
             Upstream("u", "localhost", cert_file=tmp_path / certificate, key_file=tmp_path / key if key else None)
         )
+
+
+ODD_NAMES = {
+    "an address of X.400": bytes.fromhex("300d 8209") + b"localhost" + bytes.fromhex("a300"),
+    "one of EDI": bytes.fromhex("300d 8209") + b"localhost" + bytes.fromhex("a500"),
+    "noise": b"\xff\x00\x01",
+}
+
+
+@pytest.mark.parametrize("names", ODD_NAMES.values(), ids=ODD_NAMES)
+def test_names_that_only_openssl_can_read(certificates: Certificates, names: bytes) -> None:
+    key = certificates.server.key
+    now = datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "odd")])
+    odd = (
+        x509.CertificateBuilder(name, name, key.public_key(), 7, now, now + timedelta(days=1))
+        .add_extension(x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    known = certificate.read(odd.public_bytes(serialization.Encoding.DER))
+    assert (known.subject, known.names, known.pin) == ("CN=odd", (), certificates.server.spki_pin)
+
+
+def test_a_certificate_with_much_in_it_is_shown_in_a_line() -> None:
+    names = tuple(f"{number}.{'x' * 9000}.example" for number in range(3000))
+    known = certificate.Certificate("ab" * 32, "cd" * 32, "CN=" + "s" * 9000, names, "CN=" + "i" * 9000, "1")
+    assert len(known.words) < 1000
+    assert len(str(known.facts)) < 20_000
 
 
 @pytest.mark.parametrize("form", ["DER", "PKCS7 PEM", "PKCS7 DER"])

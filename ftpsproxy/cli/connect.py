@@ -1,6 +1,7 @@
 """What `ftpsproxy check --connect` does: a session with every upstream, side by side, up to the greeting that a client
 would hear. So TCP, TLS, the certificate and PROT P are tried as they will be used; no login, no file."""
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -10,12 +11,13 @@ from typing import Any
 
 import trio
 
-from ftpsproxy.config import Admin, Listener, Process, Settings
+from ftpsproxy.config import Admin, Limits, Listener, Process, Settings
 from ftpsproxy.observe import log
 from ftpsproxy.serve import process
 
 _REPLY_BYTES = 4096
 _HERE = "127.0.0.1"
+_PLENTY = 1_000_000  # our own limits are not what is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,15 @@ def try_all(settings: Settings) -> dict[str, Tried]:
     tried = trio.run(_try_all, settings)
     for line in lines.getvalue().splitlines():
         event = json.loads(line)
-        if event["event"] in ("upstream.secured", "upstream.failed") and event["upstream"] in tried:
+        if event["event"] in ("upstream.secured", "upstream.failed", "session.crashed") and event["upstream"] in tried:
             tried[event["upstream"]].facts.update(event)
     return tried
 
 
 async def _try_all(settings: Settings) -> dict[str, Tried]:
     listeners = tuple(Listener(name, _HERE, 0, upstream=name) for name in settings.upstreams)
-    trial = dataclasses.replace(settings, listeners=listeners, admin=Admin(), process=Process())
+    limits = Limits(sessions=_PLENTY, sessions_per_client=_PLENTY, sessions_per_second=_PLENTY)
+    trial = dataclasses.replace(settings, listeners=listeners, limits=limits, admin=Admin(), process=Process())
     tried: dict[str, Tried] = {}
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -74,9 +77,10 @@ async def _try_one(listener: Listener, tried: dict[str, Tried]) -> None:
         while not said.endswith(b"\n") and (data := await stream.receive_some(_REPLY_BYTES)):
             said += data
         milliseconds = (trio.current_time() - began) * 1000
-        await stream.send_all(b"QUIT\r\n")
-        while await stream.receive_some(_REPLY_BYTES):
-            pass
+        with contextlib.suppress(trio.BrokenResourceError):  # behind a refusal
+            await stream.send_all(b"QUIT\r\n")
+            while await stream.receive_some(_REPLY_BYTES):
+                pass
     words = said.decode("ascii", "backslashreplace").strip()
     reason = words.partition(" ")[2].removeprefix("Service not available: ")
     tried[listener.upstream] = Tried(said.startswith(b"220"), reason or "no answer", milliseconds)

@@ -5,6 +5,7 @@ import argparse
 import contextlib
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from ftpsproxy.cli.terminal import FAILED, WRONG, fail, fail_all, say
 from ftpsproxy.config import host_name
 
 _RSA_BITS = 3072  # NIST SP 800-57: 128 bits of strength, as P-256 has
+_AFTER_COMMA = re.compile(r"(?<!\\),[ ]+")  # as people write it
 _PRIVATE, _PUBLIC = 0o600, 0o644
 _PUBLIC_FORM = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -39,8 +41,10 @@ def csr(options: argparse.Namespace) -> int:
         names = [_name(written) for written in options.name]
     except ValueError as error:
         return fail(error, WRONG)
+    if options.key == options.out:
+        return fail("--key and --out name the same file", WRONG)
     for path in (options.key, options.out):
-        if path.exists():
+        if os.path.lexists(path):
             return fail(f"{path} is there already, and is not overwritten: name another file by --key or --out", WRONG)
     key: Key = rsa.generate_private_key(65537, _RSA_BITS) if options.rsa else ec.generate_private_key(ec.SECP256R1())
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
@@ -52,7 +56,11 @@ def csr(options: argparse.Namespace) -> int:
     )
     try:
         _write(options.key, secret, _PRIVATE)
-        _write(options.out, request, _PUBLIC)
+        try:
+            _write(options.out, request, _PUBLIC)
+        except BaseException:
+            options.key.unlink()  # made for that request alone
+            raise
     except OSError as error:
         return fail(f"{error.filename} can't be written: {errors.words(error)}", FAILED)
     say(f"{options.key}: the private key; it stays here, readable by you only")
@@ -63,12 +71,16 @@ def csr(options: argparse.Namespace) -> int:
 
 def _subject(written: str) -> x509.Name:
     """RFC 4514, or a common name alone. Raises ValueError."""
+    words = _AFTER_COMMA.sub(",", written.strip())
     try:
-        if "=" not in written:
-            return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, written)])
-        return x509.Name.from_rfc4514_string(written)
+        if not words:
+            raise ValueError("it is empty")
+        if "=" not in words:
+            return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, words)])
+        return x509.Name.from_rfc4514_string(words)
     except ValueError as error:
-        raise ValueError(f"--subject: {written!r} can't be one, write 'CN=till-7,O=Example,C=DE': {error}") from None
+        why = f": {error}" if str(error) else ""
+        raise ValueError(f"--subject: {written!r} can't be one, write 'CN=till-7,O=Example,C=DE'{why}") from None
 
 
 def _name(written: str) -> x509.GeneralName:
@@ -110,7 +122,7 @@ def _show(paths: list[Path]) -> int:
             found += _read(path)
         except OSError as error:
             faults.append(f"{path}: {errors.words(error)}")
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
             faults.append(f"{path}: {error}")
     for one in found:
         say(f"{one.path}: {one.words}")
@@ -132,6 +144,8 @@ def _together(found: list[_Found]) -> Iterable[str]:
 
 def _read(path: Path) -> list[_Found]:
     """What a file holds, in PEM or DER. Raises OSError, ValueError, TypeError, UnsupportedAlgorithm."""
+    if not path.is_file() and not path.is_dir() and path.exists():
+        raise ValueError("not a file")
     content = path.read_bytes()
     found = []
     if b"PRIVATE KEY-----" in content:
@@ -181,6 +195,8 @@ def _names(extensions: x509.Extensions) -> str:
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ""
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        return f" (its names can't be read: {error})"
     return " for " + ", ".join(str(name.value) for name in names)
 
 

@@ -8,8 +8,10 @@ brings pydantic and rich along, which cost each process 10 MB and 0.2 s that the
 """
 
 import argparse
+import io
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +22,8 @@ from ftpsproxy.cli.terminal import FAILED, INTERRUPTED, WRONG, UnwritableError, 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (`sys.argv` by default) and return the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know fewer letters than a configuration
     parser = _parser()
     try:
         options, unknown = parser.parse_known_args(arguments)

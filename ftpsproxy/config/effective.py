@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from ftpsproxy.config.sources import SECTIONS, Leaf, Table, Written
+from ftpsproxy.config.sources import DEFAULT, SECTIONS, Leaf, Table, Written
 from ftpsproxy.config.values import TABLES, Admin, Listener, Settings, Upstream
-
-DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)

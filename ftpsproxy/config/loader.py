@@ -6,6 +6,7 @@ from typing import Any
 
 from ftpsproxy.config.parse import ConfigError, nearest, private
 from ftpsproxy.config.sources import (
+    DEFAULT,
     PREFIX,
     SECTIONS,
     Leaf,
@@ -112,7 +113,7 @@ def _spread_simple(written: Written) -> None:
         )
     listeners = written.named["listener"] or {"default": {}}
     if len(listeners) == 1:
-        next(iter(listeners.values())).setdefault("listen", Leaf(DEFAULT_LISTEN, "--listen"))
+        next(iter(listeners.values())).setdefault("listen", Leaf(DEFAULT_LISTEN, DEFAULT))
     written.named["listener"] = listeners
 
 
@@ -132,7 +133,10 @@ def _upstream(written: Written, name: str, table: Table) -> Upstream | None:
     before = len(written.faults)
     values = _values(written, "upstream", table)
     if "url" not in table:
-        written.fault(f"{written.origin}upstream.{name}.url", 'missing; write url = "ftpes://HOST"')
+        first = next(iter(table.values()), None)  # not the file's, where a variable alone made this upstream
+        elsewhere = first is not None and not first.place.startswith(written.origin.removesuffix(": "))
+        origin = f"{first.place}: " if first is not None and elsewhere else written.origin
+        written.fault(f"{origin}upstream.{name}.url", 'missing; write url = "ftpes://HOST"')
     if len(written.faults) > before:
         return None
     host, port, implicit = values.pop("url")

@@ -2,12 +2,10 @@
 or raises ValueError with the words the operator reads after the key."""
 
 import base64
-import binascii
 import contextlib
 import difflib
 import ipaddress
 import itertools
-import math
 import os
 import re
 import stat
@@ -19,8 +17,10 @@ from ftpsproxy import errors
 from ftpsproxy.config import names
 
 _MOST_KNOWN = 40  # words in one line
+_MOST_SHOWN = 200  # of a value that is wrong
 _DIGEST_BYTES = 32
 # 64 digits, as they are written by openssl (`sha256 Fingerprint=AB:CD:…`), browsers and our own log.
+_OPENSSL = re.compile(r"sha-?256 +fingerprint=", re.IGNORECASE)
 _HEX_PIN = re.compile(r"(?:sha-?256)?(?: fingerprint)?[=:/ ]*((?:[0-9a-f]{2}:?){31}[0-9a-f]{2})", re.IGNORECASE)
 
 Parser = Callable[[object], Any]
@@ -69,7 +69,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    return repr(str(value) if isinstance(value, str) else value)
+    try:
+        shown = repr(str(value) if isinstance(value, str) else value)
+    except ValueError:  # more digits than Python writes out
+        return "so large a number"
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}…"
 
 
 def text(value: object) -> str:
@@ -116,7 +120,7 @@ def whole(low: int, high: int) -> Parser:
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError(f"must be a whole number, not {_shown(value)}")
         if not low <= value <= high:
-            raise ValueError(f"must be from {low} to {high}, not {value}")
+            raise ValueError(f"must be from {low} to {high}, not {_shown(value)}")
         return value
 
     return parse
@@ -131,10 +135,10 @@ def seconds(low: float, high: float) -> Parser:
                 value = float(value)
             except ValueError:
                 raise ValueError(f"must be a number of seconds, not {_shown(value)}") from None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
             raise ValueError(f"must be a number of seconds, not {_shown(value)}")
         if not low <= value <= high:
-            raise ValueError(f"must be from {low:g} to {high:g} seconds, not {value:g}")
+            raise ValueError(f"must be from {low:g} to {high:g} seconds, not {_shown(value)}")
         return float(value)
 
     return parse
@@ -280,6 +284,8 @@ def private(value: object) -> Path:
 def pins(value: object) -> tuple[str, ...]:
     """SHA-256 digests: of public keys (SPKI) as sha256/BASE64; of these, or of whole certificates, as 64 digits in hex,
     with colons or without (`openssl x509 -fingerprint -sha256` writes them so)."""
+    if isinstance(value, Text):
+        value = Text(_OPENSSL.sub("", value))  # there blanks stand between two
     return tuple(_pin(item) for item in _items(value))
 
 
@@ -288,9 +294,10 @@ def _pin(item: object) -> str:
     if (digits := _HEX_PIN.fullmatch(written)) is not None:
         return digits[1].replace(":", "").lower()
     kind, _, digest = written.partition("/")
-    with contextlib.suppress(binascii.Error):
-        if kind == "sha256" and len(base64.b64decode(digest, validate=True)) == _DIGEST_BYTES:
-            return f"{kind}/{digest}"
+    with contextlib.suppress(ValueError):
+        raw = base64.b64decode(digest, validate=True)
+        if kind == "sha256" and len(raw) == _DIGEST_BYTES:
+            return f"{kind}/{base64.b64encode(raw).decode()}"
     raise ValueError(
         f"{_shown(item)} can't be a pin: write sha256/ and the 44 characters of base64, or the 64 hexadecimal digits "
         "of the SHA-256 of the certificate or of its public key"

@@ -3,9 +3,11 @@ remember their place, so that an error can name it. Later sources beat earlier o
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from ftpsproxy import errors
 from ftpsproxy.config.parse import ConfigError, Text, nearest
@@ -26,6 +28,8 @@ NAMED = ("listener", "upstream")
 SIMPLE = ("listen", "upstream", "ca_file", "log_format", "log_level", "workers")
 """Short forms, as flags and as FTPSPROXY_LISTEN and so on."""
 CONTROL = ("config", "secrets_dir")
+DEFAULT = "default"
+"""The place of what nobody has written."""
 
 _VARIABLE = re.compile(r"[A-Z0-9_]+")
 # Kubernetes and Docker links describe a service called ftpsproxy… to every container near it in such variables.
@@ -77,24 +81,27 @@ class _File:
 
     def place(self, key: str, shown: str = "") -> str:
         """Where this key stands, `shown` to the operator by another name."""
-        line = self._lines.get(key)
+        line = self._lines.get(key) or self._lines.get(f"{key}[1]")
         return f"{self.path}:{line}: {shown or key}" if line else f"{self.path}: {shown or key}"
 
 
-_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
-_KEY = re.compile(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_WORD = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+_DOTTED = rf"{_WORD}(?:[ \t]*\.[ \t]*{_WORD})*"
+_HEADER = re.compile(rf"[ \t]*(\[\[?)[ \t]*({_DOTTED})[ \t]*\]")
+_KEY = re.compile(rf"[ \t]*({_DOTTED})[ \t]*=")
 
 
 def _lines_of_keys(text: str) -> dict[str, int]:
     """Line numbers by dotted key, for people: tomllib tells none. What a long string holds may look like a key, too."""
     lines: dict[str, int] = {}
-    table, position = "", 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if (header := _HEADER.match(line)) is not None:
+    table, positions = "", Counter[str]()
+    for number, line in enumerate(text.split("\n"), 1):
+        header = _HEADER.match(line)
+        if header is not None and (header[2][0].isalpha() or _bare(header[2]).partition(".")[0] in SECTIONS):
             table = _bare(header[2])
             if header[1] == "[[":
-                position += 1
-                table = f"{table}[{position}]"
+                positions[table] += 1
+                table = f"{table}[{positions[table]}]"
             lines.setdefault(table, number)
         elif (key := _KEY.match(line)) is not None:
             lines.setdefault(f"{table}.{_bare(key[1])}" if table else _bare(key[1]), number)
@@ -102,7 +109,7 @@ def _lines_of_keys(text: str) -> dict[str, int]:
 
 
 def _bare(key: str) -> str:
-    return re.sub(r"""\s*\.\s*|["']""", lambda found: "." if "." in found[0] else "", key)
+    return re.sub(r"""[ \t]*\.[ \t]*|["']""", lambda found: "." if "." in found[0] else "", key)
 
 
 def read_file(written: Written, path: Path) -> None:
@@ -156,7 +163,6 @@ def _read_listeners(written: Written, file: _File, content: object) -> None:
         elif name in written.named["listener"]:
             written.fault(place, f"'{name}' is the name of another listener")
         else:
-            written.named["listener"][name] = {}
             _read_table(written, file, "listener", name, table, at)
 
 
@@ -187,7 +193,7 @@ def read_secrets(written: Written, folder: Path) -> None:
     """Add a folder with one file per variable, named like it, with or without the prefix (as a mounted Kubernetes
     secret or /run/secrets has them)."""
     place = f"{PREFIX}SECRETS_DIR"
-    values = {}
+    values, places = {}, {}
     try:
         for path in sorted(folder.iterdir()):
             if not path.name.startswith(".") and path.is_file():
@@ -200,20 +206,24 @@ def read_secrets(written: Written, folder: Path) -> None:
                         "name them",
                     )
                     continue
-                values[name if name.startswith(PREFIX) else PREFIX + name] = path.read_text("utf-8").strip()
+                variable = name if name.startswith(PREFIX) else PREFIX + name
+                values[variable], places[variable] = path.read_text("utf-8").strip(), str(path)
     except OSError as error:
         raise ConfigError(f"{place}: cannot read {error.filename or folder}: {errors.words(error)}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{place}: a file in {folder} is not UTF-8 text; point it at a folder of settings") from None
-    read_environment(written, values, folder=folder)
+    read_environment(written, values, places)
 
 
-def read_environment(written: Written, environ: Mapping[str, str], folder: Path | None = None) -> None:
-    """Add FTPSPROXY_… variables: the short forms and SECTION__KEY or SECTION__NAME__KEY. An empty value is no value."""
+def read_environment(
+    written: Written, environ: Mapping[str, str], places: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Add FTPSPROXY_… variables: the short forms and SECTION__KEY or SECTION__NAME__KEY. An empty value is no value.
+    `places`: where they stand, if not in the environment."""
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or _SERVICE_VARIABLE.fullmatch(variable) or not environ[variable]:
             continue
-        place = variable if folder is None else str(folder / variable)
+        place = places.get(variable, variable)
         value = Text(environ[variable])
         section, *rest = variable.removeprefix(PREFIX).lower().split("__")
         if not rest and section in SIMPLE:

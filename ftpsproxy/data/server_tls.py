@@ -47,7 +47,8 @@ class ServerTls:
 
     def _set_limit(self) -> None:
         policy = self._shared.service.policy
-        self._limit.put_off(net.now() + (policy.data_connect if self.sock is None else policy.handshake))
+        if net.now() < self._limit.due:  # one that has passed has ended the wait already
+            self._limit.put_off(net.now() + (policy.data_connect if self.sock is None else policy.handshake))
 
     async def shake_hands(self) -> None:
         """Connect, and do the handshake, within the limit; what goes wrong is kept for `verify`."""

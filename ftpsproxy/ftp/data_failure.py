@@ -19,6 +19,7 @@ class Cause(enum.Enum):
     FOREIGN_ADDRESS = "foreign_address"  # somebody came, from another address than the control connection's
     CONTESTED = "contested"  # two came, and which is the right one nobody can tell
     NO_PORT = "no_port"  # none to listen on here
+    STARVED = "starved"  # the gateway's system gives no descriptor, memory or port for it
     NOT_OFFERED = "not_offered"  # the server refuses EPSV or PASV, or answers by what is of no use
     NOT_PREPARED = "not_prepared"  # a transfer without PASV or PORT before it
     # in it
@@ -31,9 +32,17 @@ class Cause(enum.Enum):
 
 def of_connect(error: OSError) -> Cause:
     """Of a connect that failed so."""
-    if error.errno == errno.ECONNREFUSED:
-        return Cause.REFUSED
-    return Cause.NO_ANSWER if error.errno == errno.ETIMEDOUT else Cause.UNREACHABLE
+    return _OF_CONNECT.get(error.errno or 0, Cause.UNREACHABLE)
+
+
+_OF_CONNECT = {
+    errno.ECONNREFUSED: Cause.REFUSED,
+    errno.ETIMEDOUT: Cause.NO_ANSWER,
+    errno.ECONNRESET: Cause.BROKEN,
+    **dict.fromkeys(
+        (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EAGAIN), Cause.STARVED
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +77,15 @@ _ONE_ADDRESS = (
     "control and data connection must come from one address: a load balancer needs source affinity for all ports, "
     "a client with two interfaces a fixed one"
 )
+_MORE_OF_ALL = "the gateway's own system is short of descriptors (ulimit -n), memory or ports"
 _HINTS: dict[tuple[Side, Cause], str] = {
     ("server", Cause.NO_ANSWER): _OPEN_RANGE,
     ("server", Cause.REFUSED): _OPEN_RANGE,
     ("server", Cause.UNREACHABLE): "see the routes and firewalls from here to the server",
     ("server", Cause.NOT_OFFERED): "try another data_mode for this upstream",
     ("server", Cause.NO_PORT): "more sessions than ports: widen active_ports",
+    ("server", Cause.STARVED): _MORE_OF_ALL,
+    ("client", Cause.STARVED): _MORE_OF_ALL,
     ("server", Cause.TLS): "see `ftpsproxy check --connect` for what the server shows",
     ("client", Cause.NEVER_CAME): (
         "allow passive_ports from the client to this gateway in the firewalls, and see that passive_address is one the "

@@ -52,6 +52,7 @@ class Reply:
         return b"\r\n".join(self.lines) + b"\r\n"
 
 
+_LONGEST_OWN = 480  # many clients read lines into 512 bytes
 # Bytes of a line.
 _MOST_SHOWN = 1000
 # Outside replies, in a row. An empty line now and then keeps a connection alive.
@@ -62,8 +63,10 @@ _PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else ord("?") for byte in range(2
 
 
 def own(code: int, text: str) -> Reply:
-    """A one-line reply of our own; what is not printable ASCII in `text` is escaped."""
-    return Reply(code, (b"%d %s" % (code, text.encode("ascii", "backslashreplace").translate(_PRINTABLE)),))
+    """A one-line reply of our own; what is not printable ASCII in `text` is escaped, and what is too long for clients
+    is cut."""
+    said = text.encode("ascii", "backslashreplace").translate(_PRINTABLE)
+    return Reply(code, (b"%d %s" % (code, said[:_LONGEST_OWN]),))
 
 
 def _code(line: bytes) -> int | None:

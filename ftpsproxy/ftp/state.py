@@ -17,7 +17,6 @@ from ftpsproxy.ftp.server_endpoint import DeferredEndpoint, ServerEndpoint, Upst
 from ftpsproxy.ftp.waiting import Waiting
 
 _MOST_HELD = 8
-_LONGEST = 480  # of a good-bye; clients that read lines into 512 bytes are many
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +171,4 @@ class State:
         self.closed = True
         if text and not text.endswith((".", "!", "?")):
             text += "."
-        return [TellClient(replies.own(code, text[:_LONGEST])), HangUp(why)]
+        return [TellClient(replies.own(code, text)), HangUp(why)]

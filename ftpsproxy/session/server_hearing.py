@@ -141,7 +141,7 @@ class ServerHearing:
         if session.data is not None and now() >= clock.unused_by:
             session.data.give_up()
         if not session.over and now() >= clock.due:
-            if self._read or self._asked:
+            if self._read or self._asked or session.service.upstream.tls_first:
                 session.feed(TimedOut())
             else:
                 self._asked = True

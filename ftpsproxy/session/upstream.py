@@ -91,7 +91,7 @@ async def secure(server: ServerControl, service: Service) -> Tls:
         version=tls.version,
         cipher=tls.cipher,
         resumed=tls.resumed,
-        host=upstream.host,
+        host=net.unzoned(upstream.host),
         address=net.unzoned(server.peer),
         port=upstream.port,
         certificate_sha256=certificate.fingerprint,

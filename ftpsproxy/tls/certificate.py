@@ -15,7 +15,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 _SEQUENCE, _VERSION = 0x30, 0xA0
-_MOST_NAMES = 4  # of a certificate with hundreds, in a line
+# Of a certificate with hundreds of names, or with long ones: in a line for people, and in one of the log.
+_MOST_NAMES, _SHOWN = 4, 80
+_MOST_LOGGED, _LOGGED = 50, 255
 _BEFORE_THE_KEY = 5  # serial number, signature, issuer, validity, subject (RFC 5280 section 4.1)
 
 
@@ -59,9 +61,9 @@ class Certificate:
         if self.names:
             parts.append(f"for {shown_names(self.names)}")
         if self.subject:
-            parts.append(f"subject {self.subject}")
+            parts.append(f"subject {_cut(self.subject)}")
         if self.issuer:
-            parts.append("issued by itself" if self.issuer == self.subject else f"issuer {self.issuer}")
+            parts.append("issued by itself" if self.issuer == self.subject else f"issuer {_cut(self.issuer)}")
         if self.not_before is not None and self.not_after is not None:
             parts.append(f"valid {day(self.not_before)} to {day(self.not_after)}")
         return ", ".join([*parts, f"SHA-256 {self.fingerprint}"])
@@ -72,9 +74,9 @@ class Certificate:
         return (
             ("certificate_sha256", self.fingerprint),
             ("pin", self.pin),
-            ("subject", self.subject or None),
-            ("names", list(self.names) or None),
-            ("issuer", self.issuer or None),
+            ("subject", _cut(self.subject, _LOGGED) or None),
+            ("names", [_cut(name, _LOGGED) for name in self.names[:_MOST_LOGGED]] or None),
+            ("issuer", _cut(self.issuer, _LOGGED) or None),
             ("serial", self.serial or None),
             ("not_before", self.not_before.isoformat() if self.not_before is not None else None),
             ("not_after", self.not_after.isoformat() if self.not_after is not None else None),
@@ -89,7 +91,11 @@ def day(time: datetime) -> str:
 def shown_names(names: tuple[str, ...]) -> str:
     """So many of them as a line has room for."""
     more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(_cut, names[:_MOST_NAMES])) + (f" and {more} more" if more > 0 else "")
+
+
+def _cut(text: str, most: int = _SHOWN) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 @lru_cache(maxsize=256)
@@ -116,10 +122,10 @@ def read(der: bytes) -> Certificate:
 
 
 def _names(parsed: x509.Certificate) -> tuple[str, ...]:
-    """Host names and addresses. Raises ValueError where they can't be read."""
+    """Host names and addresses, as far as they can be read."""
     try:
         names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return ()
     hosts = [str(name) for name in names.get_values_for_type(x509.DNSName)]
     return (*hosts, *(str(address) for address in names.get_values_for_type(x509.IPAddress)))

@@ -31,6 +31,7 @@ def test_each_upstream_is_tried(certificates: Certificates, tmp_path: Path) -> N
                 for name, url in (("good", good.url), ("stranger", stranger.url), ("gone", "ftpes://127.0.0.1:9"))
             )
             + '[[listener]]\nlisten = "127.0.0.1:2121"\nupstream = "good"\n'
+            + "[limits]\nsessions = 1\nsessions_per_client = 1\n"  # of clients, not of this
         )
         said = subprocess.run([*CHECK, "-c", config], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
         told = subprocess.run(

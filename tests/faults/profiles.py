@@ -87,6 +87,7 @@ PROFILES: Mapping[str, Settings] = {
     },
     "hasty": {"timeouts": _HASTY},
     "pasv_hasty": {"timeouts": _HASTY, "upstream": {"data_mode": "pasv"}},
+    "implicit_hasty": {"timeouts": _HASTY, "upstream": {"url": "ftps://127.0.0.1:{port}"}},
     "eprt_hasty": {"timeouts": _HASTY, "upstream": {"data_mode": "eprt"}},
     "port_hasty": {"timeouts": _HASTY, "upstream": {"data_mode": "port"}},
     "impatient": {"timeouts": {"greeting": 0.5, "login": 10}},

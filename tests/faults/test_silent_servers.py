@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,6 +42,13 @@ def test_an_implicit_server_that_was_to_greet_in_clear(stages: Stages) -> None:
     stage = stages("impatient_clear")
     stage.play(Quirks(implicit=True))
     assert 'implicit_greeting = "tls"' in refusal(stage)
+
+
+def test_an_implicit_server_that_is_silent_behind_tls(stages: Stages) -> None:
+    """It does what the settings say: nothing is wrong with them."""
+    stage = stages("implicit_hasty")
+    stage.play(Quirks(implicit=True, greeting=b"", tls_max=ssl.TLSVersion.TLSv1_2))
+    assert "did not answer in time; greeting was awaited" in refusal(stage)
 
 
 def test_a_web_server(stages: Stages) -> None:

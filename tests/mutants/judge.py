@@ -23,6 +23,7 @@ _UP = (b"STOR", b"STOU", b"APPE")
 def judge(case: Case, client: SeenClient, servers: list[SeenServer], events: list[Event]) -> list[str]:
     """What was wrong."""
     faults = [*_crashes(events), *_secrets(client, events)]
+    servers = [*servers[:1], *(server for server in servers[1:] if not _only_asks(server))]
     for server in servers:
         faults += _in_clear(case, server)
     if len(servers) > 1:
@@ -44,6 +45,15 @@ def _secrets(client: SeenClient, events: list[Event]) -> Iterable[str]:
     lines = [line for line in b"".join(client.said).split(b"\n") if PASSWORD.encode() in line]
     if all(re.match(rb"PASS [^\r]*\r?$", line) for line in lines) and PASSWORD in str(events):
         yield "the password is in the log"
+
+
+def _only_asks(server: SeenServer) -> bool:
+    """Whether this is the connection by which a silent server is asked what it is: the beginning of TLS, perhaps empty
+    lines, and no more."""
+    raw = bytes(server.raw).removesuffix(b"\r\n\r\n")
+    records = Records()
+    records.feed(raw)
+    return raw.startswith(b"\x16\x03") and not records.wrong and not (server.secured or server.commands)
 
 
 def _in_clear(case: Case, server: SeenServer) -> Iterable[str]:
