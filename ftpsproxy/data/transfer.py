@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import trio
 
-from ftpsproxy import errors, net
-from ftpsproxy.data import receipt
+from ftpsproxy import net
+from ftpsproxy.data import client_connection, receipt
 from ftpsproxy.data.endpoints import Endpoints
-from ftpsproxy.data.passive import Contested, PendingConnection, Unreachable
+from ftpsproxy.data.passive import Contested, PendingConnection
 from ftpsproxy.data.relay.direction import FirstToSpeak
 from ftpsproxy.data.relay.download import Download
 from ftpsproxy.data.relay.flow import Flow, RelayError
@@ -21,8 +21,6 @@ from ftpsproxy.data.relay.upload import Upload
 from ftpsproxy.data.relay.upload_end import UploadEnd
 from ftpsproxy.data.server_tls import ServerTls
 from ftpsproxy.data.service import SessionData
-from ftpsproxy.ftp import data_failure
-from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.data_failure import Cause
@@ -235,48 +233,28 @@ class Transfer:
         if isinstance(end, PendingConnection):
             self._pending_client = end
             end.on_contest(self._contested)
-            return self._take_client(end.take() or await self._client_that_comes(end))
+            client = end.take() or await client_connection.that_comes(end, self._policy.data_connect)
+            self._take_client(client)
+            return client
         self.endpoints.client = None  # it is no way to somebody who waits any more
         if end is None:
             why = "no data connection with the client was prepared"
             raise RelayError(425, why, "client", Cause.NOT_PREPARED)
-        return await self._reach_client(end)
-
-    async def _client_that_comes(self, end: PendingConnection) -> Socket:
+        source, seconds = self.endpoints.client_source, self._policy.data_connect
         try:
-            with trio.move_on_after(self._policy.data_connect):
-                return await end.wait()
-        except Contested as error:
-            raise RelayError(425, str(error), "client", Cause.CONTESTED) from None
-        except Unreachable:
-            pass  # nobody can come any more
-        why = f"the client opened no data connection in time{end.who_came_instead}"
-        stranger = end.take_stranger()
-        raise RelayError(425, why, "client", Cause.FOREIGN_ADDRESS if stranger else Cause.NEVER_CAME, stranger)
-
-    async def _reach_client(self, end: Endpoint) -> Socket:
-        try:
-            with trio.move_on_after(self._policy.data_connect):
-                # Known before it is up: its far side may end it, and leave, before we have had our turn.
-                family, sockaddr = net.numeric(end.host, end.port)
-                client = self._take_client(net.start_connecting(family, sockaddr, self.endpoints.client_source))
-                await net.finish_connecting(client)
-                if self.endpoints.upload_end is not None:
-                    self.endpoints.upload_end.look(0)  # being connected put it first in the order
-                return client
-        except OSError as error:
+            client = await client_connection.that_is_made(end, source, seconds, self._take_client)
+        except RelayError:
             self._client = None
-            why = f"no connection to the client's data port: {errors.words(error)}"
-            raise RelayError(425, why, "client", data_failure.of_connect(error)) from None
-        self._client = None
-        raise RelayError(425, "no answer from the client's data port", "client", Cause.NO_ANSWER)
+            raise
+        if self.endpoints.upload_end is not None:
+            self.endpoints.upload_end.look(0)  # being connected put it first in the order
+        return client
 
-    def _take_client(self, client: Socket) -> Socket:
+    def _take_client(self, client: Socket) -> None:
         self._client = client
         self.endpoints.client = None
         if self.direction is not Direction.DOWNLOAD:
             self._upload_end().watch(client)
-        return client
 
     def _upload_end(self) -> UploadEnd:
         return self.endpoints.watch_client(self._shared.client)

@@ -261,8 +261,7 @@ def upstream_secured(
     days_left: int | None,
     milliseconds: float,
 ) -> None:
-    """TLS is up with the server of this name at this address, and its certificate is verified; `milliseconds` that
-    took."""
+    """TLS is up with the server of this name at this address, its certificate verified, in so many `milliseconds`."""
     metrics.UPSTREAM_SECONDS.observe(_where()[1], value=milliseconds / 1000)
     _log.info(
         "upstream.secured",
@@ -287,8 +286,7 @@ def upstream_certificate_expiring(*, days_left: int, subject: str) -> None:
 
 
 def upstream_failed(*, reason: str, detail: str, shown: Iterable[tuple[str, Any]] = ()) -> None:
-    """No secure session with the server; `reason` is one machine word (unknown_ca, expired, wrong_host …); what it has
-    `shown` of its certificate, by field."""
+    """No secure session with the server; `reason` is a machine word; `shown`: its certificate, by field."""
     metrics.UPSTREAM_FAILURES.add(*_where(), reason)
     _limited("warning", "upstream.failed", reason=reason, detail=redact(detail), **dict(shown))
 
