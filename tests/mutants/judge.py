@@ -53,7 +53,7 @@ def _only_asks(server: SeenServer) -> bool:
     raw = bytes(server.raw).removesuffix(b"\r\n\r\n")
     records = Records()
     records.feed(raw)
-    return raw.startswith(b"\x16\x03") and not records.wrong and not (server.secured or server.commands)
+    return raw.startswith(b"\x16\x03") and not records.wrong and not server.secured
 
 
 def _in_clear(case: Case, server: SeenServer) -> Iterable[str]:
