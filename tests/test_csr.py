@@ -45,8 +45,8 @@ def test_a_key_and_a_request(capfd: pytest.CaptureFixture[str], folder: Path, mo
     assert shown.code == 0
     assert shown.out.splitlines() == [
         f"client.key: private key, {kind}, readable by its owner only",
-        "client.csr: signing request for CN=till-7,O=Example,C=DE for till-7.example, 192.0.2.7, "
-        f"xn--bcher-kva.example, {kind}",
+        "client.csr: signing request for CN=till-7,O=Example,C=DE for till-7.example, "
+        f"xn--bcher-kva.example, 192.0.2.7, {kind}",
         "belong together, one key: client.key, client.csr",
     ]
 

@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from ftpsproxy import errors
 from ftpsproxy.cli.terminal import FAILED, WRONG, fail, fail_all, say
 from ftpsproxy.config import host_name
+from ftpsproxy.tls import certificate
 
 _RSA_BITS = 3072  # NIST SP 800-57: 128 bits of strength, as P-256 has
 _AFTER_COMMA = re.compile(r"(?<!\\),[ ]+")  # as people write it
@@ -175,29 +176,24 @@ def _of_key(path: Path, content: bytes) -> _Found:
 
 def _of_request(path: Path, request: x509.CertificateSigningRequest) -> _Found:
     valid = "" if request.is_signature_valid else "; its signature is wrong"
-    words = f"signing request for {request.subject.rfc4514_string()}{_names(request.extensions)}"
+    words = f"signing request for {request.subject.rfc4514_string()}{_names(request)}"
     return _Found(path, f"{words}, {_kind(request.public_key())}{valid}", _public(request.public_key()))
 
 
-def _of_certificate(path: Path, certificate: x509.Certificate) -> _Found:
-    begins, ends, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, datetime.now(UTC)
+def _of_certificate(path: Path, shown: x509.Certificate) -> _Found:
+    begins, ends, now = shown.not_valid_before_utc, shown.not_valid_after_utc, datetime.now(UTC)
     state = f"{(ends - now).days} days left" if begins <= now <= ends else "EXPIRED" if now > ends else "NOT YET VALID"
     words = (
-        f"certificate of {certificate.subject.rfc4514_string()}{_names(certificate.extensions)}, issued by "
-        f"{certificate.issuer.rfc4514_string()}, valid {begins.date()} to {ends.date()} ({state}), "
-        f"{_kind(certificate.public_key())}"
+        f"certificate of {shown.subject.rfc4514_string()}{_names(shown)}, issued by "
+        f"{shown.issuer.rfc4514_string()}, valid {begins.date()} to {ends.date()} ({state}), "
+        f"{_kind(shown.public_key())}"
     )
-    return _Found(path, words, _public(certificate.public_key()))
+    return _Found(path, words, _public(shown.public_key()))
 
 
-def _names(extensions: x509.Extensions) -> str:
-    try:
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ""
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        return f" (its names can't be read: {error})"
-    return " for " + ", ".join(str(name.value) for name in names)
+def _names(parsed: x509.Certificate | x509.CertificateSigningRequest) -> str:
+    names = certificate.names_of(parsed)
+    return f" for {', '.join(names)}" if names else ""
 
 
 def _kind(key: PublicKeyTypes) -> str:

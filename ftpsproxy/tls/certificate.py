@@ -111,7 +111,7 @@ def read(der: bytes) -> Certificate:
                 fingerprint,
                 key_fingerprint,
                 parsed.subject.rfc4514_string(),
-                _names(parsed),
+                names_of(parsed),
                 parsed.issuer.rfc4514_string(),
                 f"{parsed.serial_number:x}",
                 parsed.not_valid_before_utc,
@@ -121,8 +121,8 @@ def read(der: bytes) -> Certificate:
         return Certificate(fingerprint, key_fingerprint)
 
 
-def _names(parsed: x509.Certificate) -> tuple[str, ...]:
-    """Host names and addresses, as far as they can be read."""
+def names_of(parsed: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
+    """The host names and addresses it is for (subjectAltName), as far as they can be read."""
     try:
         names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):

@@ -66,6 +66,11 @@ def explain(error: Exception, upstream: Upstream) -> Refused:
         if error.verify_code:
             return _not_verified(error, upstream)
         return Refused(*_REASONS.get(error.reason) or ("handshake_failed", f"TLS failed: {error}"))
+    return broken_off(error)
+
+
+def broken_off(error: Exception) -> Refused:
+    """The connection has failed in the handshake: an OSError, or another of no TLS."""
     words = errors.words(error) if isinstance(error, OSError) else str(error).lower()
     return Refused("closed", f"the connection failed in the TLS handshake: {words}")
 

@@ -3,11 +3,10 @@
 import contextlib
 from collections.abc import Callable
 
-from ftpsproxy import errors
 from ftpsproxy.net import Socket, readable, send_all, turn
 from ftpsproxy.tls.binding import TlsError
 from ftpsproxy.tls.connection import Connection
-from ftpsproxy.tls.errors import Refused
+from ftpsproxy.tls.errors import Refused, broken_off
 
 _CHUNK = 16384 + 512
 # Certificates are the most of it, and OpenSSL takes 100 KiB of them.
@@ -36,9 +35,8 @@ async def shake_hands(sock: Socket, tls: Connection, heard: Callable[[], None] |
     except (OSError, Refused) as error:
         if begun:
             raise
-        if isinstance(error, OSError):
-            raise NotBegun("closed", f"the connection failed in the TLS handshake: {errors.words(error)}") from None
-        raise NotBegun("closed", error.detail) from None
+        why = error if isinstance(error, Refused) else broken_off(error)
+        raise NotBegun("closed", why.detail) from None
 
 
 async def _shake_hands(sock: Socket, tls: Connection, heard: Callable[[], None]) -> None:
