@@ -91,6 +91,13 @@ def test_a_greeting_in_clear_is_for_implicit_tls(write: Any) -> None:
         load(write(UP + clear))
 
 
+def test_a_server_whose_greeting_is_shown_is_reached_at_once(write: Any) -> None:
+    listener = '[[listener]]\nlisten = "127.0.0.1:0"\ngreeting = "upstream"\n'
+    assert load(write(listener + UP)).listeners[0].dial == "connect"
+    with pytest.raises(ConfigError, match=r"listener\.default\.dial: 'login' has a greeting of our own"):
+        load(write(listener + 'dial = "login"\n' + UP))
+
+
 # --- sources --------------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +216,7 @@ def test_file_with_all_kinds_of_values(write: Any, tmp_path: Path) -> None:
             passive_address="192.0.2.10",
             digest="sha256",
             greeting="upstream",
+            dial="connect",
         ),
         Listener(name="v6", host="::", port=21, upstream="archive"),
     )

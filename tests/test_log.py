@@ -103,6 +103,7 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     "command.refused": ("info", lambda: log.command_refused(verb="AUTH", reason="plain FTP here")),
     "session.foreign": ("warning", lambda: log.session_foreign(protocol="http")),
     "session.closed": ("info", closed),
+    "session.unused": ("debug", lambda: log.session_unused(seconds=0.1, reason="client gone")),
     "session.crashed": ("error", lambda: log.session_crashed(error=RuntimeError("x"))),
     "upstream.secured": (
         "info",

@@ -56,7 +56,7 @@ def try_all(settings: Settings) -> dict[str, Tried]:
 
 
 async def _try_all(settings: Settings) -> dict[str, Tried]:
-    listeners = tuple(Listener(name, _HERE, 0, upstream=name) for name in settings.upstreams)
+    listeners = tuple(Listener(name, _HERE, 0, upstream=name, dial="connect") for name in settings.upstreams)
     limits = Limits(sessions=_PLENTY, sessions_per_client=_PLENTY, sessions_per_second=_PLENTY)
     trial = dataclasses.replace(settings, listeners=listeners, limits=limits, admin=Admin(), process=Process())
     tried: dict[str, Tried] = {}

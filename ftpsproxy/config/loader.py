@@ -179,6 +179,9 @@ def _listener(written: Written, name: str, table: Table) -> Listener | None:
         written.fault(table["upstream"].place, f"no upstream is called '{wanted}'; {nearest(wanted, upstreams)}")
     if len(written.faults) > before:
         return None
+    if values.get("greeting") == "upstream" and values.setdefault("dial", "connect") == "login":
+        why = "'login' has a greeting of our own; with greeting = \"upstream\" write 'connect', or leave it out"
+        written.fault(table["dial"].place, why)
     host, port = values.pop("listen")
     return Listener(name=name, host=host, port=port, **values)
 

@@ -52,6 +52,13 @@ class Listener:
     passive_address: Annotated[str | None, parse.address] = None
     digest: Literal["none", "sha256"] = "none"
     greeting: Literal["own", "upstream"] = "own"  # embedded clients die of long or multi-line banners: ours is one line
+    # a probe that connects and leaves costs the server nothing, and a client shows what it hears to USER
+    dial: Literal["login", "connect"] = "login"
+
+    @property
+    def greets_first(self) -> bool:
+        """Whether a client is greeted before its server is reached."""
+        return self.dial == "login" and self.greeting == "own"
 
     @property
     def endpoint(self) -> str:
@@ -153,7 +160,8 @@ class Timeouts:
     reply: Annotated[float, seconds(0.1, 3600)] = 60.0  # an ordinary reply of the server
     # before and after the data: servers fetch tapes, scan files, commit them to storage
     final_reply: Annotated[float, seconds(0.1, _WEEK)] = 600.0
-    # from the connection to the server to a successful login; a server's slow greeting counts
+    # from the greeting to the client's first word for the server, and from the connection to the server, whose slow
+    # greeting counts, to a successful login
     login: Annotated[float, seconds(0.1, 3600)] = 60.0
     # for a place at an upstream that limits its sessions; clients give up waiting for a greeting
     queue: Annotated[float, seconds(0, 3600)] = 30.0

@@ -82,6 +82,8 @@ def _bad_line(state: State, why: str, orders: list[Order]) -> list[Order]:
 def execute(state: State, command: Command) -> list[Order]:
     """Take up a command; nothing is under way."""
     verb = command.verb
+    if not state.dialled and (orders := _before_the_server(state, command)):
+        return orders
     if verb in ENDPOINT_VERBS:
         try:
             return state.endpoints.prepare(command)
@@ -98,6 +100,18 @@ def execute(state: State, command: Command) -> list[Order]:
         state.closed = True
         return [NoteForeign("http"), HangUp("foreign protocol")]
     return forward(state, command)
+
+
+def _before_the_server(state: State, command: Command) -> list[Order]:
+    """A command before the server is reached: most wait for it; none for what is refused here anyway."""
+    match command.verb:
+        case b"QUIT":
+            return state.goodbye("Goodbye.", "quit", 221)
+        case b"NOOP":  # what probes say
+            return [TellClient(replies.own(200, "NOOP ok."))]
+        case verb if verb in commands.REFUSED or commands.is_http(command):
+            return []
+    return state.dial(command) if state.no_server is None else state.answer_without_server(command, state.no_server)
 
 
 def _too_late(state: State, command: Command) -> list[Order]:

@@ -70,6 +70,7 @@ class Command:
         return (*said, *self.text.split(), verb, *behind)
 
 
+LOGIN_VERBS = frozenset({b"USER", b"PASS", b"ACCT"})
 # Arguments that stand in no log (RFC 959: PASS, ACCT; RFC 2228: ADAT; others carry one now and then).
 SECRET = frozenset({b"PASS", b"XPAS", b"ACCT", b"ADAT"})
 # And these of SITE do (ProFTPD, vsftpd, Pure-FTPd, z/OS); SITE PSWD and its like carry passwords.

@@ -1,9 +1,9 @@
 """How a session ends: somebody leaves, is of no use any more, or time is up."""
 
 from ftpsproxy.ftp import replies
-from ftpsproxy.ftp.events import ClientLost, ServerLost, ServerRefused, Stopped, TimedOut
+from ftpsproxy.ftp.events import ClientLost, ServerLost, ServerRefused, Stopped, TimedOut, TurnedAway
 from ftpsproxy.ftp.exchange import Phase
-from ftpsproxy.ftp.orders import HangUp, NoteLimit, Order, TellClient, TellServer
+from ftpsproxy.ftp.orders import HangUp, NoteLimit, NoteTurnedAway, Order, TellClient, TellServer
 from ftpsproxy.ftp.state import State
 from ftpsproxy.ftp.waiting import Waiting
 
@@ -13,6 +13,12 @@ _QUIT = b"QUIT\r\n"
 def server_refused(state: State, event: ServerRefused) -> list[Order]:
     """There is nothing to be had of this server."""
     return [*state.abandon(426, event.detail), *state.refuse(event.reason, event.detail, event.shown)]
+
+
+def turned_away(state: State, event: TurnedAway) -> list[Order]:
+    """There is no place at the server."""
+    farewell = state.goodbye(f"Service not available: {event.text}", f"turned away: {event.limit}")
+    return [NoteTurnedAway(event.limit, event.text), *farewell]
 
 
 def server_lost(state: State, event: ServerLost) -> list[Order]:
@@ -57,18 +63,15 @@ def client_lost(state: State, event: ClientLost) -> list[Order]:
         return []
     why = event.why or "it closed it"
     orders = state.abandon(0, f"the client's control connection was lost: {why}")
+    orders += state.take_leave()
     state.closed = True
-    if state.idle:
-        orders.append(TellServer(_QUIT))
     return [*orders, HangUp(f"client gone: {event.why}" if event.why else "client gone")]
 
 
 def stopped(state: State, event: Stopped) -> list[Order]:
     """The gateway ends the session."""
     orders = state.abandon(421, event.why)
-    if state.idle:
-        orders.append(TellServer(_QUIT))
-    return orders + state.goodbye(event.why, event.why)
+    return orders + state.take_leave() + state.goodbye(event.why, event.why)
 
 
 def timed_out(state: State, event: TimedOut) -> list[Order]:
@@ -78,11 +81,8 @@ def timed_out(state: State, event: TimedOut) -> list[Order]:
             step = state.opening.step if state.opening is not None else ""
             return state.refuse("timeout", f"the server did not answer in time; {step} was awaited")
         case Waiting.LOGIN:
-            return [
-                NoteLimit("login_timeout", ""),
-                TellServer(_QUIT),
-                *state.goodbye("Login timed out.", "login timeout"),
-            ]
+            farewell = state.goodbye("Login timed out.", "login timeout")
+            return [NoteLimit("login_timeout", ""), *state.take_leave(), *farewell]
         case Waiting.CLIENT:
             return [TellServer(_QUIT), *state.goodbye("Idle for too long, closing.", "idle timeout")]
         case Waiting.TORN if (exchange := state.exchange) and exchange.ended:

@@ -9,6 +9,19 @@ from ftpsproxy.ftp.replies import Reply
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """A client has come. To be told first of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """There is no place at the server for this session: the limit it met, and plain words for the client."""
+
+    limit: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Connected:
     """The server's control connection is up, and its TLS where that comes first. `peer` is the server's address."""
 
@@ -158,7 +171,9 @@ class Stopped:
 
 
 Event = (
-    Connected
+    Accepted
+    | TurnedAway
+    | Connected
     | Secured
     | ClientSaid
     | ClientErred

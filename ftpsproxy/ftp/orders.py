@@ -47,6 +47,11 @@ class StartDataTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Dial:
+    """Reach the server; answered by Connected, TurnedAway or ServerRefused."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartTls:
     """Start TLS with the server now; nothing it said before may be left over."""
 
@@ -175,6 +180,14 @@ class NoteUpstreamFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteTurnedAway:
+    """For the log: there is no place at the server for this session."""
+
+    limit: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class NoteAddressIgnored:
     """For the log: a reply named another host than the one the control connection goes to."""
 
@@ -247,6 +260,7 @@ Order = (
     | TellStatus
     | TellServer
     | StartDataTls
+    | Dial
     | StartTls
     | ListenForClient
     | ConnectToClient
@@ -262,6 +276,7 @@ Order = (
     | HangUp
     | NoteLogin
     | NoteUpstreamFailed
+    | NoteTurnedAway
     | NoteAddressIgnored
     | NoteReuseRefused
     | NoteLimit

@@ -17,6 +17,7 @@ from typing import assert_never
 from ftpsproxy.ftp import client_side, commands, endings, server_side
 from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.events import (
+    Accepted,
     ClientErred,
     ClientListening,
     ClientLost,
@@ -37,6 +38,7 @@ from ftpsproxy.ftp.events import (
     Stopped,
     TimedOut,
     TransferClosed,
+    TurnedAway,
 )
 from ftpsproxy.ftp.exchange import Exchange, Phase
 from ftpsproxy.ftp.orders import HangUp, Order, TellServer
@@ -63,6 +65,11 @@ class Protocol:
 
     def __init__(self, policy: Policy, quirks: UpstreamQuirks | None = None) -> None:
         self._state = State(policy, quirks)
+
+    def serve_by(self, policy: Policy, quirks: UpstreamQuirks) -> None:
+        """These are the rules from now on; to be called before Connected, where they may have changed since the
+        client came."""
+        self._state.serve_by(policy, quirks)
 
     @property
     def idle(self) -> bool:
@@ -98,6 +105,8 @@ class Protocol:
         """What to do about `event`. Never raises for anything a peer can cause; after HangUp nothing is ordered."""
         state = self._state
         if state.closed or (state.exchange is not None and _defers(state, state.exchange, event)):
+            return []
+        if state.no_server is not None and isinstance(event, ServerSaid | ServerSaidLines | ServerLost | ServerRefused):
             return []
         orders = _decide(state, event)
         if state.postponed or state.held or state.client_gone:
@@ -159,6 +168,10 @@ def _decide(state: State, event: Event) -> list[Order]:
             return server_side.data_spoke(state, event)
         case EndpointsUnused():
             return server_side.data_unused(state, event)
+        case Accepted():
+            return server_side.accepted(state, event)
+        case TurnedAway():
+            return endings.turned_away(state, event)
         case Connected():
             return server_side.connected(state, event)
         case Secured():

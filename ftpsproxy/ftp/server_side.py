@@ -5,6 +5,7 @@ from typing import assert_never
 from ftpsproxy.ftp import client_side, commands, endings, replies
 from ftpsproxy.ftp.commands import Command, Direction
 from ftpsproxy.ftp.events import (
+    Accepted,
     Connected,
     DataSpoke,
     EndpointsUnused,
@@ -19,6 +20,7 @@ from ftpsproxy.ftp.exchange import Exchange, Phase, in_band, reuse_note
 from ftpsproxy.ftp.opening import Opening
 from ftpsproxy.ftp.orders import (
     BeginTransfer,
+    Dial,
     DropEndpoints,
     HangUp,
     NoteLimit,
@@ -44,7 +46,12 @@ _MOST_PRELIMINARIES = 1000
 # What ends a transfer that has not been said to begin (RFC 959 section 5.4).
 _ENDS = frozenset({226, 250})
 # Verbs whose replies are looked at as a whole, and may be changed.
-_WHOLE = frozenset({b"USER", b"PASS", b"ACCT", b"FEAT", b"OPTS", b"QUIT", *commands.DATA_VERBS, *commands.MODERN})
+_WHOLE = frozenset({b"FEAT", b"OPTS", b"QUIT", *commands.LOGIN_VERBS, *commands.DATA_VERBS, *commands.MODERN})
+
+
+def accepted(state: State, event: Accepted) -> list[Order]:
+    """A client has come."""
+    return [TellClient(_GREETING)] if state.policy.greet_first else [Dial()]
 
 
 def connected(state: State, event: Connected) -> list[Order]:
@@ -67,6 +74,8 @@ def _open(state: State, opening: Opening, reply: Reply) -> list[Order]:
     if opening.done:
         state.opening = None
         state.login.protect = opening.protect_later
+        if state.policy.greet_first:
+            return orders
         greeting = _GREETING if state.policy.own_greeting or opening.greeting is None else opening.greeting
         return [*orders, TellClient(greeting)]
     return orders
@@ -251,7 +260,7 @@ def _answered(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
     command = exchange.command
     reply = _untold(state, exchange, reply)
     match command.verb:
-        case b"USER" | b"PASS" | b"ACCT":
+        case verb if verb in commands.LOGIN_VERBS:
             return _login_step(state, state.login.answered(command, reply))
         case b"FEAT" if reply.good:
             return [TellClient(Reply(reply.code, commands.visible_features(reply.lines)))]

@@ -10,13 +10,14 @@ from ftpsproxy.ftp.endpoints import Endpoints
 from ftpsproxy.ftp.events import ClientErred, ClientLost, ServerLost, ServerRefused, Stopped
 from ftpsproxy.ftp.exchange import ABORTABLE, ASKED, Exchange, Phase
 from ftpsproxy.ftp.login import Login
-from ftpsproxy.ftp.opening import Opening
-from ftpsproxy.ftp.orders import HangUp, NoteUpstreamFailed, Order, TellClient
+from ftpsproxy.ftp.opening import Opening, Refusal
+from ftpsproxy.ftp.orders import Dial, HangUp, NoteUpstreamFailed, Order, TellClient, TellServer
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.server_endpoint import DeferredEndpoint, ServerEndpoint, UpstreamQuirks
 from ftpsproxy.ftp.waiting import Waiting
 
 _MOST_HELD = 8
+_UNAVAILABLE = "Service not available: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Policy:
     auth: tuple[str, ...] = ("TLS",)
     data_mode: str = "auto"
     own_greeting: bool = True
+    greet_first: bool = False  # and reach the server when the client has something to say to it
     login_attempts: int = 6
     bad_lines: int = 10
     passive_v4: bool = True
@@ -37,19 +39,17 @@ class Policy:
 class State:
     """One session's. `exchange` is the command under way at the server, `held` the client's next ones.
 
+    `dialled`: whether the server is reached, or is to be; `opening` then leads to a protected session, or to
+    `no_server`.
     `postponed` is what has to wait for a transfer that has its verdict; `farewell` the last 421, whether it has been
     told to the client. `read` counts the reads of the server's connection, `asked_at` is the one behind which it was
     last told something.
     """
 
     def __init__(self, policy: Policy, quirks: UpstreamQuirks | None = None) -> None:
-        self.policy = policy
-        self.opening: Opening | None = Opening(
-            implicit=policy.implicit, auth=policy.auth, greeting_in_clear=policy.greeting_in_clear
-        )
-        self.login = Login(implicit=policy.implicit, attempts=policy.login_attempts)
-        quirks = quirks if quirks is not None else UpstreamQuirks()
-        self.endpoints = Endpoints(policy.client, policy.data_mode, quirks, v4=policy.passive_v4)
+        self.dialled = not policy.greet_first
+        self.no_server: Refusal | None = None
+        self.serve_by(policy, quirks)
         self.exchange: Exchange | None = None
         self.held: deque[Command | ClientErred] = deque()
         self.mode = b"S"
@@ -64,6 +64,25 @@ class State:
         self.asked_at = -1
         self.bad_lines = 0
         self.number = 0
+
+    def serve_by(self, policy: Policy, quirks: UpstreamQuirks | None = None) -> None:
+        """These are the rules, before anything was said to the server."""
+        self.policy = policy
+        self.opening: Opening | None = self._way_to_protection() if self.dialled else None
+        self.login = Login(implicit=policy.implicit, attempts=policy.login_attempts)
+        quirks = quirks if quirks is not None else UpstreamQuirks()
+        self.endpoints = Endpoints(policy.client, policy.data_mode, quirks, v4=policy.passive_v4)
+
+    def dial(self, command: Command) -> list[Order]:
+        """This command needs the server, which has not been reached yet."""
+        self.held.appendleft(command)
+        self.dialled = True
+        self.opening = self._way_to_protection()
+        return [Dial()]
+
+    def _way_to_protection(self) -> Opening:
+        policy = self.policy
+        return Opening(implicit=policy.implicit, auth=policy.auth, greeting_in_clear=policy.greeting_in_clear)
 
     @property
     def idle(self) -> bool:
@@ -94,8 +113,10 @@ class State:
         Not round a transfer, which ends with its control connection (RFC 959 section 4.1.1, QUIT).
         """
         exchange = self.exchange
-        if self.closed or self.opening is not None or self.idle or (exchange is not None and exchange.transfer):
+        if self.closed or self.idle or (exchange is not None and exchange.transfer):
             return False
+        if self.opening is not None:
+            return bool(self.held)
         said = (exchange.command if exchange is not None else None, *self.held)
         return not any(isinstance(one, Command) and one.verb in commands.DATA_VERBS for one in said)
 
@@ -163,8 +184,28 @@ class State:
         return self.exchange.abandon(code, "torn", why) if self.exchange is not None else []
 
     def refuse(self, reason: str, detail: str, shown: tuple[tuple[str, object], ...] = ()) -> list[Order]:
-        """There is no session to be had: say so to the log and the client, and end."""
-        return [NoteUpstreamFailed(reason, detail, shown), *self.goodbye(f"Service not available: {detail}", reason)]
+        """There is no session to be had: say so to the log and the client, and end.
+
+        To a client that was greeted the reason is the answer to its login: lftp and curl show nothing of a 421, and
+        lftp goes on behind a refused FEAT. Only a server that refuses for the time being is said by 421.
+        """
+        note = NoteUpstreamFailed(reason, detail, shown)
+        for_now = self.farewell is not None and self.farewell.code < 500
+        if self.opening is None or not self.policy.greet_first or for_now:
+            return [note, *self.goodbye(_UNAVAILABLE + detail, reason)]
+        self.dialled, self.opening, self.no_server = False, None, Refusal(reason, detail)
+        return [note, *self.answer_without_server(self.held.popleft(), self.no_server)]
+
+    def answer_without_server(self, command: Command | ClientErred, why: Refusal) -> list[Order]:
+        """A client that is still there when no server could be had says this."""
+        text = _UNAVAILABLE + why.detail
+        if isinstance(command, Command) and command.verb not in commands.LOGIN_VERBS:
+            return [TellClient(replies.own(530, text))]
+        return self.goodbye(text, why.reason, 530)
+
+    def take_leave(self) -> list[Order]:
+        """Say QUIT to a server that waits for the next command."""
+        return [TellServer(b"QUIT\r\n")] if self.dialled and self.idle else []
 
     def goodbye(self, text: str, why: str, code: int = 421) -> list[Order]:
         """A last reply, and the end."""

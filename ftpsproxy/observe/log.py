@@ -165,7 +165,8 @@ def session_queued(*, client: str, listener: str, upstream: str, ahead: int) -> 
 
 
 def session_opened(*, waited_seconds: float | None = None) -> None:
-    """A client has its session; how long it waited for it, where the upstream limits them."""
+    """The server is to be reached for a client, or there is something else to say of it; how long it waited for its
+    place at the server, where that is limited."""
     metrics.SESSIONS.add(*_where())
     _log.info("session.opened", waited_seconds=None if waited_seconds is None else round(waited_seconds, 3))
 
@@ -227,6 +228,11 @@ def session_closed(
         bytes_up=bytes_up,
         bytes_down=bytes_down,
     )
+
+
+def session_unused(*, seconds: float, reason: str) -> None:
+    """A client has left, as probes do, before it said anything that is for the server: there was no session."""
+    _limited("debug", "session.unused", seconds=seconds, reason=redact(reason))
 
 
 def session_crashed(*, error: BaseException) -> None:

@@ -1,6 +1,7 @@
 """All listeners and sessions of one process: limits, drain, a change of settings; the crash barrier round each
 session."""
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,9 @@ from ftpsproxy.observe import log, metrics
 from ftpsproxy.serve import listening
 from ftpsproxy.serve.limits import TOO_MANY_LOGINS, Arrivals, Refusal, RefusedLogins, SessionLimits
 from ftpsproxy.serve.listening import ListenError, Sockets
-from ftpsproxy.serve.upstream_queue import NoSlot, UpstreamQueue
+from ftpsproxy.serve.upstream_queue import UpstreamQueue
 from ftpsproxy.serve.upstream_slots import UpstreamSlots
-from ftpsproxy.session.service import Service, patience, policy
+from ftpsproxy.session.service import NoPlace, Service, patience, policy
 from ftpsproxy.session.session import Session
 from ftpsproxy.tls import Context, build_context
 
@@ -257,11 +258,9 @@ class Gateway:
         return TOO_MANY_LOGINS if lately >= service.limits.refused_logins else self._session_limits.take(who)
 
     async def _session(self, service: Service, sock: Socket, client: str, who: str) -> None:
-        """One client that was let in: its turn at the upstream, its session, and nothing left behind."""
+        """One client that was let in: its session, and nothing left behind."""
         try:
             await self._serve_client(service, sock, client, who)
-        except NoSlot as error:
-            _turn_away(sock, client, service, error.refusal)
         except Exception as error:
             log.session_crashed(error=errors.unwrapped(error))
         except BaseExceptionGroup as group:  # it crashed while it was cancelled
@@ -278,42 +277,39 @@ class Gateway:
                 self._all_gone.set()
 
     async def _serve_client(self, service: Service, sock: Socket, client: str, who: str) -> None:
-        """Raises NoSlot."""
-        upstream = service.upstream.name
+        with contextlib.ExitStack() as place:
+            session = Session(service, sock, client, partial(self._take_place, service, client, who, place))
+            self._sessions[session] = service.upstream.name, who
+            place.callback(self._sessions.pop, session)
+            await session.run()
+
+    async def _take_place(
+        self, service: Service, client: str, who: str, place: contextlib.ExitStack
+    ) -> tuple[Service, float | None]:
+        """A place at the upstream for a session, when its turn has come; `place` gives it back. Raises NoPlace."""
+        listener, upstream = service.listener.name, service.upstream.name
 
         def queued(ahead: int) -> None:
-            log.session_queued(client=client, listener=service.listener.name, upstream=upstream, ahead=ahead)
+            log.session_queued(client=client, listener=listener, upstream=upstream, ahead=ahead)
 
         early = self._arrivals.wait(who, service.limits)
         if early:
             with trio.move_on_after(early):
                 await self._stopping.wait()
-                raise NoSlot("shutdown", _STOPPING)
-            if net.has_left(sock):
-                raise NoSlot("left", "the client left while it waited")
-        waited = await self._upstream_queue.take(upstream, who, sock, queued)
-        if early:
-            waited = early + (waited or 0.0)
-        try:
-            service = self._current(service, client)
-            session = Session(service, sock, client, waited)
-            self._sessions[session] = upstream, who
-            metrics.SESSIONS_OPEN.add(service.listener.name, upstream)
-            try:
-                await session.run()
-            finally:
-                metrics.SESSIONS_OPEN.add(service.listener.name, upstream, by=-1)
-                del self._sessions[session]
-        finally:
-            self._upstream_queue.leave(upstream, who)
+                raise NoPlace("shutdown", _STOPPING)
+        waited = await self._upstream_queue.take(upstream, who, queued)
+        place.callback(self._upstream_queue.leave, upstream, who)
+        metrics.SESSIONS_OPEN.add(listener, upstream)
+        place.callback(metrics.SESSIONS_OPEN.add, listener, upstream, by=-1)
+        return self._current(service, client), early + (waited or 0.0) if early else waited
 
     def _current(self, service: Service, client: str) -> Service:
-        """What is now in place of this service, for one that may have waited over a change. Raises NoSlot."""
+        """What is now in place of this service, for one that may have waited over a change. Raises NoPlace."""
         new = self._services.get(service.listener.name)
         if new is service:
             return service
         if new is None or new.upstream.name != service.upstream.name or not is_allowed(client, new.listener.clients):
-            raise NoSlot("changed", "the gateway's settings have changed, please connect again")
+            raise NoPlace("changed", "the gateway's settings have changed, please connect again")
         return new
 
 

@@ -1,7 +1,8 @@
 """Who waits for a slot at an upstream that takes so many sessions at a time, and in which order they get one.
 
 The gateway is one address to the server, which may allow an address only a few sessions (421, too many connections).
-A client over the limit is kept connected, without a greeting, until a slot is free; `limits` bound this crowd, too.
+The session of a client over the limit waits until a slot is free; `limits` bound this crowd, too. Its own task finds
+out when the client leaves.
 Turns go round among client addresses, across all workers (`UpstreamSlots`); one address's own keep their order.
 """
 
@@ -11,24 +12,13 @@ from collections.abc import Callable, Iterator
 
 import trio
 
-from ftpsproxy import net
-from ftpsproxy.net import Socket, now
+from ftpsproxy.net import now
 from ftpsproxy.observe import metrics
-from ftpsproxy.serve.limits import Refusal
 from ftpsproxy.serve.upstream_slots import UpstreamSlots
+from ftpsproxy.session.service import NoPlace
 
-# How often a waiting client is looked at: has it gone?
-_LOOK_SECONDS = 1.0
 # How often the first in line looks for a slot that another process may have given back; nobody there can wake it.
 _OTHERS_SECONDS = 0.05
-
-
-class NoSlot(Exception):
-    """There is no slot."""
-
-    def __init__(self, limit: str, text: str) -> None:
-        super().__init__(text)
-        self.refusal = Refusal(limit, text)
 
 
 class _Waiter:
@@ -94,15 +84,15 @@ class UpstreamQueue:
         for upstream, queue in self._queues.items():
             self._choose(upstream, queue)
 
-    async def take(self, upstream: str, client: str, sock: Socket, queued: Callable[[int], None]) -> float | None:
-        """A slot for the client on `sock` → seconds it waited, None for an upstream without limit. Raises NoSlot.
+    async def take(self, upstream: str, client: str, queued: Callable[[int], None]) -> float | None:
+        """A slot for the client → seconds it waited, None for an upstream without limit. Raises NoPlace.
 
         Nobody gets one once `close` was called: whoever begins a session then would never be told to end it.
 
         `queued` is called once, when there is none at once, with the number of clients before it in this process.
         """
         if self._closed:
-            raise NoSlot("shutdown", self._closed)
+            raise NoPlace("shutdown", self._closed)
         slots = self._slots
         if upstream not in slots.limits:
             slots.take(upstream, client, 0.0)
@@ -121,14 +111,12 @@ class UpstreamQueue:
             until = now() + seconds
             while self._closed or not (queue.next is waiter and slots.take(upstream, client, waiter.since)):
                 if self._closed:
-                    raise NoSlot("shutdown", self._closed)
-                if net.has_left(sock):
-                    raise NoSlot("left", "the client left while it waited for a place")
+                    raise NoPlace("shutdown", self._closed)
                 if (time_now := now()) >= until:
-                    raise NoSlot("queue", f"no place at the server became free within {seconds:g} seconds")
+                    raise NoPlace("queue", f"no place at the server became free within {seconds:g} seconds")
                 looks = queue.next is waiter and slots.workers > 1
                 waiter.woken = trio.Event()
-                with trio.move_on_at(min(until, time_now + (_OTHERS_SECONDS if looks else _LOOK_SECONDS))):
+                with trio.move_on_at(min(until, time_now + _OTHERS_SECONDS) if looks else until):
                     await waiter.woken.wait()
                 if looks:
                     self._choose(upstream, queue)  # who has how many elsewhere may have changed

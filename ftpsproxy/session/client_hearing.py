@@ -71,7 +71,7 @@ class ClientHearing:
 
     async def _receive(self) -> str | None:
         """More of what it says → None, or why it is lost."""
-        control, protocol = self._session.client, self._session.protocol
+        session, control, protocol = self._session, self._session.client, self._session.protocol
         try:
             if await control.receive():
                 return None
@@ -79,9 +79,11 @@ class ClientHearing:
                 pass
             return "left with commands unanswered" if protocol.owes_replies else ""
         except ForeignProtocol as error:
+            session.show()
             log.session_foreign(protocol=str(error))
             return "foreign protocol"
         except Flood as error:
+            session.show()
             log.session_limit(limit="line_bytes", detail=str(error))
             return str(error)
         except Lost as error:
@@ -120,9 +122,8 @@ class ClientHearing:
         session = self._session
         why = "left with commands unanswered" if session.commands else "left before its greeting"
         session.feed(ClientLost(why))
-        if session.over and not session.server_hearing.listening:
-            # The server is being reached: nobody is left to do that for.
-            session.server_hearing.interrupt(opening=True)
+        if session.over:
+            session.server_hearing.interrupt(opening=True)  # nobody is left to reach the server for
 
     def _hear_line(self, line: bytes) -> None:
         session = self._session

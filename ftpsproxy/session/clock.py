@@ -13,13 +13,13 @@ class Clock:
     """`patience` says how long each kind of waiting may last, in seconds. All times are of trio's clock; the earliest
     is the `limit` of whoever hears the server."""
 
-    __slots__ = ("_now", "_patience", "due", "greeted", "limit", "login_due", "quiet_since", "reply_ends", "unused_by")
+    __slots__ = ("_now", "due", "greeted", "limit", "login_due", "patience", "quiet_since", "reply_ends", "unused_by")
 
     def __init__(self, patience: dict[Waiting, float]) -> None:
         self._now = trio.lowlevel.current_clock().current_time  # asked at each event: `now` would look it up each time
-        self._patience = patience
+        self.patience = patience
         self.due = NEVER  # when what is waited for has lasted too long
-        self.login_due = NEVER  # when a login has: from the connection to the server on
+        self.login_due = NEVER  # when a login has
         self.reply_ends = NEVER  # when a reply that may be over is
         self.unused_by = NEVER  # when what was prepared for a transfer has waited too long for it
         self.limit = TimeLimit()
@@ -33,9 +33,9 @@ class Clock:
         elif waiting is Waiting.OPENING:
             self.greeted = time
             # A server that says 120 again and again would never be late.
-            self.due = min(time + self._patience[waiting], self.login_due)
+            self.due = min(time + self.patience[waiting], self.login_due)
         else:
-            self.due = time + self._patience[waiting]
+            self.due = time + self.patience[waiting]
         self.set_limit()
 
     def set_limit(self) -> None:

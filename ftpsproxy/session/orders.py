@@ -11,6 +11,7 @@ from ftpsproxy.ftp.orders import (
     BeginTransfer,
     ConnectToClient,
     ConnectToServer,
+    Dial,
     DropEndpoints,
     DropServerEndpoint,
     FinishInBand,
@@ -28,6 +29,7 @@ from ftpsproxy.ftp.orders import (
     NoteReplyIgnored,
     NoteReuseRefused,
     NoteTransferRefused,
+    NoteTurnedAway,
     NoteUpstreamFailed,
     Order,
     ProbeData,
@@ -70,6 +72,25 @@ def _hang_up(session: "Session", order: HangUp) -> None:
     session.server_hearing.interrupt()
 
 
+def _note_limit(session: "Session", order: NoteLimit) -> None:
+    session.show()
+    log.session_limit(limit=order.limit, detail=order.detail)
+
+
+def _note_foreign(session: "Session", order: NoteForeign) -> None:
+    session.show()
+    log.session_foreign(protocol=order.protocol)
+
+
+def _note_command_refused(session: "Session", order: NoteCommandRefused) -> None:
+    session.show()
+    log.command_refused(verb=order.verb, reason=order.why)
+
+
+def _note_turned_away(session: "Session", order: NoteTurnedAway) -> None:
+    session.turned_away(order.limit, order.text)
+
+
 def _note_login(session: "Session", order: NoteLogin) -> None:
     log.session_login(user=order.user, ok=order.ok, reply=order.code)
     if not order.ok:
@@ -95,6 +116,7 @@ CARRY_OUT: dict[type[Order], Callable[["Session", Any], None]] = {
     TellServer: _tell_server,
     StartDataTls: lambda session, order: _data(session).start_tls(order.direction),
     TellStatus: _tell_status,
+    Dial: lambda session, order: session.server_hearing.dial(),
     StartTls: _want_tls,
     ListenForClient: lambda session, order: _data(session).listen_for_client(),
     ConnectToClient: lambda session, order: _data(session).connect_to_client(order),
@@ -116,9 +138,10 @@ CARRY_OUT: dict[type[Order], Callable[["Session", Any], None]] = {
     NoteReuseRefused: lambda session, order: log.upstream_session_reuse_refused(
         reply=order.reply, hint=_data(session).not_resumed()
     ),
-    NoteLimit: lambda session, order: log.session_limit(limit=order.limit, detail=order.detail),
-    NoteForeign: lambda session, order: log.session_foreign(protocol=order.protocol),
-    NoteCommandRefused: lambda session, order: log.command_refused(verb=order.verb, reason=order.why),
+    NoteLimit: _note_limit,
+    NoteForeign: _note_foreign,
+    NoteTurnedAway: _note_turned_away,
+    NoteCommandRefused: _note_command_refused,
     NoteReplyIgnored: lambda session, order: log.upstream_reply_ignored(reply=order.reply, reason=order.why),
     NoteCloseNotifyMissing: _note_unproved,
     NoteTransferRefused: lambda session, order: log.transfer_refused(

@@ -16,6 +16,7 @@ from ftpsproxy.ftp.events import (
     ServerSaidLines,
     Stopped,
     TimedOut,
+    TurnedAway,
 )
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.waiting import Waiting
@@ -23,6 +24,7 @@ from ftpsproxy.net import NEVER, now
 from ftpsproxy.observe import log
 from ftpsproxy.session.control import Lost
 from ftpsproxy.session.server import ServerControl
+from ftpsproxy.session.service import NoPlace
 from ftpsproxy.session.upstream import reach, recognised, secure
 from ftpsproxy.tls import Refused, TlsError, explain
 
@@ -35,45 +37,82 @@ _GRACE_SECONDS = 0.5
 
 
 class ServerHearing:
-    """`run` is the task. `listening`: whether it hears the server, and does not connect or shake hands."""
+    """`run` is the task. `reaching`: whether it waits for a place at the server, connects or shakes hands."""
 
     def __init__(self, session: "Session") -> None:
         self._session = session
         self._limit = session.clock.limit
         self._opening: trio.CancelScope | None = None
+        self._dial = trio.Event()
         self._read = 0  # how many times, so that a reply can be told from what was there before its command
         self._asked = False  # whether a silent server was asked what it is
         self._server_gone = False
-        self.listening = False
+        self.reaching = False
+
+    def dial(self) -> None:
+        """The server is wanted now."""
+        self._dial.set()
 
     async def run(self) -> None:
         """Until the session is over."""
         session = self._session
-        try:
-            with trio.CancelScope() as self._opening:
-                server = session.server = await reach(session.service, session.start)
-                if session.service.upstream.tls_first:
-                    await self._secure(server)
-        except Refused as error:
-            self._refuse(error)
+        self._begin_login()
+        await self._keep_time(self._dial)
+        if session.over:
             return
-        if self._opening.cancel_called:
+        if (server := await self._reach()) is None:
+            await self._keep_time(trio.Event())  # the client hears why when it logs in
             return
         session.feed(Connected(net.unzoned(server.peer)))
         if not session.over:
-            clock, timeouts = session.clock, session.service.timeouts
-            clock.login_due = now() + timeouts.login
-            clock.arm(session.protocol.waiting)
+            self._begin_login()
             if not session.service.upstream.tls_first:
-                clock.due = min(clock.due, now() + timeouts.greeting)
+                session.clock.due = min(session.clock.due, now() + session.service.timeouts.greeting)
             await self._hear(server)
 
     def interrupt(self, *, opening: bool = False) -> None:
-        """Stop hearing and look at clock and orders; with `opening` also break off connecting and TLS."""
-        if self.listening:
-            self._limit.interrupt()
-        elif opening and self._opening is not None:
+        """Stop hearing and look at clock and orders; with `opening` also break off what leads to the server."""
+        self._limit.interrupt()
+        if opening and self.reaching and self._opening is not None:
             self._opening.cancel()
+
+    def _begin_login(self) -> None:
+        clock = self._session.clock
+        clock.login_due = now() + self._session.service.timeouts.login
+        clock.arm(self._session.protocol.waiting)
+
+    async def _keep_time(self, until: trio.Event) -> None:
+        """There is no server to be heard."""
+        session = self._session
+        while not (until.is_set() or session.over):
+            session.clock.set_limit()
+            if not await self._limit.run(until.wait):
+                self._look_up()
+
+    async def _reach(self) -> ServerControl | None:
+        """A place at the server, a connection, and TLS if that comes first; None when nothing comes of it."""
+        session = self._session
+        self.reaching, placed = True, False
+        try:
+            with trio.CancelScope() as self._opening:
+                service, waited = await session.take_place()
+                placed = True
+                session.serve_by(service)
+                session.show(waited)
+                server = session.server = await reach(service, session.start)
+                if service.upstream.tls_first:
+                    await self._secure(server)
+                return server
+        except NoPlace as error:
+            session.feed(TurnedAway(error.limit, error.text))
+        except Refused as error:
+            self._refuse(error)
+        else:
+            if not placed and session.over:
+                session.turned_away("left", "the client left while it waited for a place")
+        finally:
+            self.reaching = False
+        return None
 
     async def _secure(self, server: ServerControl) -> None:
         """TLS on the server's control connection. Raises Refused."""
@@ -87,17 +126,16 @@ class ServerHearing:
         while not session.over:
             try:
                 if session.tls_wanted:
-                    session.tls_wanted = self.listening = False
+                    session.tls_wanted, self.reaching = False, True
                     with trio.CancelScope() as self._opening:
                         await self._secure(server)  # which has a limit of its own
                     if self._opening.cancel_called:
                         return
+                    self.reaching = False
                     session.feed(Secured())
                     continue
-                self.listening = True
-                listened = await self._limit.run(self._listen)
-                if not listened:
-                    await self._look_up(server)
+                if not await self._limit.run(self._listen) and not await self._heard_late(server):
+                    self._look_up()
             except Lost as error:
                 self._lose(str(error))
             except (TlsError, Refused) as error:
@@ -124,16 +162,21 @@ class ServerHearing:
             self._lose("closed by the server")
         await self._hear_replies(server)
 
-    async def _look_up(self, server: ServerControl) -> None:
-        """Hearing the server was interrupted: by the time, or for a reason."""
+    async def _heard_late(self, server: ServerControl) -> bool:
+        """Hearing the server was interrupted. If by the time: whether it had spoken, and only we were late."""
         session, clock = self._session, self._session.clock
         if server.unheard and not self._server_gone and self._limit.due <= now() < self._limit.due + _GRACE_SECONDS:
             await self._receive(server)
             if not session.stop_reason:
-                return
+                return True
         if now() >= clock.reply_ends:
             clock.reply_ends = NEVER
             self._hear_reply(server.replies.end())
+        return False
+
+    def _look_up(self) -> None:
+        """Listening was interrupted: by the time, or for a reason."""
+        session, clock = self._session, self._session.clock
         if session.stop_reason and (session.stop_now or session.protocol.idle):
             if session.makes_way:
                 log.session_limit(limit="others_wait", detail=session.stop_reason)
@@ -141,7 +184,8 @@ class ServerHearing:
         if session.data is not None and now() >= clock.unused_by:
             session.data.give_up()
         if not session.over and now() >= clock.due:
-            if self._read or self._asked or session.service.upstream.tls_first:
+            server = session.server
+            if server is None or self._read or self._asked or session.service.upstream.tls_first:
                 session.feed(TimedOut())
             else:
                 self._asked = True

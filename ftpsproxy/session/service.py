@@ -1,6 +1,6 @@
 """What all sessions of one listener share, and how long each kind of waiting may last there."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ftpsproxy.config import Limits, Listener, Timeouts, Upstream
@@ -8,6 +8,15 @@ from ftpsproxy.data.service import DataService
 from ftpsproxy.ftp.protocol import Policy
 from ftpsproxy.ftp.waiting import Waiting
 from ftpsproxy.net import NEVER, Resolver
+
+
+class NoPlace(Exception):
+    """There is no place at the server for this session: the limit it met, and the words the client hears."""
+
+    def __init__(self, limit: str, text: str) -> None:
+        super().__init__(text)
+        self.limit = limit
+        self.text = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,11 @@ class Service:
         return self.data.timeouts
 
 
+TakePlace = Callable[[], Awaitable[tuple[Service, float | None]]]
+"""Wait for a place at the server → by what the session is served there, and the seconds it has waited, if it had to.
+Raises NoPlace."""
+
+
 def policy(listener: Listener, upstream: Upstream, limits: Limits) -> Policy:
     """What the protocol must know of them; each session adds its client."""
     return Policy(
@@ -49,13 +63,15 @@ def policy(listener: Listener, upstream: Upstream, limits: Limits) -> Policy:
         own_greeting=listener.greeting == "own" or not upstream.implicit,  # else it was said in clear
         login_attempts=limits.login_attempts,
         bad_lines=limits.bad_lines,
+        greet_first=listener.greets_first,
     )
 
 
 def patience(timeouts: Timeouts) -> dict[Waiting, float]:
     """How long, in seconds, each kind of waiting may last.
 
-    A login has a time of its own, from the connection to the server on, and the opening is part of it.
+    A login has a time of its own, from the greeting, and once more from the connection to the server on; the opening is
+    part of it.
     """
     return {
         Waiting.OPENING: timeouts.reply,

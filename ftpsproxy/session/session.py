@@ -16,9 +16,9 @@ import trio
 from ftpsproxy import net
 from ftpsproxy.data.connections import DataConnections, Totals
 from ftpsproxy.ftp import replies
-from ftpsproxy.ftp.events import Event, Stopped
+from ftpsproxy.ftp.events import Accepted, Event, Stopped
 from ftpsproxy.ftp.orders import NoteReplyIgnored
-from ftpsproxy.ftp.protocol import Protocol
+from ftpsproxy.ftp.protocol import Policy, Protocol
 from ftpsproxy.ftp.waiting import Waiting
 from ftpsproxy.net import Socket
 from ftpsproxy.observe import log
@@ -28,7 +28,7 @@ from ftpsproxy.session.clock import Clock
 from ftpsproxy.session.orders import CARRY_OUT
 from ftpsproxy.session.server import ServerControl
 from ftpsproxy.session.server_hearing import ServerHearing
-from ftpsproxy.session.service import Service
+from ftpsproxy.session.service import Service, TakePlace
 
 _SERVER_GOODBYE_SECONDS = 1.0
 _CLIENT_GOODBYE_SECONDS = 2.0
@@ -38,15 +38,14 @@ _AT_ONCE = "stopped at once", "The gateway stops at once."
 
 
 class Session:
-    """One session; `run` is its whole life. `waited` seconds its client had waited for it."""
+    """One session; `run` is its whole life. `take_place` is called once, when the server is to be reached."""
 
-    def __init__(self, service: Service, sock: Socket, client: str, waited: float | None = None) -> None:
+    def __init__(self, service: Service, sock: Socket, client: str, take_place: TakePlace) -> None:
         self.service = service
+        self.take_place = take_place
         self.address = client
         self.client: ClientControl = ClientControl(sock, client, self.start, line_bytes=service.limits.line_bytes)
-        shown = service.listener.passive_address or self.client.local
-        policy = dataclasses.replace(service.policy, client=client, passive_v4=":" not in shown)
-        self.protocol = Protocol(policy, service.data.quirks)
+        self.protocol = Protocol(self._policy(service), service.data.quirks)
         self.clock = Clock(service.patience)
         self.server: ServerControl | None = None
         self.data: DataConnections | None = None
@@ -58,9 +57,9 @@ class Session:
         self.stop_reason = ""
         self.stop_now = False
         self.makes_way = False  # for others that wait
-        self.server_hearing = ServerHearing(self)
+        self.server_hearing: ServerHearing = ServerHearing(self)
         self.client_hearing = ClientHearing(self)
-        self._waited = waited
+        self._shown = self._turned_away = False
         self._opened = time.monotonic()
         self._events: deque[Event] = deque()
         self._feeding = False
@@ -78,7 +77,7 @@ class Session:
             listener=service.listener.name,
             upstream=service.upstream.name,
         )
-        log.session_opened(waited_seconds=self._waited)
+        self.feed(Accepted())
         try:
             async with trio.open_nursery() as self._nursery:
                 try:
@@ -124,9 +123,14 @@ class Session:
         with trio.move_on_after(0 if self._at_once else _CLIENT_GOODBYE_SECONDS, shield=True):
             await self.client.say_goodbye()
         self.client.close()
+        seconds = round(time.monotonic() - self._opened, 3)
+        if not self._shown:
+            if not self._turned_away:
+                log.session_unused(seconds=seconds, reason=self.why)
+            return
         totals = self.data.totals if self.data is not None else Totals()
         log.session_closed(
-            seconds=round(time.monotonic() - self._opened, 3),
+            seconds=seconds,
             reason=self.why,
             commands=self.commands,
             transfers=totals.transfers,
@@ -134,6 +138,35 @@ class Session:
             bytes_up=totals.bytes_up,
             bytes_down=totals.bytes_down,
         )
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    def serve_by(self, service: Service) -> None:
+        """The server is about to be reached, by this: settings may have changed since the client came."""
+        if service is not self.service:
+            self.service = service
+            self.clock.patience = service.patience
+            self.protocol.serve_by(self._policy(service), service.data.quirks)
+
+    def _policy(self, service: Service) -> Policy:
+        shown = service.listener.passive_address or self.client.local
+        return dataclasses.replace(service.policy, client=self.address, passive_v4=":" not in shown)
+
+    def show(self, waited: float | None = None) -> None:
+        """Let the log have it as a session: the server is to be reached for it, or there is something to be told of it.
+
+        `waited` seconds its client had to wait for a place at the server.
+        """
+        if not self._shown:
+            self._shown = True
+            log.session_opened(waited_seconds=waited)
+
+    def turned_away(self, limit: str, text: str) -> None:
+        """There was no place for it at the server."""
+        self._turned_away = True
+        log.session_refused(client=self.address, listener=self.service.listener.name, reason=text, limit=limit)
+
+    # --- how it is told to end --------------------------------------------------------------------------------------
 
     def stop(self, why: str, *, now: bool) -> None:
         """End the session: at once, or as soon as nothing is under way."""
@@ -145,7 +178,7 @@ class Session:
         """Others wait for the place at the server: end the session if it has no login by now, or if it is silent for so
         long and its client has more places than they (`rich`) → whether it ends."""
         protocol, clock, time_now = self.protocol, self.clock, net.now()
-        if self.over or self.stop_reason or not self.server_hearing.listening or protocol.waiting is Waiting.OPENING:
+        if self.over or self.stop_reason or self.server is None or protocol.waiting is Waiting.OPENING:
             return False
         if not protocol.logged_in:
             late = time_now - clock.greeted - seconds

@@ -116,7 +116,7 @@ def test_a_server_that_is_not_verified(watched: tuple[Stage, Neighbour], data: b
     stage, _ = watched
     stage.server.quirks = Quirks(greeting=b"", flood={"": data * (65536 // len(data))})
     with BadClient(stage.port) as client:
-        assert client.greeting.code == 421
+        assert client.refusal().code == 530
     assert stage.event("upstream.failed")["reason"] in ("protocol_error", "timeout")
 
 

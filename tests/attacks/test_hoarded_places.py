@@ -34,12 +34,20 @@ def server(certificates: Certificates) -> Iterator[BadServer]:
 
 @contextlib.contextmanager
 def _gateway(
-    server: BadServer, certificates: Certificates, *, places: int, workers: int = 1, queue: float = 20, share: int = 0
+    server: BadServer,
+    certificates: Certificates,
+    *,
+    places: int,
+    workers: int = 1,
+    queue: float = 20,
+    share: int = 0,
+    dial: str = "connect",  # where a place is taken before a word is said
 ) -> Iterator[Gateway]:
     with start_gateway(
         f"ftpes://127.0.0.1:{server.port}",
         certificates.ca_file,
         upstream={"sessions": places, "sessions_per_client": share},
+        listener={"dial": dial},
         timeouts={"queue": queue, "others_wait": 2, "login": 60},
         process={"workers": workers},
     ) as gateway:

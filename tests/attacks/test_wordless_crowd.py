@@ -30,6 +30,7 @@ def test_sessions_of_one_address_come_no_faster_than_that(certificates: Certific
         start_gateway(
             f"ftpes://127.0.0.1:{server.port}",
             certificates.ca_file,
+            listener={"dial": "connect"},
             limits={"sessions_per_client": BURST, "sessions_per_second": RATE},
         ) as gateway,
     ):
@@ -44,6 +45,27 @@ def test_sessions_of_one_address_come_no_faster_than_that(certificates: Certific
         assert rounds > 2 * crowd
         with BadClient(port) as other:
             other.login()
+
+
+def test_who_says_nothing_costs_the_server_nothing(certificates: Certificates) -> None:
+    """Nor does who leaves with a word of good-bye: probes of a load balancer do so every second."""
+    pair = certificates.server
+    with (
+        BadServer(pair.certificate_file, pair.key_file) as server,
+        start_gateway(f"ftpes://127.0.0.1:{server.port}", certificates.ca_file) as gateway,
+    ):
+        for number in range(40):
+            with BadClient(gateway.endpoint.port, greeting=number % 2 == 0) as probe:
+                if number % 4 == 0:
+                    assert probe.command("NOOP").code == 200
+                    assert probe.command("QUIT").code == 221
+        with BadClient(gateway.endpoint.port) as client:
+            client.login()
+        gateway.wait_for_event("session.closed")
+        assert len(server.sessions) == 1
+        shown = (event for event in gateway.events() if event["level"] != "debug")
+        (session,) = {event["session"] for event in shown if "session" in event}
+        assert session == gateway.events("session.login")[0]["session"]
 
 
 def test_who_comes_too_fast_waits_and_is_served(certificates: Certificates) -> None:

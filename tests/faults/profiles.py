@@ -68,6 +68,7 @@ PROFILES: Mapping[str, Settings] = {
     "brief_abort": {"timeouts": {"abort": 1}},
     "brief_linger": {"timeouts": {"linger": 1}},
     "one_place": {"upstream": {"sessions": 1}, "timeouts": {"queue": 20}},
+    "one_place_at_once": {"upstream": {"sessions": 1}, "timeouts": {"queue": 20}, "listener": {"dial": "connect"}},
     "two_places": {"upstream": {"sessions": 2}, "timeouts": {"queue": 20}},
     "one_place_hasty": {"upstream": {"sessions": 1}, "timeouts": {"queue": 1}},
     "starved": {},

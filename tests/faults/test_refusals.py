@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 
 import pytest
@@ -17,11 +16,12 @@ SECRET = "open-sesame-4711"
 
 
 def _assert_refused(stage: Stage, *reasons: str) -> str:
-    """Log in without waiting for anything; return the words of the 421."""
+    """Log in without waiting for anything; return the words of the refusal."""
     with stage.client(greeting=False) as client:
         client.send(f"USER anna\r\nPASS {SECRET}\r\nLIST\r\n".encode())
-        reply = client.reply()
-        assert reply.code == 421
+        if (reply := client.reply()).good:  # where the gateway greets before it reaches the server
+            reply = client.reply()
+        assert reply.code in (421, 530)
         assert len(reply.raw.splitlines()) == 1
         client.rest()
     failed = stage.event("upstream.failed")
@@ -397,22 +397,21 @@ def test_a_server_that_wants_another_name(stages: Stages) -> None:
     """U24."""
     stage = stages("named")
     stage.play(Quirks(strict_sni="another.example"))
-    with stage.client(greeting=False) as client:
-        assert client.reply().code == 421
+    with stage.client() as client:
+        assert client.refusal().code == 530
     assert stage.event("upstream.failed")["detail"]
 
 
 def test_one_refused_session_is_no_other_sessions_trouble(stage: Stage) -> None:
     with stage.logged_in() as client:
         stage.server.quirks = Quirks(handshake=Handshake.GARBAGE)
-        with stage.client(greeting=False) as unlucky:
-            assert unlucky.reply().code == 421
+        with stage.client() as unlucky:
+            assert unlucky.refusal().code == 530
         stage.server.quirks = Quirks()
         assert client.download()[0].data == FILE
 
 
 def test_a_closed_port_says_connect_failed_not_a_traceback(stages: Stages) -> None:
     stage = stages("nobody")
-    with socket.create_connection(("127.0.0.1", stage.port), 20) as sock:
-        sock.settimeout(20)
-        assert sock.recv(1000).startswith(b"421 ")
+    with stage.client() as client:
+        assert client.refusal().code == 530

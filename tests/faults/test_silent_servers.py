@@ -16,11 +16,12 @@ from tests.support.gateway import start_gateway
 
 
 def refusal(stage: Stage) -> str:
-    """What the client hears in place of a greeting; within two seconds, where it was a minute."""
+    """What the client hears; within two seconds, where it was a minute."""
     with stage.client(patience=5) as client:
-        assert client.greeting.code == 421
+        refusal = client.refusal()
+        assert refusal.code == 530
     assert stage.event("session.closed")["seconds"] < 5
-    return client.greeting.text
+    return refusal.text
 
 
 def test_an_implicit_server_behind_an_explicit_url(stages: Stages) -> None:

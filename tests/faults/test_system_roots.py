@@ -30,8 +30,8 @@ def test_the_systems_roots(fault_certificates: Certificates, tmp_path: Path, whe
         start_gateway(f"ftpes://127.0.0.1:{upstream.port}", None, env=environ) as gateway,
     ):
         if where == "neither":
-            with BadClient(gateway.endpoint.port, greeting=False) as client:
-                assert client.reply().code == 421
+            with BadClient(gateway.endpoint.port) as client:
+                assert client.refusal().code == 530
                 assert gateway.wait_for_event("upstream.failed")["reason"] == "unknown_ca"
         else:
             with BadClient(gateway.endpoint.port) as client:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,8 +11,9 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from ftpsproxy.serve.upstream_queue import NoSlot, UpstreamQueue
+from ftpsproxy.serve.upstream_queue import UpstreamQueue
 from ftpsproxy.serve.upstream_slots import UpstreamSlots
+from ftpsproxy.session.service import NoPlace
 from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
 from tests.support.bad_client import BadClient, Ended
@@ -21,34 +21,69 @@ from tests.support.bad_server import BadServer, Quirks
 from tests.support.certificates import Certificates
 from tests.support.gateway import start_gateway
 
+_USER = b"USER anna\r\n"
+
 
 @contextlib.contextmanager
 def _waiting(stage: Stage, count: int) -> Iterator[list[BadClient]]:
-    """So many clients more, each in the queue before the next one comes."""
+    """So many clients more that have said USER, each in the queue before the next one comes."""
     before = len(stage.events("session.queued"))
     with contextlib.ExitStack() as stack:
         clients = []
         for number in range(count):
-            clients.append(stack.enter_context(stage.client(greeting=False)))
+            clients.append(stack.enter_context(stage.client()))
+            clients[-1].send(_USER)
             stage.event("session.queued", before + number + 1)
         yield clients
 
 
 def test_the_next_one_waits_for_a_place(stages: Stages) -> None:
-    """Connected and without a greeting; the server never sees one too many."""
+    """For the reply to USER; the server never sees one too many."""
     stage = stages("one_place")
     stage.play(Quirks(max_sessions=1))
     with stage.logged_in() as first, _waiting(stage, 1) as (second,):
         assert second.quiet(0.5)
         assert first.download()[0].data == FILE
         assert first.command("QUIT").code == 221
-        assert second.reply().code == 220
+        assert second.reply().code == 331
         second.login()
         assert second.download()[0].data == FILE
     assert stage.event("session.queued")["ahead"] == 0
     assert stage.event("session.opened", 2)["waited_seconds"] > 0.4
     assert not stage.events("session.refused")
     assert not stage.events("upstream.failed")
+
+
+def test_the_greeting_waits_where_the_server_is_reached_at_once(stages: Stages) -> None:
+    stage = stages("one_place_at_once")
+    stage.play(Quirks(max_sessions=1))
+    with stage.logged_in() as first, stage.client(greeting=False) as second:
+        stage.event("session.queued")
+        assert second.quiet(0.5)
+        assert first.command("QUIT").code == 221
+        assert second.reply().code == 220
+        second.login()
+        assert second.download()[0].data == FILE
+    assert stage.event("session.opened", 2)["waited_seconds"] > 0.4
+
+
+def test_who_leaves_before_its_greeting_leaves_the_queue(stages: Stages) -> None:
+    stage = stages("one_place_at_once")
+    with stage.logged_in(), stage.client(greeting=False) as second:
+        stage.event("session.queued")
+        second.close()
+        assert stage.event("session.refused")["limit"] == "left"
+    assert len(stage.server.sessions) == 1
+
+
+def test_who_has_no_place_is_greeted_and_may_leave(stages: Stages) -> None:
+    """It holds none, either."""
+    stage = stages("one_place")
+    with stage.client() as silent, stage.logged_in() as client:
+        assert silent.command("NOOP").code == 200
+        assert silent.command("QUIT").code == 221
+        assert client.download()[0].data == FILE
+    assert not stage.events("session.queued")
 
 
 def test_in_order_of_arrival(stages: Stages) -> None:
@@ -72,7 +107,7 @@ def _greeted(clients: list[BadClient], before: list[BadClient]) -> list[BadClien
     found = []
     for client in clients:
         if client not in before and not client.quiet(0.01):
-            assert client.reply().code == 220
+            assert client.reply().code == 331
             found.append(client)
     return found
 
@@ -86,7 +121,7 @@ def test_whoever_leaves_leaves_the_queue(stages: Stages) -> None:
         third.reset()
         stage.event("session.refused", 2)
         first.reset()
-        assert fourth.reply().code == 220
+        assert fourth.reply().code == 331
         fourth.login()
     assert all("left" in event["reason"] for event in stage.events("session.refused"))
     assert len(stage.server.sessions) == 2
@@ -97,8 +132,7 @@ def test_nobody_waits_for_ever(stages: Stages) -> None:
     stage = stages("one_place_hasty")
     with stage.logged_in() as first:
         with stage.client() as second:
-            assert second.greeting.code == 421
-            assert second.greeting.text.rstrip() == (
+            assert second.refusal().text.rstrip() == (
                 "421 Service not available: no place at the server became free within 1 seconds."
             )
             assert second.rest() == (b"", "fin")
@@ -111,10 +145,10 @@ def test_what_was_sent_meanwhile_is_not_lost(stages: Stages) -> None:
     """A script that pipelines its whole session."""
     stage = stages("one_place")
     with stage.logged_in() as first, _waiting(stage, 1) as (second,):
-        second.send(b"USER anna\r\nPASS x\r\nPWD\r\nQUIT\r\n")
+        second.send(b"PASS x\r\nPWD\r\nQUIT\r\n")
         time.sleep(1.5)  # it is looked at once a second
         first.close()
-        assert [second.reply().code for _ in range(5)] == [220, 331, 230, 257, 221]
+        assert [second.reply().code for _ in range(4)] == [331, 230, 257, 221]
 
 
 def test_places_come_back_however_a_session_ends(stages: Stages) -> None:
@@ -128,7 +162,7 @@ def test_places_come_back_however_a_session_ends(stages: Stages) -> None:
     stage.play(Quirks(greeting=b"530 not today\r\n"))
     for _ in range(3):
         with stage.client() as client:
-            assert client.greeting.code == 421
+            assert client.refusal().code == 530
     stage.play(Quirks())
     with stage.logged_in() as client:
         assert client.download()[0].data == FILE
@@ -147,8 +181,10 @@ def test_limits_bound_the_queue(fault_certificates: Certificates) -> None:
             timeouts={"drain": 5},
         ) as gateway,
         BadClient(gateway.endpoint.port) as first,
-        BadClient(gateway.endpoint.port, greeting=False) as second,
+        BadClient(gateway.endpoint.port) as second,
     ):
+        first.login()
+        second.send(_USER)
         gateway.wait_for_event("session.queued")
         with BadClient(gateway.endpoint.port) as third:
             assert "too many sessions from your address" in third.greeting.text
@@ -171,7 +207,10 @@ def test_who_waits_at_a_worker_without_sessions_hears_that_it_ends(fault_certifi
         contextlib.ExitStack() as stack,
     ):
         first = stack.enter_context(BadClient(gateway.endpoint.port))
-        waiting = [stack.enter_context(BadClient(gateway.endpoint.port, greeting=False)) for _ in range(12)]
+        first.login()
+        waiting = [stack.enter_context(BadClient(gateway.endpoint.port)) for _ in range(12)]
+        for client in waiting:
+            client.send(_USER)
         gateway.wait_for_event("session.queued", count=12)
         gateway.signal(signal.SIGTERM)
         assert first.reply().code == 421
@@ -182,22 +221,21 @@ def test_who_waits_at_a_worker_without_sessions_hears_that_it_ends(fault_certifi
 async def test_no_place_once_closed() -> None:
     """Not even a free one: the session would begin behind the drain's back."""
     turns = UpstreamQueue(UpstreamSlots({"few": 1, "many": 0}), 20)
-    with socket.create_server(("127.0.0.1", 0)) as sock:  # one that has not ended
-        assert await turns.take("few", "a", sock, lambda ahead: None) == 0.0
-        async with trio.open_nursery() as nursery:
+    assert await turns.take("few", "a", lambda ahead: None) == 0.0
+    async with trio.open_nursery() as nursery:
 
-            async def wait() -> None:
-                with pytest.raises(NoSlot, match="closing"):
-                    await turns.take("few", "a", sock, lambda ahead: waits.set())
+        async def wait() -> None:
+            with pytest.raises(NoPlace, match="closing"):
+                await turns.take("few", "a", lambda ahead: waits.set())
 
-            waits = trio.Event()
-            nursery.start_soon(wait)
-            await waits.wait()
-            turns.close("closing")
-            turns.leave("few", "a")
-        for upstream in ("few", "many"):
-            with pytest.raises(NoSlot, match="closing"):
-                await turns.take(upstream, "a", sock, lambda ahead: None)
+        waits = trio.Event()
+        nursery.start_soon(wait)
+        await waits.wait()
+        turns.close("closing")
+        turns.leave("few", "a")
+    for upstream in ("few", "many"):
+        with pytest.raises(NoPlace, match="closing"):
+            await turns.take(upstream, "a", lambda ahead: None)
 
 
 def test_workers_share_the_places(fault_certificates: Certificates) -> None:

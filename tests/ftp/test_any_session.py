@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.ftp.events import (
+    Accepted,
     ClientListening,
     ClientLost,
     Connected,
@@ -28,6 +29,7 @@ from ftpsproxy.ftp.events import (
 from ftpsproxy.ftp.orders import (
     BeginTransfer,
     ConnectToServer,
+    Dial,
     FinishTransfer,
     HangUp,
     ListenForClient,
@@ -114,8 +116,8 @@ class AnySession(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.protocol = Protocol(Policy(client=CLIENT, bad_lines=1000, login_attempts=1000))
-        self.secure = False
+        self.protocol = Protocol(Policy(client=CLIENT))
+        self.connected = self.secure = False
         self.over = False
         self.breaks = False
         self.begun = 0
@@ -128,7 +130,6 @@ class AnySession(RuleBasedStateMachine):
         self.answered = 0
         self.pending: list[Event] = []
         self.number = 0
-        self.feed(Connected(SERVER))
 
     def feed(self, event: Event) -> None:
         """Handle one event and check every order; a transfer that ends whole is closed before anything else happens."""
@@ -140,7 +141,11 @@ class AnySession(RuleBasedStateMachine):
                 case TellServer(data):
                     assert data.endswith(b"\r\n")
                     assert data.count(b"\n") == 1
+                    assert self.connected
                     assert self.secure or data.startswith(b"AUTH ")
+                case Dial():
+                    assert not self.connected
+                    self.pending.append(Connected(SERVER))
                 case StartTls():
                     self.pending.append(Secured())
                 case ProbeData():
@@ -197,12 +202,14 @@ class AnySession(RuleBasedStateMachine):
             event = self.pending.pop(0)
             if isinstance(event, Secured):
                 self.secure = True
+            if isinstance(event, Connected):
+                self.connected = True
             self.feed(event)
 
     @rule(why=st.sampled_from(["refused", "no answer"]))
     def no_news(self, why: str) -> None:
         """What was ordered has failed."""
-        if self.pending and not isinstance(self.pending[0], Secured):
+        if self.pending and not isinstance(self.pending[0], Secured | Connected):
             self.pending.pop(0)
             self.feed(EndpointFailed(why, Cause.REFUSED))
 
@@ -225,6 +232,8 @@ class AnySession(RuleBasedStateMachine):
     @rule(text=REPLIES)
     def server(self, text: str) -> None:
         """Any reply."""
+        if not self.connected:
+            return
         said = reply(text)
         if self.open_transfer and said.code >= 200 and self.server_good is None:
             self.server_good = said.good
@@ -232,16 +241,23 @@ class AnySession(RuleBasedStateMachine):
             self.server_good = said.good if said.code >= 200 else None
         self.feed(ServerSaid(said))
 
-    @initialize(far=st.integers(0, 5))
-    def opening(self, far: int) -> None:
-        """Most walks start behind the login, some before TLS, some in the middle."""
+    @initialize(far=st.integers(0, 5), greeted=st.booleans())
+    def opening(self, far: int, greeted: bool) -> None:
+        """Most walks start behind the login, some before TLS, some before there is a server, some in the middle."""
+        self.protocol = Protocol(Policy(client=CLIENT, bad_lines=1000, login_attempts=1000, greet_first=greeted))
+        self.feed(Accepted())
         if far == 0:
             return
+        if greeted:
+            self.client("FEAT")
+        self.news()
         for text in ("220 hi", "234 go"):
             self.feed(ServerSaid(reply(text)))
         self.news()
         for text in ("200 ok", "200 ok"):
             self.feed(ServerSaid(reply(text)))
+        if greeted:
+            self.feed(ServerSaid(reply("200 ok")))
         if far > 1:
             self.client("USER a")
             self.feed(ServerSaid(reply("230 in")))
@@ -249,7 +265,7 @@ class AnySession(RuleBasedStateMachine):
     @rule(command=st.sampled_from(["RETR a", "STOR a", "LIST", "XFOO"]))
     def transfer(self, command: str) -> None:
         """Into a transfer by the shortest way."""
-        if not self.protocol.idle or self.over:
+        if not (self.connected and self.protocol.idle) or self.over:
             return
         self.client("PASV")
         for text in ("229 (|||2000|)", ""):
@@ -300,7 +316,7 @@ class AnySession(RuleBasedStateMachine):
     @rule(often=st.integers(0, 8))
     def server_leaves(self, often: int) -> None:
         """Seldom."""
-        if not often:
+        if not often and self.connected:
             self.feed(ServerLost("reset"))
 
     @invariant()

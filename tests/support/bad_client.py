@@ -216,6 +216,10 @@ class BadClient:
         self.send(line.encode() + b"\r\n")
         return self.reply()
 
+    def refusal(self) -> Reply:
+        """Why there is no session: the greeting, or behind one of the gateway's own the reply to USER."""
+        return self.command("USER anna") if self.greeting.good else self.greeting
+
     def login(self, user: str = "anna", password: str = "open-sesame") -> None:
         reply = self.command(f"USER {user}")
         if reply.code == 331:
