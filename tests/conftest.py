@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support.certificates import Certificates
+from tests.support.network import enter_own_network
 
 # A background job of a shell ignores Ctrl-C, and its children inherit that; here they are tested with it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -17,6 +18,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("nightly", deadline=None, max_examples=4000, stateful_step_count=100)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where several processes share the tests (``-n``), each has all ports and addresses for itself."""
+    if hasattr(config, "workerinput"):
+        enter_own_network()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -40,15 +41,15 @@ def ready(program: Program) -> tuple[str, ...]:
     for source in program.sources:
         origin.update((SOURCES / source).read_bytes())
     kept = PEERS / "stacks" / origin.hexdigest()[:16]
-    if not kept.exists():
-        making = kept.with_name(f"{kept.name}.{os.getpid()}")
-        making.mkdir(parents=True)
-        try:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever else wants it waits, and finds it
+        if not kept.exists():
+            making = kept.with_suffix(".making")
+            shutil.rmtree(making, ignore_errors=True)  # of one that was broken off
+            making.mkdir()
             _build(program, making)
-            if not kept.exists():
-                making.rename(kept)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
+            making.rename(kept)
     return tuple(part.format(out=kept) for part in program.command)
 
 

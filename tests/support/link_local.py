@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import fcntl
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -15,9 +12,8 @@ from typing import Any
 
 import pytest
 
-_CLONE_NEWNET = 0x40000000
-_SIOCSIFFLAGS, _SIOCSIFADDR = 0x8914, 0x8916
-_IFF_UP = 1
+from tests.support.network import add_address, enter_own_network
+
 _LINK = 0x20
 _TENTATIVE = 0x40
 """The scope of such an address in /proc/net/if_inet6, and the flag of one that can't be used yet."""
@@ -74,14 +70,10 @@ def with_addresses(addresses: list[str], play: Callable[[], None]) -> None:
 
 def _have(addresses: list[str]) -> bool:
     """A network namespace for this thread alone, with these on its loopback interface. It ends with its last thread."""
-    if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET) != 0:
-        return False
-    index = socket.if_nametoindex("lo")
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
-        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+    with contextlib.suppress(OSError):
+        enter_own_network()
         for address in addresses:
-            packed = socket.inet_pton(socket.AF_INET6, address)
-            fcntl.ioctl(sock, _SIOCSIFADDR, struct.pack("=16sIi", packed, 64, index))
+            add_address(address)
         return True
     return False
 
