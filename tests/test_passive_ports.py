@@ -53,6 +53,18 @@ async def test_four_ports_serve_any_number_of_clients() -> None:
                 assert await passive.take(one) == one.host
 
 
+async def test_who_has_come_is_there_before_anybody_had_a_turn_to_accept() -> None:
+    async with passive_ports() as passive:
+        pending = passive.expect(LOCAL, None, LOCAL)
+        assert not pending.has_come()
+        with call(pending.port, "127.0.1.2") as stranger, call(pending.port):
+            assert pending.sock is None
+            assert pending.has_come()
+            assert await passive.take(pending) == LOCAL
+            with pytest.raises(ConnectionResetError):
+                stranger.recv(1)
+
+
 async def test_one_client_has_as_many_transfers_as_there_are_ports() -> None:
     ports = free_range(2)
     async with passive_ports() as passive:

@@ -46,7 +46,7 @@ class Endpoints:
 
     def control_lost(self, control: ClientConnection) -> bool:
         """The client's control connection is gone → whether its data connection is there, to tell what it was about."""
-        if not isinstance(self.client, PendingConnection) or self.client.sock is None:
+        if not isinstance(self.client, PendingConnection) or not self.client.has_come():
             return False
         self.watch_client(control).control_lost(0)
         return True

@@ -7,6 +7,8 @@ Behind one address may be others than the client: a NAT, a pod, the users of a h
 time, nobody knows which, and a second connection for one pending makes both worthless: who is who can't be told.
 """
 
+import contextlib
+import contextvars
 import errno
 import itertools
 import random
@@ -28,6 +30,8 @@ SPARE_PORTS = 16
 # Strangers at one port are said this often, with so many of those who are expected there.
 _QUIET_SECONDS = 10.0
 _MOST_NAMED = 5
+# So many connections are accepted without giving others a turn: strangers may come without end.
+_MOST_AT_ONCE = 64
 
 
 class NoPort(Exception):
@@ -140,8 +144,14 @@ class PendingConnection:
         self._taken = True
         return sock
 
+    def has_come(self) -> bool:
+        """Whether it is there, though nobody may have had a turn yet to accept it."""
+        if self.sock is None:
+            self._listener.accept_waiting()
+        return self.sock is not None
+
     async def wait(self) -> Socket:
-        """The same, for as long as it takes to come. Raises Contested where two have come, Unreachable once its port is
+        """`take`, for as long as it takes to come. Raises Contested where two have come, Unreachable once its port is
         lost."""
         if self._renewed and self.sock is not None and _spent(self.sock) and not net.unread(self.sock):
             net.reset(self.sock)
@@ -213,21 +223,32 @@ class PassiveListener:
         try:
             while not self.closed:
                 await net.readable(self.sock)  # each time: many strangers must not keep the others from being heard
-                sock, peer = await net.accepted(self.sock)
-                pending = self.expected.get(peer)
-                if pending is not None and pending.deliver(sock):
-                    self.used = now()
-                    if self.single:
-                        return
-                    continue
-                net.reset(sock)
-                if pending is None:
-                    self._note_stranger(peer)
+                if self._hand_out(*await net.accepted(self.sock)) and self.single:
+                    return
         except OSError:  # it was closed, or is of no use any more
             for waiting in self.expected.values():
                 waiting.give_up()
         finally:
             self._close()
+
+    def accept_waiting(self) -> None:
+        """Hand out those that have come already, for a session that can't wait until `serve` has its turn."""
+        context = contextvars.copy_context()
+        context.run(log.unbind)  # they may be anybody's
+        with contextlib.suppress(OSError):
+            for _ in range(_MOST_AT_ONCE):
+                context.run(self._hand_out, *net.accepted_nowait(self.sock))
+
+    def _hand_out(self, sock: Socket, peer: str) -> bool:
+        """To the session that expects it, if there is one."""
+        pending = self.expected.get(peer)
+        if pending is not None and pending.deliver(sock):
+            self.used = now()
+            return True
+        net.reset(sock)
+        if pending is None:
+            self._note_stranger(peer)
+        return False
 
     def _note_stranger(self, peer: str) -> None:
         """A load balancer or a second interface of the client's, perhaps: say so, but not for each of a thousand."""

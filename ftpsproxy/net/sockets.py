@@ -175,16 +175,24 @@ async def accepted(listener: Socket) -> tuple[Socket, str]:
     """
     while True:
         try:
-            sock, peer = listener.accept()
+            return accepted_nowait(listener)
         except BlockingIOError:
             await readable(listener)
-            continue
         except OSError as error:
-            if error.errno in _PASSING:
-                continue
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 _say_starved(error)
                 await trio.sleep(_STARVED_PAUSE_SECONDS)
+                continue
+            raise
+
+
+def accepted_nowait(listener: Socket) -> tuple[Socket, str]:
+    """The same, if it is there. Raises BlockingIOError if it is not, OSError where none can be had."""
+    while True:
+        try:
+            sock, peer = listener.accept()
+        except OSError as error:
+            if error.errno in _PASSING:
                 continue
             raise
         sock.setblocking(False)

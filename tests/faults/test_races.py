@@ -120,3 +120,20 @@ def test_abor_behind_a_line_that_has_to_wait_is_heard(stage: Stage, line: str) -
         client.send(b"ABOR\r\n")
         assert client.reply().code == 426
     assert stage.event("transfer.finished")["outcome"] == "aborted"
+
+
+@pytest.mark.parametrize("size", [0, 1000, 50_000])
+def test_a_camera_is_done_and_gone_before_its_data_connection_is_accepted(stage: Stage, size: int) -> None:
+    """All is there at once; its control connection's end may be heard first."""
+    for number in range(1, TIMES + 1):
+        with stage.logged_in() as client:
+            address = client.passive_address()
+            with frozen(stage):
+                data = client.dial(address)
+                client.send(b"STOR up\r\n")
+                data.send(FILE[:size])
+                data.fin()
+                client.close()
+        event = stage.event("transfer.finished", number)
+        assert (event["outcome"], event["bytes"]) == ("complete", size), event
+        assert stage.server.files[b"up"] == FILE[:size]
