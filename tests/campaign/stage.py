@@ -23,6 +23,7 @@ from tests.campaign.links import Door
 from tests.campaign.wire import Wire
 from tests.support import servers
 from tests.support.certificates import LOOPBACK_NAMES, Certificates
+from tests.support.descriptors import open_descriptors
 from tests.support.gateway import Gateway, _toml_table, run_gateway
 from tests.support.servers import DataPorts, Server, descendants
 
@@ -153,21 +154,8 @@ class Stage:
 
     def descriptors(self) -> list[str]:
         """What the gateway has open, its listening sockets (which it keeps) left out."""
-        listening = set()
-        for table in ("tcp", "tcp6"):
-            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-                fields = line.split()
-                if fields[3] == "0A":
-                    listening.add(f"socket:[{fields[9]}]")
-        found = []
         assert self.gateway is not None
-        folder = f"/proc/{self.gateway.pid}/fd"
-        for name in os.listdir(folder):
-            with contextlib.suppress(OSError):
-                target = os.readlink(f"{folder}/{name}")
-                if target not in listening:
-                    found.append(target)
-        return sorted(found)
+        return open_descriptors(self.gateway.pid)
 
     def verdict_of_server(self, case: Case, name: str) -> bool | None:
         """Whether the server itself calls this upload complete; None where it does not say."""

@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.flavours import Stage
 from tests.support.bad_client import BadClient, DataConnection, Reply
+from tests.support.descriptors import open_descriptors
 from tests.support.gateway import Event
 from tests.support.servers import descendants
 
@@ -176,18 +177,15 @@ def test_abor_and_on(stage: Stage, command: str, twice: bool) -> None:
 @SERVERS
 def test_abandoned_sessions_leave_nothing(stage: Stage) -> None:
     """No descriptor, and no session of the server's, outlives its client."""
-
-    def descriptors() -> int:
-        return len(os.listdir(f"/proc/{stage.gateway.pid}/fd"))
-
+    since = stage.gateway.mark()
     with login(stage) as client:
         still_works(client)
-    time.sleep(0.1)
-    before = descriptors()
+    stage.gateway.wait_for_event("session.closed", PATIENCE, since=since)
+    before = open_descriptors(stage.gateway.pid)
     for _ in range(25):
         with login(stage) as client:
             client.passive()
     until = time.monotonic() + PATIENCE
-    while descriptors() > before + 4:
-        assert time.monotonic() < until, f"{before} descriptors became {descriptors()}"
+    while len(now := open_descriptors(stage.gateway.pid)) > len(before):
+        assert time.monotonic() < until, f"{before} became {now}"
         time.sleep(0.05)
