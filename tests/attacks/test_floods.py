@@ -105,6 +105,8 @@ def test_a_client_with_too_many_lines(watched: tuple[Stage, Neighbour], data: by
         asked = neighbour.asked
         _flood(client.sock, data * 10_000, 2.0)
         stage.wait(lambda: neighbour.asked > asked + 3, "a neighbour that is served")
+    # What its kernel had taken by then, 30,000 lines perhaps, is obeyed line by line, by the server, too.
+    stage.wait(lambda: stage.events("session.closed"), "the end of what it has said", 120)
 
 
 @pytest.mark.parametrize(
