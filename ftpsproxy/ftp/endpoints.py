@@ -177,6 +177,7 @@ class Endpoints:
         "_preparation",
         "_put_off",
         "_quirks",
+        "_told",
         "_v4",
         "given_up",
         "peer",
@@ -192,6 +193,7 @@ class Endpoints:
         self._epsv_only = False
         self._preparation: _Preparation | None = None
         self._put_off = False
+        self._told: Endpoint | None = None  # of our passive port
         self.peer = ""
         self.ready = self.given_up = False
         self.rest: Command | None = None
@@ -228,6 +230,8 @@ class Endpoints:
 
     def on(self, event: ServerDataReady | ServerListening | ClientListening | EndpointFailed) -> list[Order]:
         """News of an end."""
+        if isinstance(event, ClientListening):
+            self._told = event.endpoint
         preparation = self._preparation
         return self._after(preparation, preparation.on(event)) if preparation is not None else []
 
@@ -275,9 +279,8 @@ class Endpoints:
             cause = Cause.FOREIGN_ADDRESS if event.came_from else Cause.NEVER_CAME
             why = "nobody came to the passive port, and it is given up"
             self.ready, self.given_up = False, True
-            return [
-                NoteDataFailed(DataFailure("client", cause, why, "passive", came_from=event.came_from)),
-                DropEndpoints(),
-            ]
+            host, port = (self._told.host, self._told.port) if self._told is not None else ("", None)
+            failure = DataFailure("client", cause, why, "passive", host, port, event.came_from)
+            return [NoteDataFailed(failure), DropEndpoints()]
         self._put_off = True
         return [DropServerEndpoint()]

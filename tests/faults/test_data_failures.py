@@ -105,8 +105,8 @@ def test_a_client_that_never_comes(hasty: Stage, verb: str) -> None:
 def test_a_client_that_asks_for_a_port_and_no_more(stages: Stages) -> None:
     stage = stages("unused_soon")
     with stage.logged_in() as client:
-        client.passive_address()
-        failed(stage, "client", "never_came", mode="passive")
+        _, port = client.passive_address()
+        failed(stage, "client", "never_came", mode="passive", address="127.0.0.1", port=port)
         assert client.command("RETR file").code == 425
 
 
