@@ -1,10 +1,11 @@
 """Joins the sources and checks what only the whole can tell."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ftpsproxy.config.parse import ConfigError, nearest, private
+from ftpsproxy.config.parse import ConfigError, PortRange, nearest, private
 from ftpsproxy.config.sources import (
     DEFAULT,
     PREFIX,
@@ -20,6 +21,7 @@ from ftpsproxy.config.sources import (
 from ftpsproxy.config.values import TABLES, Admin, Limits, Listener, Log, Process, Settings, Timeouts, Upstream
 
 DEFAULT_LISTEN = "127.0.0.1:2121"
+_DEFAULTS = {one.name: one.default for one in fields(Upstream)}
 
 
 def load(path: Path | None, *, flags: Mapping[str, str | None], environ: Mapping[str, str]) -> Settings:
@@ -49,14 +51,13 @@ def read(path: Path | None, *, flags: Mapping[str, str | None], environ: Mapping
 
 def _settings(written: Written) -> Settings:
     """What can be had of it; `written.faults` says what is amiss."""
-    found = [_upstream(written, name, table) for name, table in written.named["upstream"].items()]
+    process = Process(**_values(written, "process", written.plain["process"]))
+    found = [_upstream(written, name, table, process) for name, table in written.named["upstream"].items()]
     upstreams = {one.name: one for one in found if one is not None}
-    listening = [_listener(written, name, table) for name, table in written.named["listener"].items()]
+    listening = [_listener(written, name, table, process) for name, table in written.named["listener"].items()]
     listeners = tuple(one for one in listening if one is not None)
     admin = _admin(written)
     _check_addresses(written, listeners, admin)
-    process = Process(**_values(written, "process", written.plain["process"]))
-    _check_ports(written, process, listeners, upstreams)
     return Settings(
         listeners=listeners,
         upstreams=upstreams,
@@ -68,17 +69,11 @@ def _settings(written: Written) -> Settings:
     )
 
 
-def _check_ports(
-    written: Written, process: Process, listeners: tuple[Listener, ...], upstreams: Mapping[str, Upstream]
-) -> None:
+def _check_ports(written: Written, process: Process, leaf: Leaf | None, ports: PortRange | None) -> None:
     """Each worker needs ports of its own."""
-    ranges = [("listener", one.name, "passive_ports", one.passive_ports) for one in listeners]
-    ranges += [("upstream", one.name, "active_ports", one.active_ports) for one in upstreams.values()]
-    for section, name, key, ports in ranges:
-        if ports is not None and (count := ports[1] - ports[0] + 1) < process.workers:
-            few = "one port" if count == 1 else f"{count} ports"
-            place = written.named[section][name][key].place
-            written.fault(place, f"{few} for {process.workers} workers; give at least one to each")
+    if leaf is not None and ports is not None and (count := ports[1] - ports[0] + 1) < process.workers:
+        few = "one port" if count == 1 else f"{count} ports"
+        written.fault(leaf.place, f"{few} for {process.workers} workers; give at least one to each")
 
 
 def _spread_simple(written: Written) -> None:
@@ -129,7 +124,7 @@ def _values(written: Written, section: str, table: Table) -> dict[str, Any]:
     return values
 
 
-def _upstream(written: Written, name: str, table: Table) -> Upstream | None:
+def _upstream(written: Written, name: str, table: Table, process: Process) -> Upstream | None:
     before = len(written.faults)
     values = _values(written, "upstream", table)
     if "url" not in table:
@@ -137,34 +132,35 @@ def _upstream(written: Written, name: str, table: Table) -> Upstream | None:
         elsewhere = first is not None and not first.place.startswith(written.origin.removesuffix(": "))
         origin = f"{first.place}: " if first is not None and elsewhere else written.origin
         written.fault(f"{origin}upstream.{name}.url", 'missing; write url = "ftpes://HOST"')
+    _check_upstream(written, values, table)
+    _check_ports(written, process, table.get("active_ports"), values.get("active_ports"))
     if len(written.faults) > before:
         return None
     host, port, implicit = values.pop("url")
-    upstream = Upstream(name=name, host=host, port=port, implicit=implicit, **values)
-    _check_upstream(written, upstream, table)
-    return upstream
+    return Upstream(name=name, host=host, port=port, implicit=implicit, **values)
 
 
-def _check_upstream(written: Written, upstream: Upstream, table: Table) -> None:
-    """What no key says alone."""
-    if upstream.implicit_greeting == "clear" and not upstream.implicit:
+def _check_upstream(written: Written, values: dict[str, Any], table: Table) -> None:
+    """What no key says alone; what is of no use itself was said."""
+    if values.get("implicit_greeting") == "clear" and not values.get("url", ("", 0, True))[2]:
         place = table["implicit_greeting"].place
         written.fault(place, "'clear' is for implicit TLS only; leave it out with ftpes://")
-    if upstream.key_file and not upstream.cert_file:
+    if "key_file" in values and "cert_file" not in table:
         written.fault(table["key_file"].place, "a key without a certificate; set cert_file too")
-    if upstream.cert_file and not upstream.key_file:
+    if "cert_file" in values and "key_file" not in table:
         try:
-            private(str(upstream.cert_file))
+            private(str(values["cert_file"]))
         except ValueError as error:
             written.fault(table["cert_file"].place, str(error))
-    if upstream.verify == "pin" and not upstream.pins:
+    if values.get("verify") == "pin" and not (values.get("pins") if "pins" in values else "pins" in table):
         written.fault(table["verify"].place, "'pin' needs something to compare with; set pins")
-    if upstream.tls_min > upstream.tls_max:
+    lowest, highest = values.get("tls_min", _DEFAULTS["tls_min"]), values.get("tls_max", _DEFAULTS["tls_max"])
+    if lowest > highest:
         leaf = table.get("tls_min") or table["tls_max"]
-        written.fault(leaf.place, f"tls_min {upstream.tls_min} is above tls_max {upstream.tls_max}; lower it")
+        written.fault(leaf.place, f"tls_min {lowest} is above tls_max {highest}; lower it")
 
 
-def _listener(written: Written, name: str, table: Table) -> Listener | None:
+def _listener(written: Written, name: str, table: Table, process: Process) -> Listener | None:
     before = len(written.faults)
     values = _values(written, "listener", table)
     place = f"{written.origin}listener.{name}"
@@ -177,11 +173,12 @@ def _listener(written: Written, name: str, table: Table) -> Listener | None:
         values["upstream"] = next(iter(upstreams), "")
     elif (wanted := values.get("upstream")) is not None and wanted not in upstreams:
         written.fault(table["upstream"].place, f"no upstream is called '{wanted}'; {nearest(wanted, upstreams)}")
-    if len(written.faults) > before:
-        return None
     if values.get("greeting") == "upstream" and values.setdefault("dial", "connect") == "login":
         why = "'login' has a greeting of our own; with greeting = \"upstream\" write 'connect', or leave it out"
         written.fault(table["dial"].place, why)
+    _check_ports(written, process, table.get("passive_ports"), values.get("passive_ports"))
+    if len(written.faults) > before:
+        return None
     host, port = values.pop("listen")
     return Listener(name=name, host=host, port=port, **values)
 
