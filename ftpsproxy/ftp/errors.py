@@ -7,3 +7,11 @@ class ProtocolError(Exception):
 
 class LineTooLong(ProtocolError):
     """A line grew past its bound; its bytes are dropped up to its end."""
+
+
+class ForeignProtocol(ProtocolError):
+    """What the server speaks is another `protocol` (ftp/foreign.py)."""
+
+    def __init__(self, protocol: str, words: str) -> None:
+        super().__init__(words)
+        self.protocol = protocol

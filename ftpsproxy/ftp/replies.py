@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from ftpsproxy.ftp.errors import ProtocolError
+from ftpsproxy.ftp.errors import ForeignProtocol, ProtocolError
+from ftpsproxy.ftp.foreign import protocol_of
 from ftpsproxy.ftp.lines import LineReader
 
 
@@ -76,9 +77,6 @@ def _code(line: bytes) -> int | None:
     return int(line[:3])
 
 
-# What other servers say first, and TLS where there should be none: no reply follows.
-_FOREIGN = ((b"SSH-", "SSH"), (b"HTTP/", "HTTP"), (b"<", "HTTP"), (b"* OK", "IMAP"), (b"+OK", "POP3"))
-_TLS_RECORDS = (b"\x15\x03", b"\x16\x03", b"\x17\x03")
 # What stands before a code here and there: an ending written the other way round, Telnet, the mark of UTF-8 that .NET
 # writes. Not a blank: RFC 959 has a server put one before what is no code.
 _BEFORE = re.compile(rb"(?:[\r\0]|\xef\xbb\xbf|\xff[\xfb-\xfe].|\xff[\xf0-\xfa])*", re.DOTALL)
@@ -118,8 +116,8 @@ class ReplyReader:
         """The next whole reply, or None. Raises ProtocolError for what is no FTP reply; the connection is then lost."""
         while (line := self._reader.pop()) is not None:
             if not self._lines and not line[:1].isdigit():
-                if line.startswith(_TLS_RECORDS):
-                    raise ProtocolError("TLS where a reply should be")
+                if protocol_of(line) == "TLS":
+                    raise ForeignProtocol("TLS", "TLS where a reply should be")
                 line = line[_BEFORE.match(line).end() :]  # type: ignore[union-attr] # it matches nothing, too
             if b"\r" in line or b"\0" in line:
                 # A client that takes a lone CR for the end of a line would see a reply the server never gave.
@@ -158,9 +156,8 @@ class ReplyReader:
 
     def _pass_over(self, line: bytes) -> None:
         """Text outside a reply. Raises ProtocolError where no reply will come, or too much of it."""
-        for begins, protocol in _FOREIGN:
-            if line.startswith(begins):
-                raise ProtocolError(f"{protocol}, not FTP: " + line[:80].decode("ascii", "backslashreplace"))
+        if protocol := protocol_of(line):
+            raise ForeignProtocol(protocol, f"{protocol}, not FTP: " + line[:80].decode("ascii", "backslashreplace"))
         self._bytes = 0
         self._text += _MOST_EMPTY_LINES // _MOST_TEXT_LINES if line else 1
         if self._text > _MOST_EMPTY_LINES:

@@ -8,6 +8,7 @@ import trio
 
 from ftpsproxy import errors, net
 from ftpsproxy.data.service import Start
+from ftpsproxy.ftp.foreign import protocol_of
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.session.server import ServerControl
 from ftpsproxy.session.service import Service
@@ -64,11 +65,12 @@ async def recognised(address: str, service: Service) -> Refused | None:
                     break
         finally:
             net.close(sock)
-    if said.startswith((b"\x15\x03", b"\x16\x03")):
+    speaks = protocol_of(said)
+    if speaks == "TLS":
         cure = 'implicit_greeting = "tls"' if upstream.implicit else dataclasses.replace(upstream, implicit=True).url
         why = f"the server says nothing in clear, and answers TLS: it is implicit ({cure})"
         return Refused("implicit_tls", why)
-    if said.startswith((b"HTTP/", b"<")):
+    if speaks == "HTTP":
         return Refused("protocol_error", "the server speaks HTTP, not FTP: another port is meant, or another host")
     return None
 
