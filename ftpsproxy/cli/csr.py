@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.x509.oid import NameOID
 
 from ftpsproxy import errors
+from ftpsproxy.cli.files import write_new
 from ftpsproxy.cli.terminal import FAILED, WRONG, fail, fail_all, say
 from ftpsproxy.config import host_name
 from ftpsproxy.tls import certificate
@@ -56,9 +57,9 @@ def csr(options: argparse.Namespace) -> int:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     try:
-        _write(options.key, secret, _PRIVATE)
+        write_new(options.key, secret, _PRIVATE)
         try:
-            _write(options.out, request, _PUBLIC)
+            write_new(options.out, request, _PUBLIC)
         except BaseException:
             options.key.unlink()  # made for that request alone
             raise
@@ -94,13 +95,6 @@ def _name(written: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """A new file; never one that is there. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
 
 
 # --- what is in a file ------------------------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--connect", action="store_true", help="try every upstream as well; no login")
             known += ["--json", "--connect"]
         sub.set_defaults(command=command, options=known)
+    _add_probe(commands)
     text = "make a private key and a signing request for our own certificate, or show what is in such files"
     sub = commands.add_parser("csr", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
     sub.add_argument("--subject", metavar="NAME", help="whose certificate it is to be: 'CN=till-7,O=Example,C=DE'")
@@ -87,6 +88,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_probe(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    text = "find out what an FTPS server is, what is wrong with it, and the settings that work"
+    sub = commands.add_parser("probe", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    # One that is missing, or a second one, is told in words of our own.
+    sub.add_argument(
+        "target", metavar="URL|HOST[:PORT]", nargs="*", help="ftpes://, ftps://, or a host: both are tried"
+    )
+    for flag, metavar, explanation in (
+        ("--user", "NAME", "log in, and try data connections; nothing of it is sent before the server is verified"),
+        ("--password-file", "FILE", "its password, the first line (default: a prompt, or standard input)"),
+        ("--upload", "PATH", "with --user: send a file there, fetch it, compare, delete it; PATH/ makes a new name"),
+        ("--ca-file", "PEM", "the roots to trust beside the system's"),
+        ("--trust", "SHA256", "trust the certificate, or the key, with this pin or fingerprint"),
+        ("--server-name", "NAME", "the name that the certificate is to prove (default: the host)"),
+        ("--write", "FILE", "write the settings to this file, which must not be there yet"),
+    ):
+        sub.add_argument(flag, metavar=metavar, help=explanation)
+    sub.add_argument("--json", action="store_true", help="say all of it for machines, at the end")
+    known = ["--user", "--password-file", "--upload", "--ca-file", "--trust", "--server-name", "--write", "--json"]
+    sub.set_defaults(command=_probe, options=known)
+
+
 def _unknown(word: str, options: argparse.Namespace) -> str:
     from ftpsproxy.config import nearest
 
@@ -94,7 +117,7 @@ def _unknown(word: str, options: argparse.Namespace) -> str:
 
 
 def _missing(_options: argparse.Namespace) -> int:
-    return fail("say what to do: run, check, csr or demo; see ftpsproxy --help", WRONG)
+    return fail("say what to do: run, check, probe, csr or demo; see ftpsproxy --help", WRONG)
 
 
 def _version(_options: argparse.Namespace) -> int:
@@ -116,6 +139,12 @@ def _check(options: argparse.Namespace) -> int:
     from ftpsproxy.cli.check import check
 
     return check(options)
+
+
+def _probe(options: argparse.Namespace) -> int:
+    from ftpsproxy.cli.probe import probe
+
+    return probe(options)
 
 
 def _csr(options: argparse.Namespace) -> int:

@@ -9,7 +9,10 @@ setting; `sources` collects what was written where; `loader` joins them and chec
 from ftpsproxy.config.effective import Effective, effective
 from ftpsproxy.config.loader import load, read
 from ftpsproxy.config.names import host as host_name
-from ftpsproxy.config.parse import ConfigError, Network, nearest
+from ftpsproxy.config.names import is_ipv6, server_name
+from ftpsproxy.config.parse import ConfigError, Network, nearest, readable
+from ftpsproxy.config.parse import pins as parse_pins
+from ftpsproxy.config.parse import url as parse_url
 from ftpsproxy.config.values import (
     PRIVATE_NETWORKS,
     Admin,
@@ -40,8 +43,13 @@ __all__ = [
     "effective",
     "endpoint",
     "host_name",
+    "is_ipv6",
     "load",
     "nearest",
+    "parse_pins",
+    "parse_url",
     "read",
+    "readable",
     "same_workers",
+    "server_name",
 ]

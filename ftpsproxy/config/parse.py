@@ -38,12 +38,8 @@ class ConfigError(Exception):
     do; `str()` is all of them in one."""
 
     def __init__(self, *faults: str) -> None:
-        self.faults = tuple(map(_printable, faults))
+        self.faults = tuple(map(errors.printable, faults))
         super().__init__("; ".join(self.faults))
-
-
-def _printable(line: str) -> str:
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 class Text(str):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from ftpsproxy import errors
 from ftpsproxy.observe.output import Output
 
 bound: ContextVar["Bound | None"] = ContextVar("ftpsproxy_log", default=None)
@@ -134,6 +135,4 @@ def _readable(text: str) -> str:
     if _BARE(text):
         return text
     text = text.replace("\\", "\\\\").replace('"', '\\"')
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-    return f'"{text}"'
+    return f'"{errors.printable(text)}"'

@@ -1,0 +1,130 @@
+"""Who is there: whether the server greets in clear, begins with TLS, is none of FTP's, or says nothing.
+
+No more is said here than QUIT behind a greeting, and, to one that is silent, on a connection of its own, the beginning
+of TLS and an empty line.
+"""
+
+import contextlib
+import enum
+from dataclasses import dataclass, replace
+
+import trio
+
+from ftpsproxy import net
+from ftpsproxy.config import Upstream
+from ftpsproxy.ftp.foreign import protocol_of
+from ftpsproxy.net import now
+from ftpsproxy.probe.link import GREETING_SECONDS, Ground, Link, connected, first_line, quoted
+from ftpsproxy.tls import Context, Refused
+
+_QUIET_SECONDS = 1.0  # then a silent server is asked what it is, while its greeting is still waited for
+_WORD_SECONDS = 2.0
+_MOST_SAID = 64
+_FOREIGN = {
+    "SSH": "this is an SSH server: SFTP, perhaps, which is another protocol than FTPS; ask the partner for FTPS",
+    "HTTP": "this is a web server, not FTP: another port is meant, or another host",
+    "IMAP": "this is a mail server (IMAP), not FTP: another port is meant, or another host",
+    "POP3": "this is a mail server (POP3), not FTP: another port is meant, or another host",
+}
+_SILENT = (
+    f"connected, but it says nothing in {GREETING_SECONDS:g} s, neither in clear nor in answer to TLS: perhaps a "
+    "firewall takes connections for it and lets nothing through, or another port is meant"
+)
+
+
+class First(enum.Enum):
+    """What the server does first."""
+
+    GREETS = "greets"
+    TLS = "tls"
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The server as it was met."""
+
+    first: First
+    address: str
+
+
+async def meet(ground: Ground, upstream: Upstream) -> Met:
+    """Connect, and hear what comes. Raises Refused where it is no FTP server, or refuses."""
+    say, began = ground.journal.say, now()
+    link = await connected(ground, upstream)
+    try:
+        address = net.unzoned(link.control.peer)
+        say(True, f"connected to {address} port {upstream.port}", began, address=address, port=upstream.port)
+        began = now()
+        if upstream.implicit and await _answer(link, upstream) == "TLS":
+            say(True, "it begins with TLS: implicit", began)
+            return Met(First.TLS, address)
+        try:
+            return Met(await _first_words(ground, link, began), address)
+        except Refused as error:
+            raise foreign(error) from None
+    finally:
+        await link.leave() if link.greeting is not None else link.close()
+
+
+def foreign(error: Refused) -> Refused:
+    """With the words for what else than FTP it may be."""
+    words = _FOREIGN.get(error.reason)
+    return error if words is None else Refused(f"speaks_{error.reason.lower()}", words)
+
+
+async def _first_words(ground: Ground, link: Link, began: float) -> First:
+    say = ground.journal.say
+    for seconds in (_QUIET_SECONDS, began + GREETING_SECONDS - now()):
+        try:
+            link.greeting = greeting = await link.final("its greeting", seconds)
+        except Refused as error:
+            if error.reason == "TLS":
+                say(True, "it begins with TLS: implicit", began)
+                return First.TLS
+            if error.reason != "timeout":
+                raise
+        else:
+            say(not greeting.refused, f"greeting in clear: {first_line(greeting)}", began, reply=quoted(greeting))
+            if greeting.refused:
+                raise Refused("greeting_refused", f"the server refuses the session: {quoted(greeting)}")
+            return First.GREETS
+        answer = await _answer(link, link.upstream)
+        if answer == "TLS":
+            say(True, "it says nothing in clear, and answers TLS: implicit", began)
+            return First.TLS
+        if answer in _FOREIGN:
+            raise Refused(answer, "")
+    say(False, "it says nothing", began)
+    raise Refused("silent", _SILENT)
+
+
+async def _answer(link: Link, upstream: Upstream) -> str:
+    """What protocol the server, on another connection, answers the beginning of TLS by, or an empty line; "" for none
+    that can be told."""
+    context = Context(verify=False, minimum="1.2", maximum="1.3", alpn=b"ftp")
+    tls = context.connect(upstream.server_name)
+    tls.shake_hands()
+    said = b""
+    with contextlib.suppress(OSError):
+        sock = net.start_connecting(*net.numeric(link.control.peer, upstream.port))
+        try:
+            # A server of lines waits for the end of one; HTTP's have their say behind an empty one.
+            for word in (tls.take(), b"\r\n\r\n"):
+                with trio.move_on_after(_WORD_SECONDS):
+                    await net.finish_connecting(sock)
+                    await net.send_all(sock, word)
+                    said = await net.receive(sock, _MOST_SAID)
+                    break
+        finally:
+            net.close(sock)
+    return protocol_of(said)
+
+
+def ways(upstream: Upstream, met: Met) -> list[Upstream]:
+    """How it may be spoken to, the likeliest first."""
+    implicit = replace(upstream, implicit=True, implicit_greeting="tls")
+    explicit = replace(upstream, implicit=False, implicit_greeting="tls", auth=("TLS", "SSL"))
+    in_clear = replace(implicit, implicit_greeting="clear")  # z/OS; AUTH to it would be TLS that is none
+    if met.first is First.TLS:
+        return [implicit]
+    return [in_clear, explicit] if upstream.implicit else [explicit, in_clear]

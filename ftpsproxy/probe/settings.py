@@ -1,0 +1,126 @@
+"""What of all that was seen has to be configured: the table `[upstream.NAME]`, each line with its reason."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ftpsproxy import errors
+from ftpsproxy.config import Upstream, host_name
+from ftpsproxy.tls import Certificate, Refused
+
+_WIDTH = 120
+_LONGEST_NAME = 63
+_MOST_NAMES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One setting. `offered`: only offered, and commented out; it is for the operator to say so."""
+
+    key: str
+    value: object
+    reason: str
+    offered: bool = False
+
+
+def table(way: Upstream, lines: Iterable[Line], notes: Iterable[str] = ()) -> str:
+    """The TOML. `notes` stand above what is offered."""
+    all_lines = list(lines)
+    rendered = [f"{one.key} = {_value(one.value)}" for one in all_lines if not one.offered]
+    widest = max(map(len, rendered))
+    found = [f"[upstream.{_quoted(way.name)}]"]
+    found += [
+        _with_reason(text, one.reason, widest)
+        for text, one in zip(rendered, (one for one in all_lines if not one.offered), strict=True)
+    ]
+    found += [f"# {_comment(note)}" for note in notes]
+    found += [f"#{one.key} = {_value(one.value)}" for one in all_lines if one.offered]
+    return "\n".join(found) + "\n"
+
+
+def _with_reason(text: str, reason: str, widest: int) -> str:
+    reason = _comment(reason)
+    line = f"{text:<{widest}}  # {reason}"
+    return line if len(line) <= _WIDTH else f"# {reason}\n{text}"
+
+
+def _comment(text: str) -> str:
+    """One line, whatever a server has put into it."""
+    return errors.printable(text)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(value if isinstance(value, bool) else str(value), ensure_ascii=False)
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+
+
+def name_for(host: str) -> str:
+    """A name for the table: the host's, in the letters that a name may have."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", host).strip("-_")[:_LONGEST_NAME] or "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why a setting is what it is, where that was found out on the way; by key."""
+
+    by_key: dict[str, str]
+
+    def of(self, key: str, otherwise: str) -> str:
+        return self.by_key.get(key, otherwise)
+
+
+def lines_of(way: Upstream, reasons: Reasons) -> list[Line]:
+    """What differs from the defaults."""
+    kind = "TLS from the first byte (implicit)" if way.implicit else f"AUTH {way.auth[0]} is taken (explicit TLS)"
+    plain = Upstream(way.name, way.host)
+    found = [Line("url", way.url, kind)]
+    for key, otherwise in (
+        ("implicit_greeting", "it greets in clear and begins TLS behind that"),
+        ("server_name", "the name its certificate is to prove, as you said"),
+        ("ca_file", "the authority that its certificate is from"),
+        ("verify", "the chain does not hold here: its public key alone counts, by your word"),
+        ("pins", "the key it has shown, which you have compared with the partner"),
+        ("auth", "it takes no AUTH TLS"),
+        ("alpn", "it refuses a handshake that says by ALPN that this is FTP"),
+        ("tls_max", "data connections work with this version only"),
+        ("data_mode", "other data connections do not come about"),
+        ("close_notify", "its files end without close_notify, and it does not tell their SIZE"),
+    ):
+        value = getattr(way, key)
+        if value != getattr(plain, key):
+            found.append(Line(key, value, reasons.of(key, otherwise)))
+    return found
+
+
+def offered(way: Upstream, refused: Refused, own: Certificate) -> tuple[list[Line], list[str]]:
+    """What would cure a certificate that nothing vouches for, for the operator to say, and the words above it."""
+    if refused.reason == "wrong_host":
+        names = [name for name in own.names if _is_host(name)][:_MOST_NAMES]
+        if names:
+            return [Line("server_name", names[0], "", offered=True)], [
+                f"The certificate is for {', '.join(names)}, not for {way.server_name}. If that is the right server,",
+                f'as the partner knows, take away the "#", or try it: --server-name {names[0]}',
+            ]
+    if refused.reason == "expired":
+        notes = ["The certificate has expired, and the partner has to renew it. Until then its key alone may count:"]
+    else:
+        notes = ["Nothing here vouches for this certificate. If the partner has an authority of its own, ask for that"]
+        notes += ["authority's certificate (PEM), and try it: --ca-file FILE. Or go by the key alone:"]
+    notes += [
+        'compare this pin with the partner, by telephone say; only then take away both "#", or try it:',
+        f"--trust {own.pin}",
+    ]
+    return [Line("verify", "pin", "", offered=True), Line("pins", (own.pin,), "", offered=True)], notes
+
+
+def _is_host(name: str) -> bool:
+    try:
+        return host_name(name) == name
+    except ValueError:
+        return False

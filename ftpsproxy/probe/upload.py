@@ -1,0 +1,99 @@
+"""A file of random bytes up, down, compared and deleted; never over one that is there."""
+
+import contextlib
+import os
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from ftpsproxy.net import now
+from ftpsproxy.probe.data import Job, Moved, NoWay, prepare, transfer
+from ftpsproxy.probe.link import Ground, quoted
+from ftpsproxy.probe.session import Session
+from ftpsproxy.tls import Refused
+
+_SIZE = 256 * 1024  # more than fits into what is on its way at the end of an upload, where tails are lost
+_THERE, _NOT_KNOWN = 213, (500, 502, 504)
+_DELETE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What was seen of it: `size_told`, that the server's SIZE agrees; `close_notify`, that the download ended so."""
+
+    size_told: bool
+    close_notify: bool
+
+
+def name_of(path: str) -> str:
+    """The file's name: for a folder, which ends with a slash, a new one in it."""
+    return f"{path}ftpsproxy-probe-{secrets.token_hex(6)}.tmp" if path.endswith("/") else path
+
+
+async def try_file(ground: Ground, session: Session, path: str) -> Tried:
+    """See above. Raises Refused where it does not come back as it went."""
+    name = name_of(path)
+    await _must_be_new(session, name, chosen=name == path)
+    content = os.urandom(_SIZE)
+    stored = False
+    try:
+        await _move(ground, session, f"STOR {name}", Job(f"STOR {name}", upload=content))
+        stored = True
+        size = await session.link.ask(f"SIZE {name}")
+        size_told = size.code == _THERE and size.text.strip() == str(_SIZE)
+        down = await _move(ground, session, f"RETR {name}", Job(f"RETR {name}", keep=_SIZE + 1))
+        same = down.received == content
+        ground.journal.say(
+            same,
+            f"compared: {'it came back as it went' if same else f'it is ANOTHER, of {down.size} bytes'}",
+            same=same,
+        )
+        if not same:
+            raise Refused("file_changed", f"the file came back changed, with {down.size} of {_SIZE} bytes")
+    finally:
+        await _delete(ground, session, name, stored=stored)
+    return Tried(size_told, down.close_notify)
+
+
+async def _must_be_new(session: Session, name: str, *, chosen: bool) -> None:
+    reply = await session.link.ask(f"SIZE {name}")
+    if reply.code == _THERE:
+        raise Refused("file_exists", f"--upload: {name} is there already, and is not overwritten; name another")
+    if chosen and reply.code in _NOT_KNOWN:
+        why = "the server can't be asked (SIZE) whether it is there; give a folder, as PATH/, for a new name in it"
+        raise Refused("file_exists", f"--upload: {name}: {why}")
+
+
+async def _move(ground: Ground, session: Session, what: str, job: Job) -> Moved:
+    mode, began = session.upstream.data_mode, now()
+    try:
+        way, _ = await prepare(session, "epsv" if mode == "auto" else mode, job.command)
+        moved = await transfer(session, way, job)
+    except NoWay as error:
+        raise Refused("no_data_connection", f"{what}: {error}") from None
+    well = moved.well and moved.reply is not None and moved.reply.good
+    said = f"{moved.size} bytes, final reply after {moved.final_milliseconds:.0f} ms" if well else moved.words
+    facts: dict[str, Any] = {"bytes": moved.size, "close_notify": moved.close_notify, "resumed": moved.resumed}
+    ground.journal.say(well, f"{what}: {said}", began, **facts, final_reply_milliseconds=moved.final_milliseconds)
+    if not well:
+        raise Refused("transfer_failed", f"{what}: {moved.words}")
+    return moved
+
+
+async def _delete(ground: Ground, session: Session, name: str, *, stored: bool) -> None:
+    """Also where something has gone wrong, and when it is interrupted."""
+    began = now()
+    said = "no answer"
+    gone = False
+    with trio.CancelScope(shield=True, deadline=now() + _DELETE_SECONDS), contextlib.suppress(Refused):
+        reply = await session.link.ask(f"DELE {name}")
+        gone, said = reply.good, quoted(reply)
+    if gone:
+        words = f"deleted: {said}"
+    elif stored:
+        words = f"NOT deleted: {said}; please delete {name} there"
+    else:
+        words = f"whatever came of it, to be deleted: {said}"
+    ground.journal.say(gone if stored else None, words, began, deleted=gone)
