@@ -1,4 +1,4 @@
-"""The flags that stand for settings."""
+"""The flags that stand for settings, and those of `probe`."""
 
 FLAGS = {
     "listen": ("ADDR:PORT", "where clients connect (default: 127.0.0.1:2121)"),
@@ -9,3 +9,16 @@ FLAGS = {
     "workers": ("N", "processes that share the ports, or auto for one a core (default: 1)"),
 }
 """The short forms of settings, as `config.load` takes them."""
+
+PROBE_FLAGS = {
+    "--user": ("NAME", "log in and try data connections; nothing of it is sent before the server is verified"),
+    "--password-file": ("FILE", "the password is its first line (default: a prompt, or standard input)"),
+    "--upload": ("PATH", "with --user: send a file there, fetch it, compare, delete it; PATH/ makes a new name"),
+    "--ca-file": ("PEM", "the roots to trust, beside the system's"),
+    "--trust": ("SHA256", "trust the certificate, or its key, with this pin or fingerprint"),
+    "--server-name": ("NAME", "the name that the certificate is to prove (default: the host)"),
+    "--cert-file": ("PEM", "our own certificate, for a server that asks for one (see ftpsproxy csr)"),
+    "--key-file": ("PEM", "its key, if that is not in the same file"),
+    "--write": ("FILE", "write the settings to this file, which must not be there yet"),
+}
+"""By flag: what it takes, and what it is for."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ftpsproxy.cli.flags import FLAGS
+from ftpsproxy.cli.flags import FLAGS, PROBE_FLAGS
 from ftpsproxy.cli.terminal import FAILED, INTERRUPTED, WRONG, UnwritableError, fail, say
 
 
@@ -91,23 +91,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_probe(commands: "argparse._SubParsersAction[_Parser]") -> None:
     text = "find out what an FTPS server is, what is wrong with it, and the settings that work"
     sub = commands.add_parser("probe", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
-    # One that is missing, or a second one, is told in words of our own.
-    sub.add_argument(
-        "target", metavar="URL|HOST[:PORT]", nargs="*", help="ftpes://, ftps://, or a host: both are tried"
-    )
-    for flag, metavar, explanation in (
-        ("--user", "NAME", "log in, and try data connections; nothing of it is sent before the server is verified"),
-        ("--password-file", "FILE", "its password, the first line (default: a prompt, or standard input)"),
-        ("--upload", "PATH", "with --user: send a file there, fetch it, compare, delete it; PATH/ makes a new name"),
-        ("--ca-file", "PEM", "the roots to trust beside the system's"),
-        ("--trust", "SHA256", "trust the certificate, or the key, with this pin or fingerprint"),
-        ("--server-name", "NAME", "the name that the certificate is to prove (default: the host)"),
-        ("--write", "FILE", "write the settings to this file, which must not be there yet"),
-    ):
+    # None, or two, are told in words of our own.
+    target = "ftpes://HOST (AUTH TLS), ftps://HOST (implicit), or a host alone: both are tried"
+    sub.add_argument("target", metavar="URL|HOST[:PORT]", nargs="*", help=target)
+    for flag, (metavar, explanation) in PROBE_FLAGS.items():
         sub.add_argument(flag, metavar=metavar, help=explanation)
     sub.add_argument("--json", action="store_true", help="say all of it for machines, at the end")
-    known = ["--user", "--password-file", "--upload", "--ca-file", "--trust", "--server-name", "--write", "--json"]
-    sub.set_defaults(command=_probe, options=known)
+    sub.set_defaults(command=_probe, options=[*PROBE_FLAGS, "--json"])
 
 
 def _unknown(word: str, options: argparse.Namespace) -> str:

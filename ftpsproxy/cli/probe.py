@@ -13,7 +13,7 @@ from typing import Any
 from ftpsproxy import errors
 from ftpsproxy.cli.files import write_new
 from ftpsproxy.cli.terminal import FAILED, INTERRUPTED, WRONG, fail, say
-from ftpsproxy.config import Upstream, is_ipv6, parse_pins, parse_url, readable, server_name
+from ftpsproxy.config import Upstream, is_ipv6, parse_pins, parse_url, private, readable, server_name
 from ftpsproxy.probe import Login, Report, Request, Step, run
 from ftpsproxy.probe.settings import name_for
 from ftpsproxy.tls import TlsConfigError, build_context
@@ -22,6 +22,11 @@ _EXPLICIT, _IMPLICIT = 21, 990
 _FILE_MODE = 0o644
 _MOST_PASSWORD = 4096
 _MARKS, _ASCII_MARKS = {True: "✓", False: "✗", None: "·"}, {True: "ok", False: "NO", None: "-"}
+_KINDS = {
+    "explicit": "FTPS with explicit TLS (AUTH)",
+    "implicit": "FTPS with implicit TLS",
+    "implicit_greeting_clear": "FTPS with implicit TLS behind a greeting in clear",
+}
 
 
 class UsageError(Exception):
@@ -52,29 +57,37 @@ def probe(options: argparse.Namespace) -> int:
 
 
 def _request(options: argparse.Namespace) -> Request:
-    """Raises UsageError."""
+    """Raises UsageError, TlsConfigError."""
     if len(options.target) != 1:
         what = "say which server: " if not options.target else "one server at a time: "
         raise UsageError(f"{what}ftpsproxy probe ftp.example.com, or ftpes://HOST[:PORT], or ftps://HOST[:PORT]")
     targets = _targets(options.target[0])
     if options.write and os.path.lexists(options.write):
         raise UsageError(f"--write: {options.write} is there already, and is not overwritten; name another file")
-    if options.password_file and options.user is None:
-        raise UsageError("--password-file: whose password is it? say --user NAME, too")
-    if options.upload is not None and options.user is None:
-        raise UsageError("--upload: it needs a login; say --user NAME, too")
+    for flag, written in (("--password-file", options.password_file), ("--upload", options.upload)):
+        if written is not None and options.user is None:
+            raise UsageError(f"{flag}: that needs a login; say --user NAME, too")
     _check_text("--user", options.user)
     _check_text("--upload", options.upload)
+    ours = _identity(options)
     ca_file = _parsed("--ca-file", readable, options.ca_file)
-    if options.server_name is not None:
-        name = _parsed("--server-name", server_name, options.server_name)
-        targets = [replace(one, server_name=name) for one in targets]
     pins = _parsed("--trust", lambda written: parse_pins([written]), options.trust) or ()
-    if ca_file is not None:
-        ca_file = ca_file.absolute()  # in a file of settings relative paths start at that file's folder
-        build_context(replace(targets[0], ca_file=ca_file))
+    build_context(replace(targets[0], ca_file=ca_file, **ours))  # to hear at once of files that can't be used
     login = None if options.user is None else Login(options.user, _password(options))
-    return Request(targets, ca_file, pins, login, options.upload or "")
+    return Request([replace(one, **ours) for one in targets], ca_file, pins, login, options.upload or "")
+
+
+def _identity(options: argparse.Namespace) -> dict[str, Any]:
+    """The name that the server has to prove, and what we show it; what was given of them. Raises UsageError."""
+    if options.key_file is not None and options.cert_file is None:
+        raise UsageError("--key-file: a key without a certificate; say --cert-file, too")
+    with_key = readable if options.key_file is not None else private
+    found = {
+        "server_name": _parsed("--server-name", server_name, options.server_name),
+        "cert_file": _parsed("--cert-file", with_key, options.cert_file),
+        "key_file": _parsed("--key-file", private, options.key_file),
+    }
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _targets(written: str) -> list[Upstream]:
@@ -96,7 +109,9 @@ def _targets(written: str) -> list[Upstream]:
 
 def _parsed(flag: str, parse: Callable[[str], Any], written: str | None) -> Any:
     try:
-        return None if written is None else parse(written)
+        found = None if written is None else parse(written)
+        # In a file of settings relative paths start at that file's folder.
+        return found.absolute() if isinstance(found, Path) else found
     except ValueError as error:
         raise UsageError(f"{flag}: {error}") from None
 
@@ -155,8 +170,8 @@ def _unheard(_step: Step) -> None:
 
 
 def _headline(report: Report) -> str:
-    versions = " and ".join(f"TLS {version}" for version in sorted(report.ciphers))
-    what = f"{report.url} is {report.kind}, {versions}."
+    versions = " and ".join(sorted(report.ciphers))
+    what = f"{report.url}: {_KINDS[report.kind]}, TLS {versions}."
     return f"{what} The settings that work:" if report.ok else f"{what} What is known for its settings:"
 
 

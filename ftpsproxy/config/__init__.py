@@ -10,7 +10,7 @@ from ftpsproxy.config.effective import Effective, effective
 from ftpsproxy.config.loader import load, read
 from ftpsproxy.config.names import host as host_name
 from ftpsproxy.config.names import is_ipv6, server_name
-from ftpsproxy.config.parse import ConfigError, Network, nearest, readable
+from ftpsproxy.config.parse import ConfigError, Network, nearest, private, readable
 from ftpsproxy.config.parse import pins as parse_pins
 from ftpsproxy.config.parse import url as parse_url
 from ftpsproxy.config.values import (
@@ -48,6 +48,7 @@ __all__ = [
     "nearest",
     "parse_pins",
     "parse_url",
+    "private",
     "read",
     "readable",
     "same_workers",

@@ -8,6 +8,8 @@ _BEGINNINGS = (
     ("POP3", (b"+OK",)),
 )
 
+PROTOCOLS = tuple(name for name, _ in _BEGINNINGS)
+
 
 def protocol_of(said: bytes) -> str:
     """The protocol that begins so; "" for none that is known here."""

@@ -98,7 +98,10 @@ async def prepare(session: Session, mode: str, command: str) -> tuple[Way, str]:
         raise NoWay(f"{mode.upper()}: {error}: {quoted(reply)}") from None
     if named.port < _LOWEST_PORT:
         raise NoWay(f"{mode.upper()} names port {named.port}; below {_LOWEST_PORT} is refused")
-    sock = await _connect(session, named.port)
+    try:
+        sock = await _connect(session, named.port)
+    except NoWay as error:
+        raise NoWay(f"{mode.upper()}: {error}") from None
 
     async def connected() -> net.Socket:
         return sock

@@ -74,6 +74,11 @@ def _plainly(error: Refused) -> Refused:
     if error.reason == "auth_refused":
         why = f"this is plain FTP, or FTPS that is switched off: {error.detail}; ask the partner to switch it on"
         return Refused("plain_ftp", f"{why}, or for the port of implicit TLS (usually 990)")
+    if error.reason == "protocol_version":
+        why = (
+            "the server knows neither TLS 1.2 nor 1.3; older ones are broken, and not spoken here: it has to be renewed"
+        )
+        return Refused(error.reason, why)
     return foreign(error)
 
 
@@ -94,14 +99,18 @@ async def _look(ground: Ground, way: Upstream) -> tuple[Upstream, Seen]:
 
 
 async def _look_once(ground: Ground, way: Upstream, say: Say) -> tuple[Upstream, Seen]:
-    context = Context(verify=False, minimum=way.tls_min, maximum=way.tls_max, alpn=b"ftp" if way.alpn else b"")
-    link = await opened(ground, way, context, say)
+    link = await opened(ground, way, unverified(way), say)
     try:
         tls = link.tls
         seen = Seen(_certificates(tls), tls.version, tls.cipher)
     finally:
         await link.leave()
     return replace(way, auth=(link.auth or "TLS",)), seen
+
+
+def unverified(way: Upstream) -> Context:
+    """For a look at what a server shows; it takes any certificate, and shows none of ours."""
+    return Context(verify=False, minimum=way.tls_min, maximum=way.tls_max, alpn=b"ftp" if way.alpn else b"")
 
 
 def _certificates(tls: Tls) -> tuple[Certificate, ...]:

@@ -10,6 +10,7 @@ import trio
 from ftpsproxy import errors, net
 from ftpsproxy.config import Upstream
 from ftpsproxy.ftp.errors import ForeignProtocol, ProtocolError
+from ftpsproxy.ftp.foreign import PROTOCOLS
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.net import now
 from ftpsproxy.probe.steps import Journal
@@ -93,7 +94,7 @@ class Link:
                         raise Refused("closed", f"the server ended the connection; {awaited} was awaited")
                 return reply
         except trio.TooSlowError:
-            raise Refused("timeout", f"no answer in {seconds:g} s; {awaited} was awaited") from None
+            raise Refused("timeout", f"no answer in {seconds:.0f} s; {awaited} was awaited") from None
         except ForeignProtocol as error:
             raise Refused(error.protocol, str(error)) from None
         except ProtocolError as error:
@@ -105,11 +106,11 @@ class Link:
 
     async def final(self, awaited: str, seconds: float = REPLY_SECONDS) -> Reply:
         """The next reply that is not preliminary. Raises Refused."""
-        with trio.move_on_after(seconds):
-            for _ in range(_MOST_PRELIMINARY):
-                if not (reply := await self.hear(awaited, seconds)).preliminary:
-                    return reply
-        raise Refused("timeout", f"only preliminary replies; {awaited} was awaited")
+        until = now() + seconds
+        for _ in range(_MOST_PRELIMINARY):
+            if not (reply := await self.hear(awaited, until - now())).preliminary:
+                return reply
+        raise Refused("protocol_error", f"only preliminary replies; {awaited} was awaited")
 
     def send(self, command: str) -> None:
         """Say this line."""
@@ -176,10 +177,7 @@ async def _opened(ground: Ground, upstream: Upstream, context: Context, say: Say
             await _agree(link, say)
         await _shake_hands(link, context, say)
         if upstream.tls_first:
-            began = now()
-            await greeted(link)
-            if link.greeting is not None:
-                say(True, f"greeting: {first_line(link.greeting)}", began)
+            await _greeted_behind_tls(link, say)
     except BaseException:
         link.close()
         raise
@@ -192,6 +190,31 @@ async def greeted(link: Link) -> None:
     if greeting.refused:
         reason = "crowded" if greeting.code == 421 else "greeting_refused"
         raise Refused(reason, f"the server refuses the session: {quoted(greeting)}")
+
+
+async def _greeted_behind_tls(link: Link, say: Say) -> None:
+    """Raises Refused, for one that is silent with what it is, if that can be told: web servers have TLS, too."""
+    began = now()
+    try:
+        await greeted(link)
+    except Refused as error:
+        if error.reason != "timeout":
+            raise
+        await _speak_up(link)
+        why = f"it answers TLS, and says nothing in {GREETING_SECONDS:g} s behind it, where a greeting belongs"
+        raise Refused("silent", why) from None
+    if link.greeting is not None:
+        say(True, f"greeting: {first_line(link.greeting)}", began)
+
+
+async def _speak_up(link: Link) -> None:
+    """Have a silent server say what it is. Raises Refused where it is none of FTP's."""
+    link.send("QUIT")
+    try:
+        await link.hear("the answer to QUIT", _LEAVE_SECONDS)
+    except Refused as error:
+        if error.reason in PROTOCOLS:
+            raise
 
 
 async def _agree(link: Link, say: Say) -> None:

@@ -92,7 +92,7 @@ class _Probe:
         identity.show(self._ground, seen)
         trusted = await trust.decide(self._ground, way, seen, request.ca_file, request.pins)
         self._part("TLS")
-        report.ciphers = await versions.taken(self._ground, way, seen)
+        report.ciphers = await versions.taken(self._ground, trusted, seen)
         way = trusted.way
         if trusted.refused is not None:
             lines, notes = settings.offered(way, trusted.refused, seen.own)
@@ -129,7 +129,9 @@ class _Probe:
         session = await trial.whole(self._ground, way, login)
         try:
             if login is None:
-                self._ground.journal.say(None, "login and data connections are not tried; say --user NAME for that")
+                refused = "" if session.protected or way.implicit else "; nor whether it takes PROT P behind a login"
+                said = f"login and data connections are not tried; say --user NAME for that{refused}"
+                self._ground.journal.say(None, said)
                 return way
             self._part("data")
             mode, self._reasons["data_mode"] = await trial.find_mode(self._ground, session)
@@ -166,10 +168,12 @@ class _Probe:
 
 def _likeliest(refusals: list[Refused]) -> Refused:
     """Of several ports: the first where somebody was there."""
-    return next((one for one in refusals if one.reason not in _NOBODY), refusals[0])
+    there = next((one for one in refusals if one.reason not in _NOBODY), None)
+    details = "; ".join(dict.fromkeys(one.detail for one in refusals))
+    return there or Refused(refusals[0].reason, details)
 
 
 def _kind(way: Upstream) -> str:
     if not way.implicit:
         return "explicit"
-    return "implicit" if way.implicit_greeting == "tls" else "implicit, greeting in clear"
+    return "implicit" if way.implicit_greeting == "tls" else "implicit_greeting_clear"

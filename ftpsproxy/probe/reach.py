@@ -74,26 +74,29 @@ def foreign(error: Refused) -> Refused:
 
 async def _first_words(ground: Ground, link: Link, began: float) -> First:
     say = ground.journal.say
-    for seconds in (_QUIET_SECONDS, began + GREETING_SECONDS - now()):
+    asked = ""
+    for seconds in (_QUIET_SECONDS, GREETING_SECONDS):
         try:
-            link.greeting = greeting = await link.final("its greeting", seconds)
+            link.greeting = greeting = await link.final("its greeting", began + seconds - now())
         except Refused as error:
             if error.reason == "TLS":
-                say(True, "it begins with TLS: implicit", began)
-                return First.TLS
-            if error.reason != "timeout":
+                asked = "TLS"
+            elif error.reason != "timeout":
                 raise
         else:
             say(not greeting.refused, f"greeting in clear: {first_line(greeting)}", began, reply=quoted(greeting))
             if greeting.refused:
                 raise Refused("greeting_refused", f"the server refuses the session: {quoted(greeting)}")
             return First.GREETS
-        answer = await _answer(link, link.upstream)
-        if answer == "TLS":
+        asked = asked or (await _answer(link, link.upstream) if seconds == _QUIET_SECONDS else "")
+        if asked == "TLS":
             say(True, "it says nothing in clear, and answers TLS: implicit", began)
             return First.TLS
-        if answer in _FOREIGN:
-            raise Refused(answer, "")
+        if asked in _FOREIGN:
+            raise Refused(asked, "")
+    if said := link.control.replies.passed_over:
+        words = said[0].decode("utf-8", "backslashreplace")
+        raise Refused("no_ftp", f"what it says is no FTP: {words!r}: another port is meant, or another host")
     say(False, "it says nothing", began)
     raise Refused("silent", _SILENT)
 

@@ -64,7 +64,7 @@ async def _protect(session: Session, say: Say) -> None:
     for command in ("PBSZ 0", "PROT P"):
         began = now()
         reply = await session.link.ask(command)
-        session.protected = reply.good
+        session.protected = reply.good  # PROT's, in the end
         say(None if reply.refused else True, f"{command}: {quoted(reply)}", began, reply=quoted(reply))
 
 

@@ -77,13 +77,15 @@ class Reasons:
 
 def lines_of(way: Upstream, reasons: Reasons) -> list[Line]:
     """What differs from the defaults."""
-    kind = "TLS from the first byte (implicit)" if way.implicit else f"AUTH {way.auth[0]} is taken (explicit TLS)"
+    kind = "implicit TLS" if way.implicit else f"explicit TLS: it takes AUTH {way.auth[0]}"
     plain = Upstream(way.name, way.host)
     found = [Line("url", way.url, kind)]
     for key, otherwise in (
-        ("implicit_greeting", "it greets in clear and begins TLS behind that"),
+        ("implicit_greeting", "it greets in clear and begins TLS behind that; z/OS does so: ask the partner"),
         ("server_name", "the name its certificate is to prove, as you said"),
         ("ca_file", "the authority that its certificate is from"),
+        ("cert_file", "our own certificate, which the server asks for"),
+        ("key_file", "its key"),
         ("verify", "the chain does not hold here: its public key alone counts, by your word"),
         ("pins", "the key it has shown, which you have compared with the partner"),
         ("auth", "it takes no AUTH TLS"),
