@@ -23,6 +23,7 @@ GREETING_SECONDS = 10.0  # as timeouts.greeting: most greet at once, some look n
 HANDSHAKE_SECONDS = 10.0
 REPLY_SECONDS = 15.0
 _LEAVE_SECONDS = 2.0
+_END_SECONDS = 0.5
 _LAST_LINE_SECONDS = 1.0  # whether more comes behind what may be the last line of a reply (z/OS)
 _CROWDED_SECONDS = 2.0  # until a server has noticed that the session before is over
 _KEEPALIVE_SECONDS = 30.0
@@ -126,7 +127,8 @@ class Link:
         try:
             with trio.move_on_after(_LEAVE_SECONDS), contextlib.suppress(Refused):
                 await self.ask("QUIT")
-                await self.control.say_goodbye(hear_end=True)
+                with trio.move_on_after(_END_SECONDS):  # a server counts a session until it has ended it
+                    await self.control.say_goodbye(hear_end=True)
         finally:
             self.close()
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ftpsproxy import errors
@@ -24,25 +24,16 @@ class Line:
     offered: bool = False
 
 
-def table(way: Upstream, lines: Iterable[Line], notes: Iterable[str] = ()) -> str:
+def table(way: Upstream, lines: Sequence[Line], notes: Iterable[str] = ()) -> str:
     """The TOML. `notes` stand above what is offered."""
-    all_lines = list(lines)
-    rendered = [f"{one.key} = {_value(one.value)}" for one in all_lines if not one.offered]
-    widest = max(map(len, rendered))
+    set_here = [(f"{one.key} = {_value(one.value)}", _comment(one.reason)) for one in lines if not one.offered]
+    offered_here = [f"#{one.key} = {_value(one.value)}" for one in lines if one.offered]
+    widest = max((len(text) for text, reason in set_here if len(text) + len(reason) < _WIDTH - 4), default=0)
     found = [f"[upstream.{_quoted(way.name)}]"]
-    found += [
-        _with_reason(text, one.reason, widest)
-        for text, one in zip(rendered, (one for one in all_lines if not one.offered), strict=True)
-    ]
-    found += [f"# {_comment(note)}" for note in notes]
-    found += [f"#{one.key} = {_value(one.value)}" for one in all_lines if one.offered]
-    return "\n".join(found) + "\n"
-
-
-def _with_reason(text: str, reason: str, widest: int) -> str:
-    reason = _comment(reason)
-    line = f"{text:<{widest}}  # {reason}"
-    return line if len(line) <= _WIDTH else f"# {reason}\n{text}"
+    for text, reason in set_here:
+        line = f"{text:<{widest}}  # {reason}"
+        found += [line] if len(line) <= _WIDTH else [f"# {reason}", text]
+    return "\n".join([*found, *(f"# {_comment(note)}" for note in notes), *offered_here]) + "\n"
 
 
 def _comment(text: str) -> str:

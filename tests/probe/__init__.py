@@ -1,0 +1,1 @@
+"""`ftpsproxy probe` before real and misbehaving servers."""
