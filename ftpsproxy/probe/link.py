@@ -82,7 +82,7 @@ class Link:
         """The next reply. Raises Refused."""
         control = self.control
         try:
-            with trio.fail_after(seconds):
+            with trio.fail_after(max(0.0, seconds)):
                 while (reply := control.pop()) is None:
                     if control.replies.may_be_over:
                         with trio.move_on_after(_LAST_LINE_SECONDS) as scope:

@@ -1,0 +1,175 @@
+"""What a login tells: data connections, files, and servers that misbehave there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.probe.conftest import Probe, Said
+from tests.probe.gateway import accepted, carries_a_file
+from tests.support.bad_server import BadServer, Fault, Quirks
+from tests.support.certificates import Certificates
+from tests.support.servers import PASSWORD
+
+
+@pytest.fixture
+def play(probe: Probe, bad_server: BadServer, certificates: Certificates, login: list[str]) -> Any:
+    """Probe a server that behaves like this."""
+
+    def run(quirks: Quirks, *arguments: str, files: dict[bytes, bytes] | None = None) -> Said:
+        bad_server.play(quirks, files)
+        return probe(f"127.0.0.1:{bad_server.port}", "--ca-file", certificates.ca_file, *login, *arguments)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("quirks", "setting"),
+    [
+        (Quirks(passive={"EPSV": "229 here (|||{dead}|)\r\n"}), 'data_mode = "pasv"'),
+        (Quirks(passive={"EPSV": "229 here (|||{deaf}|)\r\n"}), 'data_mode = "pasv"'),
+        (Quirks(replies={"EPSV": b"500 what?\r\n"}), 'data_mode = "pasv"'),
+        (Quirks(replies={"PASV": b"500 what?\r\n"}), ""),
+        (Quirks(passive={"PASV": "227 at (10,1,2,3,{p1},{p2})\r\n"}), ""),
+        (Quirks(replies=dict.fromkeys(("EPSV", "PASV"), b"502 no\r\n")), 'data_mode = "eprt"'),
+        (Quirks(replies=dict.fromkeys(("EPSV", "PASV", "EPRT"), b"502 no\r\n")), 'data_mode = "port"'),
+        (Quirks(requires_pret=True), ""),
+    ],
+    ids=["dead", "deaf", "no-epsv", "no-pasv", "nat", "active", "port", "pret"],
+)
+def test_ways_of_data(play: Any, tmp_path: Path, quirks: Quirks, setting: str) -> None:
+    """What is set is what was seen to work, and it works."""
+    said = play(quirks, "--upload", "/")
+    assert said.code == 0, said.err
+    assert setting in said.toml
+    assert ("data_mode" in said.toml) is bool(setting)
+    assert accepted(said.toml, tmp_path)
+    carries_a_file(said.toml)
+
+
+def test_an_address_that_is_another(play: Any) -> None:
+    said = play(Quirks(passive={"PASV": "227 at (10,1,2,3,{p1},{p2})\r\n"}))
+    assert "PASV names 10.1.2.3 port" in said.out
+    assert "it names another address than its own, 127.0.0.1, which is taken instead" in said.out
+
+
+def test_no_way_of_data(play: Any) -> None:
+    refusal = b"425 not here\r\n"
+    said = play(Quirks(replies=dict.fromkeys(("EPSV", "PASV", "EPRT", "PORT"), refusal)))
+    line = said.refusal()
+    assert "have its passive ports allowed from here" in line
+    assert "EPSV: 425 not here" in line
+
+
+def test_a_data_connection_to_a_low_port_is_not_made(play: Any, bad_server: BadServer) -> None:
+    said = play(Quirks(passive={"EPSV": "229 here (|||25|)\r\n"}))
+    assert "EPSV names port 25; below 1024 is refused" in said.out
+    assert 'data_mode = "pasv"' in said.toml
+
+
+def test_files_without_an_end_that_proves_them(play: Any, tmp_path: Path) -> None:
+    """Where SIZE proves them, nothing has to be set."""
+    assert "close_notify" not in play(Quirks(fault=Fault.FIN), "--upload", "/").toml
+    said = play(Quirks(fault=Fault.FIN, replies={"SIZE": b"500 what?\r\n"}), "--upload", "/")
+    assert "listing, NO close_notify" in said.out
+    assert 'close_notify = "reply"' in said.toml
+    assert accepted(said.toml, tmp_path)
+    carries_a_file(said.toml)
+
+
+def test_a_server_that_never_resumes(play: Any) -> None:
+    said = play(Quirks(forget_sessions_after=-1))
+    assert said.code == 0
+    assert "session NOT resumed" in said.out
+    assert "the server does not resume sessions" in said.out
+
+
+def test_a_server_that_demands_what_it_does_not_do(play: Any) -> None:
+    """Neither version helps: no way."""
+    said = play(Quirks(forget_sessions_after=-1, requires_reuse=b"522 session reuse required\r\n"))
+    assert "data connections do not work: TLS 1.3: 522 session reuse required" in said.refusal()
+
+
+def test_data_in_clear_is_refused(play: Any, bad_server: BadServer) -> None:
+    said = play(Quirks(replies={"PROT": b"536 not here\r\n"}))
+    assert "it refuses PROT P, and nothing goes over them in clear" in said.refusal()
+    assert not any(seen.data for seen in bad_server.sessions)
+
+
+def test_data_from_another_server_is_refused(play: Any, certificates: Certificates) -> None:
+    """A new handshake on the data connection has to prove what the first one did."""
+    other = certificates.unknown_authority
+    said = play(Quirks(data_certificate=(other.certificate_file, other.key_file)))
+    assert "an issuer that is not trusted here" in said.refusal()
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_there_stays_as_it_is(play: Any, bad_server: BadServer) -> None:
+    said = play(Quirks(), "--upload", "/orders.csv", files={b"/orders.csv": b"1;2;3"})
+    assert "/orders.csv is there already, and is not overwritten" in said.refusal()
+    assert bad_server.files == {b"/orders.csv": b"1;2;3"}
+    assert not any(verb in ("STOR", "DELE") for seen in bad_server.sessions for verb in seen.verbs())
+
+
+def test_a_server_that_can_not_say_whether_it_is_there(play: Any, bad_server: BadServer) -> None:
+    said = play(Quirks(replies={"SIZE": b"502 no\r\n"}), "--upload", "/orders.csv")
+    assert "give a folder" in said.refusal()
+    assert "STOR" not in [verb for seen in bad_server.sessions for verb in seen.verbs()]
+
+
+class Shortening(dict[bytes, bytes]):
+    """Files of a server that keeps only the beginning of what it is given."""
+
+    def __setitem__(self, name: bytes, content: bytes) -> None:
+        super().__setitem__(name, content[:1000])
+
+
+def test_a_file_that_comes_back_changed(
+    probe: Probe, bad_server: BadServer, certificates: Certificates, login: list[str]
+) -> None:
+    """It is told, although the server has said 226, and what was sent is deleted."""
+    bad_server.play(Quirks())
+    bad_server.files = Shortening()
+    where = f"127.0.0.1:{bad_server.port}"
+    said = probe(where, "--ca-file", certificates.ca_file, *login, "--upload", "/new")
+    assert "the file came back changed, with 1000 of 262144 bytes" in said.refusal()
+    assert b"DELE /new" in [line for seen in bad_server.sessions for line in seen.commands]
+
+
+def test_an_upload_that_breaks_off(play: Any, bad_server: BadServer) -> None:
+    """What there may be of it is deleted."""
+    said = play(Quirks(fault=Fault.FIN, fault_at=100_000), "--upload", "/new")
+    assert said.code == 1
+    assert b"DELE /new" in [line for seen in bad_server.sessions for line in seen.commands]
+
+
+def test_an_upload_that_is_refused(play: Any) -> None:
+    said = play(Quirks(replies={"STOR": b"553 read only\r\n"}), "--upload", "/new")
+    assert "STOR /new: 553 read only" in said.refusal()
+
+
+# --- what a server says -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+@pytest.mark.parametrize("verb", ["USER", "PASS", "FEAT", "LIST"])
+def test_a_server_that_repeats_the_password(play: Any, verb: str, more: list[str]) -> None:
+    """It is in nothing that is said, in whatever case (the fixture looks for it, too)."""
+    echo = f"530 {PASSWORD} {PASSWORD.upper()} \x1b[31m\x07\r\n".encode()
+    said = play(Quirks(replies={verb: echo}), *more)
+    assert PASSWORD.lower() not in (said.out + said.err).lower()
+    assert not {"\x1b", "\x07"} & set(said.out + said.err)
+
+
+def test_replies_without_end(play: Any) -> None:
+    said = play(Quirks(replies={"FEAT": b"211-\r\n" + b" \x1b]0;title\x07\r\n" * 5000 + b"211 end\r\n"}))
+    assert "reply of more than" in said.refusal()
+
+
+def test_a_server_that_wants_an_account(play: Any) -> None:
+    said = play(Quirks(replies={"PASS": b"332 account, please\r\n"}))
+    assert "the server wants an account (ACCT)" in said.refusal()
