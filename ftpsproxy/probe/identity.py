@@ -20,7 +20,7 @@ from ftpsproxy.tls.certificate import day, read
 
 _MOST_CERTIFICATES = 10
 _MOST_NAMES = 20
-_WANTS_NO_ALPN = ("handshake_refused", "closed", "wrong_host")
+_WANTS_NO_ALPN = ("handshake_refused", "closed")
 _SHORT = {
     "unknown_ca": "do not vouch for it: its issuer is not among them",
     "self_signed": "do not vouch for it: it is self-signed",

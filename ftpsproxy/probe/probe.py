@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -10,7 +11,7 @@ from ftpsproxy import errors, net
 from ftpsproxy.config import Upstream
 from ftpsproxy.probe import identity, reach, settings, trial, trust, upload, versions
 from ftpsproxy.probe.link import Ground
-from ftpsproxy.probe.session import Login, begin, log_in
+from ftpsproxy.probe.session import Login, logged_in
 from ftpsproxy.probe.steps import Journal, Step
 from ftpsproxy.probe.versions import Version
 from ftpsproxy.tls import Certificate, Refused
@@ -126,7 +127,7 @@ class _Probe:
         """A verified session, and with a login all that it allows → the settings that work. Raises Refused."""
         login = self._request.login
         self._part("FTP")
-        session = await trial.whole(self._ground, way, login)
+        session = await logged_in(self._ground, way, login, self._ground.journal.say)
         try:
             if login is None:
                 refused = "" if session.protected or way.implicit else "; nor whether it takes PROT P behind a login"
@@ -157,10 +158,10 @@ class _Probe:
 
     async def _upload(self, way: Upstream, login: Login) -> Upstream:
         self._part("file")
-        session = await begin(self._ground, way)
+        another = partial(logged_in, self._ground, way, login)
+        session = await another()
         try:
-            await log_in(session, login)
-            tried = await upload.try_file(self._ground, session, self._request.upload)
+            tried = await upload.try_file(self._ground, session, self._request.upload, another)
         finally:
             await session.link.leave()
         return way if tried.close_notify or tried.size_told else replace(way, close_notify="reply")

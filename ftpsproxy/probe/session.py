@@ -102,3 +102,15 @@ async def log_in(session: Session, login: Login, say: Say = unsaid) -> None:
     binary: Reply = await link.ask("TYPE I")
     if binary.refused:
         say(None, f"TYPE I: {quoted(binary)}")
+
+
+async def logged_in(ground: Ground, upstream: Upstream, login: Login | None, say: Say = unsaid) -> Session:
+    """`begin`, and `log_in` if there is a login. Raises Refused."""
+    session = await begin(ground, upstream, say)
+    try:
+        if login is not None:
+            await log_in(session, login, say)
+    except BaseException:
+        await session.link.leave()
+        raise
+    return session

@@ -156,15 +156,3 @@ def _say_verdict(say: Say, found: Trial) -> None:
         say(True, f"TLS {version}: the server demands resumption; without it: {why}", **facts)
     else:
         say(True, f"TLS {version}: the server does not demand resumption", **facts)
-
-
-async def whole(ground: Ground, way: Upstream, login: Login | None) -> Session:
-    """A session by just these settings, said step by step. Raises Refused."""
-    session = await begin(ground, way, ground.journal.say)
-    try:
-        if login is not None:
-            await log_in(session, login, ground.journal.say)
-    except BaseException:
-        await session.link.leave()
-        raise
-    return session

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,9 @@ from ftpsproxy.tls import Refused
 
 _SIZE = 256 * 1024  # more than fits into what is on its way at the end of an upload, where tails are lost
 _THERE, _NOT_KNOWN = 213, (500, 502, 504)
-_DELETE_SECONDS = 5.0
+_FORBIDDEN = (530, 532, 550, 553)  # the server has not begun: there is nothing to delete
+_NOT_TAKEN = "not_taken"
+_DELETE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,28 +35,36 @@ def name_of(path: str) -> str:
     return f"{path}ftpsproxy-probe-{secrets.token_hex(6)}.tmp" if path.endswith("/") else path
 
 
-async def try_file(ground: Ground, session: Session, path: str) -> Tried:
-    """See above. Raises Refused where it does not come back as it went."""
+async def try_file(ground: Ground, session: Session, path: str, again: Callable[[], Awaitable[Session]]) -> Tried:
+    """See above; `again` gives another session, to delete what an interrupted one has left. Raises Refused where the
+    file does not come back as it went."""
     name = name_of(path)
     await _must_be_new(session, name, chosen=name == path)
     content = os.urandom(_SIZE)
-    stored = False
     try:
         await _move(ground, session, f"STOR {name}", Job(f"STOR {name}", upload=content))
-        stored = True
         size = await session.link.ask(f"SIZE {name}")
-        size_told = size.code == _THERE and size.text.strip() == str(_SIZE)
         down = await _move(ground, session, f"RETR {name}", Job(f"RETR {name}", keep=_SIZE + 1))
-        same = down.received == content
-        ground.journal.say(
-            same,
-            f"compared: {'it came back as it went' if same else f'it is ANOTHER, of {down.size} bytes'}",
-            same=same,
-        )
-        if not same:
-            raise Refused("file_changed", f"the file came back changed, with {down.size} of {_SIZE} bytes")
-    finally:
-        await _delete(ground, session, name, stored=stored)
+    except BaseException as why:
+        if isinstance(why, Refused) and why.reason == _NOT_TAKEN:
+            raise
+        # In the middle of a transfer, nobody knows to which command the next reply belongs.
+        with trio.CancelScope(shield=True, deadline=now() + _DELETE_SECONDS):
+            try:
+                other = await again()
+            except Refused as error:
+                ground.journal.say(False, f"please look whether {name} is there, and delete it: {error.detail}")
+            else:
+                await _delete(ground, other, name)
+                await other.link.leave()
+        raise
+    await _delete(ground, session, name)
+    same = down.received == content
+    said = "it came back as it went" if same else f"it is ANOTHER, of {down.size} bytes"
+    ground.journal.say(same, f"compared: {said}", same=same)
+    if not same:
+        raise Refused("file_changed", f"the file came back changed, with {down.size} of {_SIZE} bytes")
+    size_told = size.code == _THERE and size.text.strip() == str(_SIZE)
     return Tried(size_told, down.close_notify)
 
 
@@ -78,22 +89,16 @@ async def _move(ground: Ground, session: Session, what: str, job: Job) -> Moved:
     facts: dict[str, Any] = {"bytes": moved.size, "close_notify": moved.close_notify, "resumed": moved.resumed}
     ground.journal.say(well, f"{what}: {said}", began, **facts, final_reply_milliseconds=moved.final_milliseconds)
     if not well:
-        raise Refused("transfer_failed", f"{what}: {moved.words}")
+        untouched = moved.reply is not None and moved.reply.code in _FORBIDDEN and not moved.size
+        raise Refused(_NOT_TAKEN if untouched else "transfer_failed", f"{what}: {moved.words}")
     return moved
 
 
-async def _delete(ground: Ground, session: Session, name: str, *, stored: bool) -> None:
-    """Also where something has gone wrong, and when it is interrupted."""
+async def _delete(ground: Ground, session: Session, name: str) -> None:
     began = now()
-    said = "no answer"
-    gone = False
-    with trio.CancelScope(shield=True, deadline=now() + _DELETE_SECONDS), contextlib.suppress(Refused):
+    gone, said = False, "no answer"
+    with contextlib.suppress(Refused):
         reply = await session.link.ask(f"DELE {name}")
         gone, said = reply.good, quoted(reply)
-    if gone:
-        words = f"deleted: {said}"
-    elif stored:
-        words = f"NOT deleted: {said}; please delete {name} there"
-    else:
-        words = f"whatever came of it, to be deleted: {said}"
-    ground.journal.say(gone if stored else None, words, began, deleted=gone)
+    words = f"deleted: {said}" if gone else f"NOT deleted: {said}; please look whether {name} is there, and delete it"
+    ground.journal.say(gone, words, began, deleted=gone)

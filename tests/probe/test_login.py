@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +153,43 @@ def test_an_upload_that_breaks_off(play: Any, bad_server: BadServer) -> None:
 def test_an_upload_that_is_refused(play: Any) -> None:
     said = play(Quirks(replies={"STOR": b"553 read only\r\n"}), "--upload", "/new")
     assert "STOR /new: 553 read only" in said.refusal()
+    assert "delete" not in said.out
+
+
+def test_ctrl_c_leaves_no_file(
+    bad_server: BadServer, certificates: Certificates, login: list[str], tmp_path: Path
+) -> None:
+    """In the middle of a download, say: what was sent is deleted before it ends."""
+    bad_server.play(Quirks(slow={"RETR": 5.0}))
+    where = f"127.0.0.1:{bad_server.port}"
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "ftpsproxy",
+            "probe",
+            where,
+            "--ca-file",
+            certificates.ca_file,
+            *login,
+            "--upload",
+            "/new",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        while "STOR /new" not in (line := process.stdout.readline()):
+            assert line, "it has ended before"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (130, "ftpsproxy: interrupted\n")
+    assert "deleted: 250" in out
+    assert b"DELE /new" in [line for seen in bad_server.sessions for line in seen.commands]
 
 
 # --- what a server says -----------------------------------------------------------------------------------------------
@@ -173,3 +213,15 @@ def test_replies_without_end(play: Any) -> None:
 def test_a_server_that_wants_an_account(play: Any) -> None:
     said = play(Quirks(replies={"PASS": b"332 account, please\r\n"}))
     assert "the server wants an account (ACCT)" in said.refusal()
+
+
+def test_one_session_at_a_time(play: Any) -> None:
+    """To a server that allows an address no more."""
+    said = play(Quirks(max_sessions=1), "--upload", "/")
+    assert said.code == 0, said.err
+
+
+def test_all_of_it_has_an_end(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftpsproxy.probe.probe.TOTAL_SECONDS", 1.0)
+    said = play(Quirks(slow={"FEAT": 3.0}))
+    assert "it was not over in 1 s" in said.refusal()
