@@ -1,7 +1,9 @@
 """Sessions with a login: how data connections are reached, and, for each TLS version, whether sessions are resumed on
 them, and must be."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from ftpsproxy import net
@@ -9,7 +11,7 @@ from ftpsproxy.config import Upstream
 from ftpsproxy.net import now
 from ftpsproxy.probe.data import Job, Moved, NoWay, prepare, transfer
 from ftpsproxy.probe.link import Ground, Say
-from ftpsproxy.probe.session import Login, Session, begin, log_in
+from ftpsproxy.probe.session import Login, Session, logged_in
 from ftpsproxy.probe.versions import Version
 from ftpsproxy.tls import Refused
 
@@ -20,12 +22,14 @@ Mode = Literal["auto", "epsv", "pasv", "eprt", "port"]
 
 @dataclass(slots=True)
 class Trial:
-    """What a TLS version is worth here. `lost` is what ended the session early."""
+    """What a TLS version is worth here. `lost` is what ended the session early; `cut`: it did so instead of a data
+    connection without resumption."""
 
     version: str
     listings: list[Moved] = field(default_factory=list)
     bare: Moved | None = None
     lost: str = ""
+    cut: bool = False
 
     @property
     def works(self) -> bool:
@@ -39,7 +43,7 @@ class Trial:
     @property
     def demanded(self) -> bool | None:
         """Whether the server refuses those that do not resume; None where that was not seen."""
-        if not self.resumes or (self.bare is None and not self.lost):
+        if not self.resumes or (self.bare is None and not self.cut):
             return None
         return self.bare is None or not self.bare.well
 
@@ -89,34 +93,39 @@ async def _reaches(session: Session, mode: str, say: Say) -> str:
     net.close(await way())
     peer = net.unzoned(session.peer)
     host, _, _ = where.partition(" port ")
-    elsewhere = "" if host == peer else f"; it names another address than its own, {peer}, which is taken instead"
-    say(True, f"{mode.upper()} names {where}, reached{elsewhere}", began, mode=mode, named=where, peer=peer)
+    how = "reached" if host == peer else f"not its own address; reached at its own, {peer}, where all data goes"
+    say(True, f"{mode.upper()} names {where}: {how}", began, mode=mode, named=where, peer=peer)
     return ""
 
 
 async def trial(ground: Ground, way: Upstream, login: Login, version: Version) -> Trial:
-    """A session of its own at this TLS version. Raises Refused where there is none."""
-    say = ground.journal.say
-    session = await begin(ground, replace(way, tls_min=version, tls_max=version))
-    found = Trial(version)
+    """A session of its own at this TLS version."""
+    say, found = ground.journal.say, Trial(version)
     try:
-        await log_in(session, login)
-        for number in range(1, _LISTINGS + 1):
-            moved = await listing(session, resume=True)
-            found.listings.append(moved)
-            _say_listing(say, f"TLS {version}, data connection {number}", moved)
-            if not moved.well:
-                break
-        else:
-            found.bare = await listing(session, resume=False)
+        session = await logged_in(ground, replace(way, tls_min=version, tls_max=version), login)
+        try:
+            await _try_data(session, found, say)
+        finally:
+            await session.link.leave()
     except NoWay as error:
         found.lost = str(error)
     except Refused as error:
         found.lost = error.detail
-    finally:
-        await session.link.leave()
+        found.cut = found.works  # only the connection without resumption was left to try
     _say_verdict(say, found)
     return found
+
+
+async def _try_data(session: Session, found: Trial, say: Say) -> None:
+    """Raises NoWay, Refused."""
+    for number in range(1, _LISTINGS + 1):
+        began = now()
+        moved = await listing(session, resume=True)
+        found.listings.append(moved)
+        _say_listing(partial(say, since=began), f"TLS {found.version}, data connection {number}", moved)
+        if not moved.well:
+            return
+    found.bare = await listing(session, resume=False)
 
 
 async def listing(session: Session, *, resume: bool) -> Moved:
@@ -126,7 +135,7 @@ async def listing(session: Session, *, resume: bool) -> Moved:
     return await transfer(session, way, Job(_LISTING, resume=resume))
 
 
-def _say_listing(say: Say, what: str, moved: Moved) -> None:
+def _say_listing(say: Callable[..., None], what: str, moved: Moved) -> None:
     if not moved.well:
         say(False, f"{what}: {moved.words}", resumed=moved.resumed)
         return
@@ -154,5 +163,7 @@ def _say_verdict(say: Say, found: Trial) -> None:
     elif found.demanded:
         why = found.bare.words if found.bare is not None else found.lost
         say(True, f"TLS {version}: the server demands resumption; without it: {why}", **facts)
+    elif found.demanded is None:
+        say(None, f"TLS {version}: works; whether the server demands resumption was not seen: {found.lost}", **facts)
     else:
         say(True, f"TLS {version}: the server does not demand resumption", **facts)
