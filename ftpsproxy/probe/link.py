@@ -225,6 +225,8 @@ async def _agree(link: Link, say: Say) -> None:
     for word in link.upstream.auth:
         began = now()
         reply = await link.ask(f"AUTH {word}")
+        while reply.code == 220:  # a greeting of several replies
+            reply = await link.final("the answer to AUTH", began + REPLY_SECONDS - now())
         say(not reply.refused, f"AUTH {word}: {quoted(reply)}", began)
         if not reply.refused:
             link.auth = word

@@ -107,7 +107,8 @@ class _Probe:
         self._ground.journal.part = name
 
     def _lines(self, way: Upstream) -> list[settings.Line]:
-        return settings.lines_of(way, settings.Reasons(self._reasons))
+        clean = self._ground.journal.clean  # servers have a word in some reasons
+        return settings.lines_of(way, {key: clean(why) for key, why in self._reasons.items()})
 
     async def _found(self) -> tuple[Upstream, identity.Seen]:
         """The first target where there is TLS. Raises Refused, with what the first one was."""
@@ -115,8 +116,8 @@ class _Probe:
         for target in self._request.targets:
             self._part(f"{target.host} port {target.port}")
             try:
-                met = await reach.meet(self._ground, target)
-                return await identity.look(self._ground, reach.ways(target, met))
+                first = await reach.meet(self._ground, target)
+                return await identity.look(self._ground, reach.ways(target, first))
             except Refused as error:
                 if len(self._request.targets) > 1:
                     self._ground.journal.say(False, error.detail, reason=error.reason)

@@ -6,7 +6,7 @@ of TLS and an empty line.
 
 import contextlib
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import trio
 
@@ -39,16 +39,8 @@ class First(enum.Enum):
     TLS = "tls"
 
 
-@dataclass(frozen=True, slots=True)
-class Met:
-    """The server as it was met."""
-
-    first: First
-    address: str
-
-
-async def meet(ground: Ground, upstream: Upstream) -> Met:
-    """Connect, and hear what comes. Raises Refused where it is no FTP server, or refuses."""
+async def meet(ground: Ground, upstream: Upstream) -> First:
+    """Connect, and hear what comes first. Raises Refused where it is no FTP server, or refuses."""
     say, began = ground.journal.say, now()
     link = await connected(ground, upstream)
     try:
@@ -57,9 +49,9 @@ async def meet(ground: Ground, upstream: Upstream) -> Met:
         began = now()
         if upstream.implicit and await _answer(link, upstream) == "TLS":
             say(True, "it begins with TLS: implicit", began)
-            return Met(First.TLS, address)
+            return First.TLS
         try:
-            return Met(await _first_words(ground, link, began), address)
+            return await _first_words(ground, link, began)
         except Refused as error:
             raise foreign(error) from None
     finally:
@@ -123,11 +115,11 @@ async def _answer(link: Link, upstream: Upstream) -> str:
     return protocol_of(said)
 
 
-def ways(upstream: Upstream, met: Met) -> list[Upstream]:
+def ways(upstream: Upstream, first: First) -> list[Upstream]:
     """How it may be spoken to, the likeliest first."""
     implicit = replace(upstream, implicit=True, implicit_greeting="tls")
     explicit = replace(upstream, implicit=False, implicit_greeting="tls", auth=("TLS", "SSL"))
     in_clear = replace(implicit, implicit_greeting="clear")  # z/OS; AUTH to it would be TLS that is none
-    if met.first is First.TLS:
+    if first is First.TLS:
         return [implicit]
     return [in_clear, explicit] if upstream.implicit else [explicit, in_clear]

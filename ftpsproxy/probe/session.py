@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ftpsproxy.config import Upstream
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.net import now
-from ftpsproxy.probe.link import Ground, Link, Say, opened, quoted, unsaid
+from ftpsproxy.probe.link import REPLY_SECONDS, Ground, Link, Say, opened, quoted, unsaid
 from ftpsproxy.tls import Context, Refused, Resumption, build_context, check_pins
 
 _MOST_FEATURES = 100
@@ -64,6 +64,11 @@ async def _protect(session: Session, say: Say) -> None:
     for command in ("PBSZ 0", "PROT P"):
         began = now()
         reply = await session.link.ask(command)
+        while reply.code == 220:
+            if not session.upstream.tls_first:
+                # Somebody between may have joined two servers: every reply would answer the command before.
+                raise Refused("greeted_twice", "the server greets once more behind TLS")
+            reply = await session.link.final(f"the answer to {command}", began + REPLY_SECONDS - now())
         session.protected = reply.good  # PROT's, in the end
         say(None if reply.refused else True, f"{command}: {quoted(reply)}", began, reply=quoted(reply))
 

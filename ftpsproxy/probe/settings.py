@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ftpsproxy import errors
@@ -56,18 +56,8 @@ def name_for(host: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", host).strip("-_")[:_LONGEST_NAME] or "server"
 
 
-@dataclass(frozen=True, slots=True)
-class Reasons:
-    """Why a setting is what it is, where that was found out on the way; by key."""
-
-    by_key: dict[str, str]
-
-    def of(self, key: str, otherwise: str) -> str:
-        return self.by_key.get(key, otherwise)
-
-
-def lines_of(way: Upstream, reasons: Reasons) -> list[Line]:
-    """What differs from the defaults."""
+def lines_of(way: Upstream, reasons: Mapping[str, str]) -> list[Line]:
+    """What differs from the defaults; `reasons` are those that were found out on the way, by key."""
     kind = "implicit TLS" if way.implicit else f"explicit TLS: it takes AUTH {way.auth[0]}"
     plain = Upstream(way.name, way.host)
     found = [Line("url", way.url, kind)]
@@ -87,7 +77,7 @@ def lines_of(way: Upstream, reasons: Reasons) -> list[Line]:
     ):
         value = getattr(way, key)
         if value != getattr(plain, key):
-            found.append(Line(key, value, reasons.of(key, otherwise)))
+            found.append(Line(key, value, reasons.get(key, otherwise)))
     return found
 
 

@@ -196,7 +196,7 @@ def test_ctrl_c_leaves_no_file(
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
-@pytest.mark.parametrize("verb", ["USER", "PASS", "FEAT", "LIST"])
+@pytest.mark.parametrize("verb", ["USER", "PASS", "FEAT", "EPSV", "LIST"])
 def test_a_server_that_repeats_the_password(play: Any, verb: str, more: list[str]) -> None:
     """It is in nothing that is said, in whatever case (the fixture looks for it, too)."""
     echo = f"530 {PASSWORD} {PASSWORD.upper()} \x1b[31m\x07\r\n".encode()
@@ -213,6 +213,13 @@ def test_replies_without_end(play: Any) -> None:
 def test_a_server_that_wants_an_account(play: Any) -> None:
     said = play(Quirks(replies={"PASS": b"332 account, please\r\n"}))
     assert "the server wants an account (ACCT)" in said.refusal()
+
+
+def test_a_second_greeting_behind_tls(play: Any, bad_server: BadServer) -> None:
+    """Then all replies would be those to other commands: no login."""
+    said = play(Quirks(replies={"PBSZ": b"220 welcome\r\n"}))
+    assert "greets once more behind TLS" in said.refusal()
+    assert not any("USER" in seen.verbs() for seen in bad_server.sessions)
 
 
 def test_one_session_at_a_time(play: Any) -> None:
