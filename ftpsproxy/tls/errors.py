@@ -1,5 +1,7 @@
 """What is wrong with a server's TLS, in plain words."""
 
+import dataclasses
+
 from ftpsproxy import errors
 from ftpsproxy.config import Upstream
 from ftpsproxy.tls import certificate
@@ -118,7 +120,8 @@ def explain_opening(error: Exception, upstream: Upstream) -> Refused:
     if refused.reason == "handshake_garbage" and upstream.tls_first:
         return Refused(
             "plaintext_on_implicit_port",
-            "the server does not begin with TLS; perhaps it is explicit (ftpes://), or says its greeting in clear "
-            'first (z/OS: implicit_greeting = "clear")',
+            "the server does not begin with TLS; perhaps it is explicit "
+            f"({dataclasses.replace(upstream, implicit=False).url}), or says its greeting in clear first "
+            '(z/OS: implicit_greeting = "clear")',
         )
     return refused

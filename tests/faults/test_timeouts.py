@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,21 +10,10 @@ from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
 from tests.support.bad_client import BadClient
 from tests.support.bad_server import Fault, Final, Handshake, Quirks
+from tests.support.ports import deaf
 
 BODY = bytes(48 << 20)
 """More than all buffers between server and client hold."""
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[int]:
-    """A port that answers no SYN: its backlog is full."""
-    with contextlib.ExitStack() as stack:
-        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(6):
-            sock = stack.enter_context(socket.socket())
-            sock.setblocking(False)
-            sock.connect_ex(full.getsockname())
-        yield full.getsockname()[1]
 
 
 @pytest.fixture
@@ -69,7 +56,7 @@ def test_a_server_that_does_not_answer_auth(hasty: Stage) -> None:
 
 def test_a_server_that_cannot_be_reached(stages: Stages) -> None:
     """connect_timeout: a full backlog swallows the SYN."""
-    with _deaf() as port:
+    with deaf() as port:
         stage = stages("hasty", upstream_port=port)
         with stage.client() as client:
             assert client.refusal().code == 530
@@ -91,7 +78,7 @@ def _assert_gone(stage: Stage) -> None:
 @pytest.mark.parametrize("how", ["fin", "reset"])
 def test_a_client_that_leaves_while_the_server_is_connected_to(stages: Stages, how: str) -> None:
     """Its seat is free at once, not when the server's time is up."""
-    with _deaf() as port:
+    with deaf() as port:
         stage = stages("default", upstream_port=port)
         with stage.client(greeting=False) as client:
             client.send(b"USER anna\r\n")
