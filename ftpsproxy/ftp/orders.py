@@ -52,6 +52,11 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaveServer:
+    """The server is of no use: drop it, and give back the place there. The client has yet to hear of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartTls:
     """Start TLS with the server now; nothing it said before may be left over."""
 
@@ -261,6 +266,7 @@ Order = (
     | TellServer
     | StartDataTls
     | Dial
+    | LeaveServer
     | StartTls
     | ListenForClient
     | ConnectToClient

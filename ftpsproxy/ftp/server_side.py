@@ -51,7 +51,7 @@ _WHOLE = frozenset({b"FEAT", b"OPTS", b"QUIT", *commands.LOGIN_VERBS, *commands.
 
 def accepted(state: State, event: Accepted) -> list[Order]:
     """A client has come."""
-    return [TellClient(_GREETING)] if state.policy.greet_first else [Dial()]
+    return [TellClient(_GREETING)] if state.greets_first else [Dial()]
 
 
 def connected(state: State, event: Connected) -> list[Order]:
@@ -67,14 +67,13 @@ def secured(state: State, event: Secured) -> list[Order]:
 
 def _open(state: State, opening: Opening, reply: Reply) -> list[Order]:
     orders = opening.heard(reply)
-    if reply.refused:
-        state.farewell = reply
+    state.farewell = reply if reply.refused else None
     if opening.refusal is not None:
         return state.refuse(opening.refusal.reason, opening.refusal.detail)
     if opening.done:
-        state.opening = None
+        state.opening = state.farewell = None
         state.login.protect = opening.protect_later
-        if state.policy.greet_first:
+        if state.greets_first:
             return orders
         greeting = _GREETING if state.policy.own_greeting or opening.greeting is None else opening.greeting
         return [*orders, TellClient(greeting)]

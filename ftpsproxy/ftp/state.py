@@ -11,7 +11,7 @@ from ftpsproxy.ftp.events import ClientErred, ClientLost, ServerLost, ServerRefu
 from ftpsproxy.ftp.exchange import ABORTABLE, ASKED, Exchange, Phase
 from ftpsproxy.ftp.login import Login
 from ftpsproxy.ftp.opening import Opening, Refusal
-from ftpsproxy.ftp.orders import Dial, HangUp, NoteUpstreamFailed, Order, TellClient, TellServer
+from ftpsproxy.ftp.orders import Dial, HangUp, LeaveServer, NoteUpstreamFailed, Order, TellClient, TellServer
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.server_endpoint import DeferredEndpoint, ServerEndpoint, UpstreamQuirks
 from ftpsproxy.ftp.waiting import Waiting
@@ -47,7 +47,8 @@ class State:
     """
 
     def __init__(self, policy: Policy, quirks: UpstreamQuirks | None = None) -> None:
-        self.dialled = not policy.greet_first
+        self.greets_first = policy.greet_first  # it stays so, though settings may change before the server is reached
+        self.dialled = not self.greets_first
         self.no_server: Refusal | None = None
         self.serve_by(policy, quirks)
         self.exchange: Exchange | None = None
@@ -191,14 +192,14 @@ class State:
         """
         note = NoteUpstreamFailed(reason, detail, shown)
         for_now = self.farewell is not None and self.farewell.code < 500
-        if self.opening is None or not self.policy.greet_first or for_now:
+        if self.opening is None or not self.greets_first or for_now:
             return [note, *self.goodbye(_UNAVAILABLE + detail, reason)]
         self.dialled, self.opening, self.no_server = False, None, Refusal(reason, detail)
-        return [note, *self.answer_without_server(self.held.popleft(), self.no_server)]
+        return [note, LeaveServer(), *self.answer_without_server(self.held.popleft(), self.no_server)]
 
     def answer_without_server(self, command: Command | ClientErred, why: Refusal) -> list[Order]:
         """A client that is still there when no server could be had says this."""
-        text = _UNAVAILABLE + why.detail
+        text = _sentence(_UNAVAILABLE + why.detail)
         if isinstance(command, Command) and command.verb not in commands.LOGIN_VERBS:
             return [TellClient(replies.own(530, text))]
         return self.goodbye(text, why.reason, 530)
@@ -210,6 +211,8 @@ class State:
     def goodbye(self, text: str, why: str, code: int = 421) -> list[Order]:
         """A last reply, and the end."""
         self.closed = True
-        if text and not text.endswith((".", "!", "?")):
-            text += "."
-        return [TellClient(replies.own(code, text)), HangUp(why)]
+        return [TellClient(replies.own(code, _sentence(text))), HangUp(why)]
+
+
+def _sentence(text: str) -> str:
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."

@@ -1,7 +1,6 @@
 """All listeners and sessions of one process: limits, drain, a change of settings; the crash barrier round each
 session."""
 
-import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,9 @@ from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from ftpsproxy.net import Socket, turn
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.serve import listening
-from ftpsproxy.serve.limits import TOO_MANY_LOGINS, Arrivals, Refusal, RefusedLogins, SessionLimits
+from ftpsproxy.serve.limits import TOO_MANY_LOGINS, Refusal, RefusedLogins, SessionLimits
 from ftpsproxy.serve.listening import ListenError, Sockets
-from ftpsproxy.serve.upstream_queue import UpstreamQueue
+from ftpsproxy.serve.places import Places
 from ftpsproxy.serve.upstream_slots import UpstreamSlots
 from ftpsproxy.session.service import NoPlace, Service, patience, policy
 from ftpsproxy.session.session import Session
@@ -54,8 +53,7 @@ class Gateway:
         self._slots = slots
         self._refused_logins = refused_logins
         self._table = table
-        self._arrivals = Arrivals()
-        self._upstream_queue = UpstreamQueue(slots, settings.timeouts.queue)
+        self._places = Places(slots, settings.timeouts.queue, self._current)
         self._share_port = share_port
         self._sockets: Sockets = {}
         self._quirks: dict[str, UpstreamQuirks] = {}
@@ -66,7 +64,6 @@ class Gateway:
         self._clients = 0  # those that were let in: in a session, or on the way to one
         self._open = False
         self._all_gone = trio.Event()
-        self._stopping = trio.Event()
 
     async def serve(
         self, stop: trio.Event, *, task_status: trio.TaskStatus[Settings] = trio.TASK_STATUS_IGNORED
@@ -120,7 +117,7 @@ class Gateway:
             {name: one.sessions for name, one in upstreams.items()},
             {name: one.sessions_per_client for name, one in upstreams.items()},
         )
-        self._upstream_queue.change(settings.timeouts.queue)
+        self._places.queue.change(settings.timeouts.queue)
         self._passive_ports.change(settings.limits.pending_data, [one.passive_ports for one in settings.listeners])
         self._services = {}
         for listener in settings.listeners:
@@ -217,8 +214,7 @@ class Gateway:
         for who, address in listening.addresses(self._settings).items():
             if who != listening.ADMIN:
                 net.close(self._sockets.pop(address))
-        self._upstream_queue.close(_STOPPING)
-        self._stopping.set()
+        self._places.close(_STOPPING)
         if not self._clients:
             return
         log.gateway_draining(sessions=len(self._sessions), seconds=timeouts.drain)
@@ -277,31 +273,14 @@ class Gateway:
                 self._all_gone.set()
 
     async def _serve_client(self, service: Service, sock: Socket, client: str, who: str) -> None:
-        with contextlib.ExitStack() as place:
-            session = Session(service, sock, client, partial(self._take_place, service, client, who, place))
-            self._sessions[session] = service.upstream.name, who
-            place.callback(self._sessions.pop, session)
+        place = self._places.of(service, client, who)
+        session = Session(service, sock, client, place)
+        self._sessions[session] = service.upstream.name, who
+        try:
             await session.run()
-
-    async def _take_place(
-        self, service: Service, client: str, who: str, place: contextlib.ExitStack
-    ) -> tuple[Service, float | None]:
-        """A place at the upstream for a session, when its turn has come; `place` gives it back. Raises NoPlace."""
-        listener, upstream = service.listener.name, service.upstream.name
-
-        def queued(ahead: int) -> None:
-            log.session_queued(client=client, listener=listener, upstream=upstream, ahead=ahead)
-
-        early = self._arrivals.wait(who, service.limits)
-        if early:
-            with trio.move_on_after(early):
-                await self._stopping.wait()
-                raise NoPlace("shutdown", _STOPPING)
-        waited = await self._upstream_queue.take(upstream, who, queued)
-        place.callback(self._upstream_queue.leave, upstream, who)
-        metrics.SESSIONS_OPEN.add(listener, upstream)
-        place.callback(metrics.SESSIONS_OPEN.add, listener, upstream, by=-1)
-        return self._current(service, client), early + (waited or 0.0) if early else waited
+        finally:
+            place.give_back()
+            del self._sessions[session]
 
     def _current(self, service: Service, client: str) -> Service:
         """What is now in place of this service, for one that may have waited over a change. Raises NoPlace."""

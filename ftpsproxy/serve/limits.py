@@ -135,6 +135,11 @@ class Arrivals:
             self._credit.popitem(last=False)
         return max(0.0, -credit / limits.sessions_per_second)
 
+    def forgive(self, client: str) -> None:
+        """One that had to wait has left instead: it counts for nothing."""
+        if (known := self._credit.get(client)) is not None:
+            self._credit[client] = known[0] + 1, known[1]
+
 
 class RefusedLogins:
     """How many logins of each client were refused lately, across all workers; made before they are forked.

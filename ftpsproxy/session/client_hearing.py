@@ -133,6 +133,7 @@ class ClientHearing:
             self._second, self._lines_in_second = second, 0
         self._lines_in_second += 1
         if self._lines_in_second > session.service.limits.commands_per_second:
+            session.show()
             log.session_limit(limit="commands_per_second", detail=f"{self._lines_in_second} in one second")
             session.feed(Stopped("Too many commands, closing."))
             return

@@ -46,29 +46,34 @@ class ServerHearing:
         self._dial = trio.Event()
         self._read = 0  # how many times, so that a reply can be told from what was there before its command
         self._asked = False  # whether a silent server was asked what it is
-        self._server_gone = False
+        self._server_gone = self._left = False
         self.reaching = False
 
     def dial(self) -> None:
         """The server is wanted now."""
         self._dial.set()
 
+    def leave(self) -> None:
+        """The server is of no use."""
+        self._left = True
+        self._limit.interrupt()
+
     async def run(self) -> None:
         """Until the session is over."""
         session = self._session
         self._begin_login()
         await self._keep_time(self._dial)
-        if session.over:
-            return
-        if (server := await self._reach()) is None:
-            await self._keep_time(trio.Event())  # the client hears why when it logs in
-            return
-        session.feed(Connected(net.unzoned(server.peer)))
-        if not session.over:
+        if not session.over and (server := await self._reach()) is not None:
+            session.feed(Connected(net.unzoned(server.peer)))
             self._begin_login()
             if not session.service.upstream.tls_first:
                 session.clock.due = min(session.clock.due, now() + session.service.timeouts.greeting)
             await self._hear(server)
+        if not session.over:
+            session.drop_server()
+            session.clock.reply_ends = NEVER
+            self._begin_login()
+            await self._keep_time(trio.Event())  # the client hears why when it logs in
 
     def interrupt(self, *, opening: bool = False) -> None:
         """Stop hearing and look at clock and orders; with `opening` also break off what leads to the server."""
@@ -95,7 +100,7 @@ class ServerHearing:
         self.reaching, placed = True, False
         try:
             with trio.CancelScope() as self._opening:
-                service, waited = await session.take_place()
+                service, waited = await session.place.take()
                 placed = True
                 session.serve_by(service)
                 session.show(waited)
@@ -108,7 +113,7 @@ class ServerHearing:
         except Refused as error:
             self._refuse(error)
         else:
-            if not placed and session.over:
+            if not placed and session.over and not session.shown:
                 session.turned_away("left", "the client left while it waited for a place")
         finally:
             self.reaching = False
@@ -123,7 +128,7 @@ class ServerHearing:
 
     async def _hear(self, server: ServerControl) -> None:
         session = self._session
-        while not session.over:
+        while not (session.over or self._left):
             try:
                 if session.tls_wanted:
                     session.tls_wanted, self.reaching = False, True
@@ -152,7 +157,7 @@ class ServerHearing:
         session, server = self._session, self._session.server
         assert server is not None  # noqa: S101 - it was reached
         session.clock.set_limit()
-        while not session.over and not session.tls_wanted:
+        while not (session.over or session.tls_wanted or self._left):
             if self._server_gone:
                 await trio.sleep_forever()  # a transfer that has its verdict is carried through
             await self._receive(server)
@@ -169,7 +174,7 @@ class ServerHearing:
             await self._receive(server)
             if not session.stop_reason:
                 return True
-        if now() >= clock.reply_ends:
+        if now() >= clock.reply_ends and not self._server_gone:
             clock.reply_ends = NEVER
             self._hear_reply(server.replies.end())
         return False
@@ -195,7 +200,7 @@ class ServerHearing:
     async def _ask_what_it_is(self, server: ServerControl) -> None:
         """Where a greeting belongs it says nothing."""
         refused = await recognised(server.peer, self._session.service)
-        if refused is not None and not self._read and not self._session.over:
+        if refused is not None and not self._read and self._session.server is server and not self._session.over:
             self._refuse(refused)
 
     def _lose(self, why: str) -> None:
@@ -212,12 +217,12 @@ class ServerHearing:
         session, clock = self._session, self._session.clock
         self._read += 1
         heard = 0
-        while not session.over and not session.tls_wanted and (reply := server.pop()) is not None:
+        clock.reply_ends = NEVER
+        while not (session.over or session.tls_wanted or self._left) and (reply := server.pop()) is not None:
             self._hear_reply(reply)
             if (heard := heard + 1) % _LINES_A_TURN == 0:
                 await trio.lowlevel.cancel_shielded_checkpoint()  # nothing that was said is left behind
         replies = server.replies
-        clock.reply_ends = NEVER
         if replies.under_way and not session.over and not session.tls_wanted:
             if (lines := replies.fresh()) is not None:
                 session.feed(ServerSaidLines(*lines))

@@ -1,7 +1,8 @@
 """What all sessions of one listener share, and how long each kind of waiting may last there."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from ftpsproxy.config import Limits, Listener, Timeouts, Upstream
 from ftpsproxy.data.service import DataService
@@ -47,9 +48,15 @@ class Service:
         return self.data.timeouts
 
 
-TakePlace = Callable[[], Awaitable[tuple[Service, float | None]]]
-"""Wait for a place at the server → by what the session is served there, and the seconds it has waited, if it had to.
-Raises NoPlace."""
+class Place(Protocol):
+    """A session's place at the server, if there are only so many."""
+
+    async def take(self) -> tuple[Service, float | None]:
+        """Wait for it → by what the session is served there, and the seconds it has waited, if it had to. Raises
+        NoPlace."""
+
+    def give_back(self) -> None:
+        """It is not needed any more; nothing where it was not taken."""
 
 
 def policy(listener: Listener, upstream: Upstream, limits: Limits) -> Policy:

@@ -28,7 +28,7 @@ from ftpsproxy.session.clock import Clock
 from ftpsproxy.session.orders import CARRY_OUT
 from ftpsproxy.session.server import ServerControl
 from ftpsproxy.session.server_hearing import ServerHearing
-from ftpsproxy.session.service import Service, TakePlace
+from ftpsproxy.session.service import Place, Service
 
 _SERVER_GOODBYE_SECONDS = 1.0
 _CLIENT_GOODBYE_SECONDS = 2.0
@@ -38,11 +38,11 @@ _AT_ONCE = "stopped at once", "The gateway stops at once."
 
 
 class Session:
-    """One session; `run` is its whole life. `take_place` is called once, when the server is to be reached."""
+    """One session; `run` is its whole life. `place` is taken when the server is to be reached."""
 
-    def __init__(self, service: Service, sock: Socket, client: str, take_place: TakePlace) -> None:
+    def __init__(self, service: Service, sock: Socket, client: str, place: Place) -> None:
         self.service = service
-        self.take_place = take_place
+        self.place = place
         self.address = client
         self.client: ClientControl = ClientControl(sock, client, self.start, line_bytes=service.limits.line_bytes)
         self.protocol = Protocol(self._policy(service), service.data.quirks)
@@ -59,7 +59,7 @@ class Session:
         self.makes_way = False  # for others that wait
         self.server_hearing: ServerHearing = ServerHearing(self)
         self.client_hearing = ClientHearing(self)
-        self._shown = self._turned_away = False
+        self.shown = self._turned_away = False
         self._opened = time.monotonic()
         self._events: deque[Event] = deque()
         self._feeding = False
@@ -124,7 +124,7 @@ class Session:
             await self.client.say_goodbye()
         self.client.close()
         seconds = round(time.monotonic() - self._opened, 3)
-        if not self._shown:
+        if not self.shown:
             if not self._turned_away:
                 log.session_unused(seconds=seconds, reason=self.why)
             return
@@ -157,9 +157,16 @@ class Session:
 
         `waited` seconds its client had to wait for a place at the server.
         """
-        if not self._shown:
-            self._shown = True
+        if not self.shown:
+            self.shown = True
             log.session_opened(waited_seconds=waited)
+
+    def drop_server(self) -> None:
+        """There is nothing to be had of it; the client may still have to hear that."""
+        if self.server is not None:
+            self.server.close()
+        self.server = self.data = None
+        self.place.give_back()
 
     def turned_away(self, limit: str, text: str) -> None:
         """There was no place for it at the server."""

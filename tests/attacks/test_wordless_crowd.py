@@ -90,6 +90,31 @@ def test_who_comes_too_fast_waits_and_is_served(certificates: Certificates) -> N
         assert not gateway.events("session.refused")
 
 
+def test_who_leaves_before_its_turn_keeps_nobody_waiting(certificates: Certificates) -> None:
+    """A device that says USER, gives up, and comes again: others of its address wait for their own turn only."""
+    pair = certificates.server
+    with (
+        BadServer(pair.certificate_file, pair.key_file) as server,
+        start_gateway(
+            f"ftpes://127.0.0.1:{server.port}",
+            certificates.ca_file,
+            limits={"sessions_per_client": 4, "sessions_per_second": 1},
+        ) as gateway,
+    ):
+        for _ in range(40):
+            with contextlib.suppress(OSError), BadClient(gateway.endpoint.port, patience=1) as client:
+                client.send(b"USER anna\r\n")
+                client.reset()
+        started = time.monotonic()
+        while True:
+            with BadClient(gateway.endpoint.port) as client:
+                if client.greeting.good:
+                    client.login()
+                    break
+            assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 12  # 40 without mercy
+
+
 def test_credit_comes_back_and_what_is_remembered_is_bounded() -> None:
     time = [1000.0]
     arrivals = Arrivals(lambda: time[0])

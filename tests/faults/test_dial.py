@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ftplib
+import socket
 import subprocess
 import time
 
@@ -81,3 +82,49 @@ def test_a_script_that_says_all_at_once_and_ends_its_side(stages: Stages) -> Non
         client.send(b"USER anna\r\nPASS open-sesame\r\nPWD\r\nQUIT\r\n")
         client.sock.shutdown(1)
         assert [client.reply().code for _ in range(4)] == [331, 230, 257, 221]
+
+
+def test_a_server_of_no_use_is_left_at_once(stages: Stages) -> None:
+    """With its place: the next client hears the reason, too, and not that there is no place."""
+    stage = stages("one_place_hasty")
+    stage.play(Quirks(auth={"TLS": b"502 no\r\n"}))
+    with stage.client() as first, stage.client(local="127.0.0.2") as second:
+        assert first.command("FEAT").code == 530
+        stage.server.wait(lambda: stage.server.last.over)
+        assert "refuses TLS" in second.refusal().text
+        assert "refuses TLS" in first.refusal().text
+    assert not stage.events("session.queued")
+
+
+def test_a_reply_that_was_begun_before_a_refusal_is_not_waited_for(stages: Stages) -> None:
+    """It may have been over, and nothing behind it is FTP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stage = stages("default", upstream_port=listener.getsockname()[1])
+        with stage.client() as client:
+            client.send(b"FEAT\r\n")
+            server, _ = listener.accept()
+            with server:
+                server.sendall(b"220-a\r\n221 b\r\n")
+                assert client.quiet(0.3)
+                server.sendall(b"220 c\r\nHTTP/1.1 400 Bad\r\n")
+                assert client.reply().code == 530
+                assert client.quiet(3.5)
+                assert client.refusal().code == 530
+
+
+def test_a_flood_behind_a_refusal_is_not_heard(stages: Stages) -> None:
+    stage = stages("default")
+    stage.play(Quirks(greeting=b"530 no\r\n", flood={"": b"200 more\r\n" * 5000}))
+    with stage.client() as client:
+        assert client.command("FEAT").code == 530
+        stage.server.wait(lambda: stage.server.last.over)
+        assert client.command("USER anna").code == 530
+
+
+def test_who_is_greeted_here_and_floods_has_a_session_in_the_log(stages: Stages) -> None:
+    stage = stages("slow_commands")
+    with stage.client() as client:
+        client.send(b"NOOP\r\n" * 100)
+        assert client.rest()[0].endswith(b"421 Too many commands, closing.\r\n")
+    assert stage.event("session.limit")["limit"] == "commands_per_second"
+    assert stage.event("session.closed")["session"] == stage.event("session.opened")["session"]

@@ -21,7 +21,7 @@ from tests.ftp.play import CLIENT, SERVER, Play
 
 POLICY = Policy(client=CLIENT, greet_first=True)
 EXPIRED = ServerRefused("certificate", "its certificate has expired")
-WHY = "Service not available: its certificate has expired"
+WHY = "Service not available: its certificate has expired."
 GREETING = ["C 220 FTP service ready."]
 
 
@@ -96,7 +96,7 @@ def test_the_gateway_stops_before_it_has_said_anything() -> None:
 def test_a_refusal_is_the_reply_to_user() -> None:
     play = greeted()
     play.client("USER bob")
-    assert play.happens(EXPIRED) == ["refused certificate", f"C 530 {WHY}.", "hang up"]
+    assert play.happens(EXPIRED) == ["refused certificate", "LeaveServer", f"C 530 {WHY}", "hang up"]
     assert not play.protocol.hears_client
 
 
@@ -104,12 +104,12 @@ def test_whoever_asks_for_something_else_first_hears_it_in_answer_to_user_as_wel
     """lftp says FEAT first, and takes a refusal for a server that knows no FEAT."""
     play = greeted()
     play.client("FEAT")
-    assert play.happens(EXPIRED) == ["refused certificate", f"C 530 {WHY}"]
+    assert play.happens(EXPIRED) == ["refused certificate", "LeaveServer", f"C 530 {WHY}"]
     assert play.protocol.waiting is Waiting.LOGIN
     assert play.client("AUTH TLS")[0].startswith("C 502 ")
     assert play.client("OPTS UTF8 ON") == [f"C 530 {WHY}"]
     assert play.client("NOOP") == ["C 200 NOOP ok."]
-    assert play.client("USER bob") == [f"C 530 {WHY}.", "hang up"]
+    assert play.client("USER bob") == [f"C 530 {WHY}", "hang up"]
 
 
 def test_what_a_useless_server_still_says_is_not_heard() -> None:
@@ -155,6 +155,47 @@ def test_settings_that_have_changed_meanwhile_count() -> None:
     assert play.server("220 hello") == ["S PBSZ 0"]
     assert play.server("200 ok") == ["S PROT P"]
     assert play.server("200 ok") == ["S USER bob"]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("first", [True, False], ids=["greeted", "not-greeted"])
+def test_who_was_greeted_is_not_greeted_again_whatever_settings_say_now(first: bool, refused: bool) -> None:
+    """And who was not, is."""
+    play = Play(Policy(client=CLIENT, greet_first=first))
+    play.happens(Accepted())
+    if first:
+        play.client("USER bob")
+    play.protocol.serve_by(Policy(client=CLIENT, greet_first=not first), UpstreamQuirks())
+    if refused:
+        assert play.happens(EXPIRED)[-2] == (f"C 530 {WHY}" if first else f"C 421 {WHY}")
+    else:
+        assert opened(play) == (["S USER bob"] if first else GREETING)
+
+
+def test_what_was_refused_on_the_way_is_no_farewell() -> None:
+    """PROT P, which an implicit server may refuse, and AUTH TLS where AUTH SSL is taken."""
+    play = Play(Policy(client=CLIENT, implicit=True, greet_first=True))
+    play.happens(Accepted())
+    play.client("USER bob")
+    play.happens(Connected(SERVER))
+    for said in ("220 hello", "503 no", "534 no"):
+        play.server(said)
+    assert play.happens(ServerLost("closed"))[-2] == "C 421 Connection to the server lost: closed."
+    play = Play(Policy(client=CLIENT, auth=("TLS", "SSL"), greet_first=True))
+    play.happens(Accepted())
+    play.client("USER bob")
+    play.happens(Connected(SERVER))
+    for said in ("220 hello", "431 no", "234 go"):
+        play.server(said)
+    assert play.happens(EXPIRED)[-2] == f"C 530 {WHY}"
+
+
+def test_a_server_that_is_full_is_said_so() -> None:
+    play = greeted()
+    play.client("FEAT")
+    play.happens(Connected(SERVER))
+    assert play.server("421 Too many connections")[1].startswith("C 421 ")
+    assert not play.protocol.hears_client
 
 
 def test_the_rest_of_the_session_is_as_ever() -> None:
