@@ -181,9 +181,11 @@ async def transfer(session: Session, way: Way, job: Job) -> Moved:
                 moved.final_milliseconds = round((now() - began) * 1000 - moved.milliseconds, 1)
             elif lost is not None or (moved.reply is not None and moved.reply.refused):
                 nursery.cancel_scope.cancel()
+    if lost is None and moved.reply is None:
+        # It may come yet, and be taken for the answer to the next command.
+        lost = Refused("timeout", "no final reply from the server")
     if lost is not None:
-        why = f"{lost.detail}; before that: {moved.failed}" if moved.failed else lost.detail
-        raise Refused(lost.reason, why)
+        raise Refused(lost.reason, f"{moved.failed}; {lost.detail}" if moved.failed else lost.detail)
     if limit.cancelled_caught:
         moved.failed = moved.failed or f"it was not over in {_TRANSFER_SECONDS:g} s"
     return moved

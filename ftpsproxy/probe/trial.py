@@ -1,6 +1,7 @@
 """Sessions with a login: how data connections are reached, and, for each TLS version, whether sessions are resumed on
 them, and must be."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -66,20 +67,30 @@ async def find_mode(ground: Ground, session: Session) -> tuple[Mode, str]:
     if not by_pasv:
         return "pasv", by_epsv
     active: tuple[Mode, ...] = ("eprt",) if v6 else ("eprt", "port")
-    for mode in active:
-        began = now()
-        try:
-            way, where = await prepare(session, mode, _LISTING)
-            moved = await transfer(session, way, Job(_LISTING))
-        except NoWay as error:
-            say(False, str(error), began, mode=mode)
-            continue
-        why = "" if moved.well else f": {moved.words}"
-        say(moved.well, f"{mode.upper()} {where}: the server connects to us{why}", began, mode=mode)
-        if moved.well:
-            return mode, f"no passive data connection comes about: {by_epsv}"
-    why = "neither to the server (have its passive ports allowed from here), nor from it (data_mode)"
+    with contextlib.suppress(Refused):  # it has been said
+        for mode in active:
+            if not await _is_reached(session, mode, say):
+                return mode, f"no passive data connection comes about: {by_epsv}"
+    why = "neither to the server (have its passive ports allowed from here), nor from it to us (data_mode)"
     raise Refused("no_data_connection", f"no data connection can be had, {why}: {by_epsv}")
+
+
+async def _is_reached(session: Session, mode: str, say: Say) -> str:
+    """Whether the server connects to us: why not, "" if it does. Raises Refused where it says nothing more."""
+    began = now()
+    try:
+        way, where = await prepare(session, mode, _LISTING)
+        moved = await transfer(session, way, Job(_LISTING))
+    except NoWay as error:
+        say(False, str(error), began, mode=mode)
+        return str(error)
+    except Refused as error:
+        say(False, f"{mode.upper()}: {error.detail}", began, mode=mode)
+        raise
+    why = "" if moved.well else moved.words
+    said = f"{mode.upper()} to {where}: {why or 'the server connects to us'}"
+    say(moved.well, said, began, mode=mode)
+    return why
 
 
 async def _reaches(session: Session, mode: str, say: Say) -> str:

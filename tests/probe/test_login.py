@@ -66,6 +66,15 @@ def test_no_way_of_data(play: Any) -> None:
     assert "EPSV: 425 not here" in line
 
 
+def test_no_way_of_data_though_the_server_takes_port(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never comes, and never says so: no reply of it may be taken for that to another command."""
+    monkeypatch.setattr("ftpsproxy.probe.data.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("ftpsproxy.probe.data._AFTER_FAILURE_SECONDS", 0.5)
+    said = play(Quirks(replies=dict.fromkeys(("EPSV", "PASV"), b"425 not here\r\n"), never_calls=True))
+    assert "no data connection can be had" in said.refusal()
+    assert "the server opened no connection to 127.0.0.1:" in said.out
+
+
 def test_a_data_connection_to_a_low_port_is_not_made(play: Any, bad_server: BadServer) -> None:
     said = play(Quirks(passive={"EPSV": "229 here (|||25|)\r\n"}))
     assert "EPSV names port 25; below 1024 is refused" in said.out
