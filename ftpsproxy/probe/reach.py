@@ -4,22 +4,17 @@ No more is said here than QUIT behind a greeting, and, to one that is silent, on
 of TLS and an empty line.
 """
 
-import contextlib
 import enum
 from dataclasses import replace
 
-import trio
-
 from ftpsproxy import net
 from ftpsproxy.config import Upstream
-from ftpsproxy.ftp.foreign import protocol_of
 from ftpsproxy.net import now
 from ftpsproxy.probe.link import GREETING_SECONDS, Ground, Link, connected, first_line, quoted
+from ftpsproxy.session.recognising import protocol_at
 from ftpsproxy.tls import Context, Refused
 
 _QUIET_SECONDS = 1.0  # then a silent server is asked what it is, while its greeting is still waited for
-_WORD_SECONDS = 2.0
-_MOST_SAID = 64
 _FOREIGN = {
     "SSH": "this is an SSH server: SFTP, perhaps, which is another protocol than FTPS; ask the partner for FTPS",
     "HTTP": "this is a web server, not FTP: another port is meant, or another host",
@@ -47,7 +42,7 @@ async def meet(ground: Ground, upstream: Upstream) -> First:
         address = net.unzoned(link.control.peer)
         say(True, f"connected to {address} port {upstream.port}", began, address=address, port=upstream.port)
         began = now()
-        if upstream.implicit and await _answer(link, upstream) == "TLS":
+        if upstream.implicit and await _answer(link) == "TLS":
             say(True, "it begins with TLS: implicit", began)
             return First.TLS
         try:
@@ -80,7 +75,7 @@ async def _first_words(ground: Ground, link: Link, began: float) -> First:
             if greeting.refused:
                 raise Refused("greeting_refused", f"the server refuses the session: {quoted(greeting)}")
             return First.GREETS
-        asked = asked or (await _answer(link, link.upstream) if seconds == _QUIET_SECONDS else "")
+        asked = asked or (await _answer(link) if seconds == _QUIET_SECONDS else "")
         if asked == "TLS":
             say(True, "it says nothing in clear, and answers TLS: implicit", began)
             return First.TLS
@@ -93,26 +88,10 @@ async def _first_words(ground: Ground, link: Link, began: float) -> First:
     raise Refused("silent", _SILENT)
 
 
-async def _answer(link: Link, upstream: Upstream) -> str:
-    """What protocol the server, on another connection, answers the beginning of TLS by, or an empty line; "" for none
-    that can be told."""
-    context = Context(verify=False, minimum="1.2", maximum="1.3", alpn=b"ftp")
-    tls = context.connect(upstream.server_name)
-    tls.shake_hands()
-    said = b""
-    with contextlib.suppress(OSError):
-        sock = net.start_connecting(*net.numeric(link.control.peer, upstream.port))
-        try:
-            # A server of lines waits for the end of one; HTTP's have their say behind an empty one.
-            for word in (tls.take(), b"\r\n\r\n"):
-                with trio.move_on_after(_WORD_SECONDS):
-                    await net.finish_connecting(sock)
-                    await net.send_all(sock, word)
-                    said = await net.receive(sock, _MOST_SAID)
-                    break
-        finally:
-            net.close(sock)
-    return protocol_of(said)
+async def _answer(link: Link) -> str:
+    """What protocol the server, on another connection, answers TLS by."""
+    tls = Context(verify=False, minimum="1.2", maximum="1.3", alpn=b"ftp").connect(link.upstream.server_name)
+    return await protocol_at(link.control.peer, link.upstream.port, tls)
 
 
 def ways(upstream: Upstream, first: First) -> list[Upstream]:

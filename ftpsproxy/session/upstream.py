@@ -1,6 +1,5 @@
 """The way to the server: a connection, TLS on it, and what the log hears of that. Nothing of FTP."""
 
-import contextlib
 import dataclasses
 import time
 
@@ -8,16 +7,13 @@ import trio
 
 from ftpsproxy import errors, net
 from ftpsproxy.data.service import Start
-from ftpsproxy.ftp.foreign import protocol_of
 from ftpsproxy.observe import log, metrics
+from ftpsproxy.session.recognising import protocol_at
 from ftpsproxy.session.server import ServerControl
 from ftpsproxy.session.service import Service
 from ftpsproxy.tls import Refused, Tls, TlsError, certificate_of, check_pins, explain_opening
 
 _WARN_DAYS = 14
-# To tell what a silent server is, for each of two words.
-_RECOGNISE_SECONDS = 2.0
-_RECOGNISE_BYTES = 16
 
 
 async def reach(service: Service, start: Start) -> ServerControl:
@@ -46,26 +42,9 @@ async def reach(service: Service, start: Start) -> ServerControl:
 
 
 async def recognised(address: str, service: Service) -> Refused | None:
-    """What a server at this address is that says nothing, if it can be told: TLS is spoken to it, over a connection of
-    its own. Nothing else is, and whatever it shows is believed for no more than the words."""
+    """What a server at this address is that says nothing, if it can be told."""
     upstream = service.upstream
-    tls = service.data.context.connect(upstream.server_name)
-    tls.shake_hands()
-    said = b""
-    with contextlib.suppress(OSError):
-        family, sockaddr = net.numeric(address, upstream.port)
-        sock = net.start_connecting(family, sockaddr)
-        try:
-            # A server of lines waits for the end of one; HTTP's have their say behind an empty one.
-            for word in (tls.take(), b"\r\n\r\n"):
-                with trio.move_on_after(_RECOGNISE_SECONDS):
-                    await net.finish_connecting(sock)
-                    await net.send_all(sock, word)
-                    said = await net.receive(sock, _RECOGNISE_BYTES)
-                    break
-        finally:
-            net.close(sock)
-    speaks = protocol_of(said)
+    speaks = await protocol_at(address, upstream.port, service.data.context.connect(upstream.server_name))
     if speaks == "TLS":
         cure = 'implicit_greeting = "tls"' if upstream.implicit else dataclasses.replace(upstream, implicit=True).url
         why = f"the server says nothing in clear, and answers TLS: it is implicit ({cure})"
