@@ -79,6 +79,9 @@ def _plainly(error: Refused) -> Refused:
             "the server knows neither TLS 1.2 nor 1.3; older ones are broken, and not spoken here: it has to be renewed"
         )
         return Refused(error.reason, why)
+    if error.reason == "wrong_host":
+        why = "the server does not know the name it is asked for; ask the partner for that, and say --server-name NAME"
+        return Refused(error.reason, why)
     return foreign(error)
 
 
@@ -93,8 +96,8 @@ async def _look(ground: Ground, way: Upstream) -> tuple[Upstream, Seen]:
             found = await _look_once(ground, replace(way, alpn=False), unsaid)
         except Refused:
             raise error from None
-        say(None, f"with ALPN: {error.detail}")
-    say(True, f"without ALPN: TLS stands, {found[1].version} {found[1].cipher}")
+        say(None, f"with ALPN: {error.detail}", name="alpn", reason=error.reason)
+    say(True, f"without ALPN: TLS stands, {found[1].version} {found[1].cipher}", name="tls")
     return found
 
 
@@ -143,7 +146,7 @@ def show(ground: Ground, seen: Seen) -> None:
         if number:
             del lines[1]
         facts: dict[str, Any] = dict(one.facts)
-        ground.journal.say(None, whose, more=tuple(lines), **facts)
+        ground.journal.say(None, whose, name="certificate", more=tuple(lines), **facts)
 
 
 def _validity(one: Certificate) -> str:
@@ -163,10 +166,24 @@ async def judge(ground: Ground, way: Upstream, *, decisive: bool) -> Verdict:
             raise
         verdict = Verdict(way.ca_file, error)
         said = _SHORT.get(error.reason) or shortly(error)
-        say(False if decisive else None, f"{verdict.roots}: {said}", began, roots=verdict.roots, reason=error.reason)
+        say(
+            False if decisive else None,
+            f"{verdict.roots}: {said}",
+            began,
+            name="roots",
+            roots=verdict.roots,
+            reason=error.reason,
+        )
         return verdict
     verdict = Verdict(way.ca_file, None)
-    say(True, f"{verdict.roots}: vouch for it, as {way.server_name}", began, roots=verdict.roots, reason=None)
+    say(
+        True,
+        f"{verdict.roots}: vouch for it, as {way.server_name}",
+        began,
+        name="roots",
+        roots=verdict.roots,
+        reason=None,
+    )
     await link.leave()
     return verdict
 

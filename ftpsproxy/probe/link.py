@@ -43,10 +43,10 @@ class Ground:
 class Say(Protocol):
     """How a step is said, as by `Journal.say`; or is not."""
 
-    def __call__(self, ok: bool | None, said: str, since: float | None = None, **facts: Any) -> None: ...
+    def __call__(self, ok: bool | None, said: str, since: float | None = None, *, name: str, **facts: Any) -> None: ...
 
 
-def unsaid(ok: bool | None, said: str, since: float | None = None, **facts: Any) -> None:
+def unsaid(ok: bool | None, said: str, since: float | None = None, *, name: str, **facts: Any) -> None:
     """For what was said before."""
 
 
@@ -206,7 +206,7 @@ async def _greeted_behind_tls(link: Link, say: Say) -> None:
         why = f"it answers TLS, and says nothing in {GREETING_SECONDS:g} s behind it, where a greeting belongs"
         raise Refused("silent", why) from None
     if link.greeting is not None:
-        say(True, f"greeting: {first_line(link.greeting)}", began)
+        say(True, f"greeting: {first_line(link.greeting)}", began, name="greeting", reply=quoted(link.greeting))
 
 
 async def _speak_up(link: Link) -> None:
@@ -227,7 +227,7 @@ async def _agree(link: Link, say: Say) -> None:
         reply = await link.ask(f"AUTH {word}")
         while reply.code == 220:  # a greeting of several replies
             reply = await link.final("the answer to AUTH", began + REPLY_SECONDS - now())
-        say(not reply.refused, f"AUTH {word}: {quoted(reply)}", began)
+        say(not reply.refused, f"AUTH {word}: {quoted(reply)}", began, name="auth", reply=quoted(reply))
         if not reply.refused:
             link.auth = word
             return
@@ -246,4 +246,4 @@ async def _shake_hands(link: Link, context: Context, say: Say) -> None:
         raise Refused("handshake_timeout", why) from None
     except (TlsError, OSError, Refused) as error:
         raise explain_opening(error, link.upstream) from None
-    say(True, f"TLS stands: {tls.version} {tls.cipher}", began, version=tls.version, cipher=tls.cipher)
+    say(True, f"TLS stands: {tls.version} {tls.cipher}", began, name="tls", version=tls.version, cipher=tls.cipher)

@@ -120,7 +120,7 @@ class _Probe:
                 return await identity.look(self._ground, reach.ways(target, first))
             except Refused as error:
                 if len(self._request.targets) > 1:
-                    self._ground.journal.say(False, error.detail, reason=error.reason)
+                    self._ground.journal.say(False, error.detail, name="refused", reason=error.reason)
                 refusals.append(error)
         raise _likeliest(refusals)
 
@@ -133,7 +133,7 @@ class _Probe:
             if login is None:
                 refused = "" if session.protected or way.implicit else "; nor whether it takes PROT P behind a login"
                 said = f"login and data connections are not tried; say --user NAME for that{refused}"
-                self._ground.journal.say(None, said)
+                self._ground.journal.say(None, said, name="login")
                 return way
             self._part("data")
             mode, self._reasons["data_mode"] = await trial.find_mode(self._ground, session)

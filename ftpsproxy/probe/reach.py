@@ -40,10 +40,17 @@ async def meet(ground: Ground, upstream: Upstream) -> First:
     link = await connected(ground, upstream)
     try:
         address = net.unzoned(link.control.peer)
-        say(True, f"connected to {address} port {upstream.port}", began, address=address, port=upstream.port)
+        say(
+            True,
+            f"connected to {address} port {upstream.port}",
+            began,
+            name="connect",
+            address=address,
+            port=upstream.port,
+        )
         began = now()
         if upstream.implicit and await _answer(link) == "TLS":
-            say(True, "it begins with TLS: implicit", began)
+            say(True, "it begins with TLS: implicit", began, name="greeting")
             return First.TLS
         try:
             return await _first_words(ground, link, began)
@@ -71,20 +78,26 @@ async def _first_words(ground: Ground, link: Link, began: float) -> First:
             elif error.reason != "timeout":
                 raise
         else:
-            say(not greeting.refused, f"greeting in clear: {first_line(greeting)}", began, reply=quoted(greeting))
+            say(
+                not greeting.refused,
+                f"greeting in clear: {first_line(greeting)}",
+                began,
+                name="greeting",
+                reply=quoted(greeting),
+            )
             if greeting.refused:
                 raise Refused("greeting_refused", f"the server refuses the session: {quoted(greeting)}")
             return First.GREETS
         asked = asked or (await _answer(link) if seconds == _QUIET_SECONDS else "")
         if asked == "TLS":
-            say(True, "it says nothing in clear, and answers TLS: implicit", began)
+            say(True, "it says nothing in clear, and answers TLS: implicit", began, name="greeting")
             return First.TLS
         if asked in _FOREIGN:
             raise Refused(asked, "")
     if said := link.control.replies.passed_over:
         words = said[0].decode("utf-8", "backslashreplace")
         raise Refused("no_ftp", f"what it says is no FTP: {words!r}: another port is meant, or another host")
-    say(False, "it says nothing", began)
+    say(False, "it says nothing", began, name="greeting")
     raise Refused("silent", _SILENT)
 
 

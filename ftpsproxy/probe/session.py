@@ -49,7 +49,13 @@ async def begin(ground: Ground, upstream: Upstream, say: Say = unsaid) -> Sessio
         check_pins(link.tls, upstream.pins)
         by = "its chain" if upstream.verify == "chain" else "its pin"
         by += " and its pin" if upstream.verify == "chain" and upstream.pins else ""
-        say(True, f"verified by {by}: {link.tls.version} {link.tls.cipher}", began, verified_by=upstream.verify)
+        say(
+            True,
+            f"verified by {by}: {link.tls.version} {link.tls.cipher}",
+            began,
+            name="verified",
+            verified_by=upstream.verify,
+        )
         session = Session(link, context, upstream, Resumption(link.tls))
         await _protect(session, say)
         session.features = await _features(link, say)
@@ -70,18 +76,24 @@ async def _protect(session: Session, say: Say) -> None:
                 raise Refused("greeted_twice", "the server greets once more behind TLS")
             reply = await session.link.final(f"the answer to {command}", began + REPLY_SECONDS - now())
         session.protected = reply.good  # PROT's, in the end
-        say(None if reply.refused else True, f"{command}: {quoted(reply)}", began, reply=quoted(reply))
+        say(
+            None if reply.refused else True,
+            f"{command}: {quoted(reply)}",
+            began,
+            name=command[:4].lower(),
+            reply=quoted(reply),
+        )
 
 
 async def _features(link: Link, say: Say) -> tuple[str, ...]:
     began = now()
     reply = await link.ask("FEAT")
     if not reply.good:
-        say(None, f"FEAT: {quoted(reply)}", began)
+        say(None, f"FEAT: {quoted(reply)}", began, name="feat", reply=quoted(reply))
         return ()
     lines = [line.decode("utf-8", "backslashreplace").strip() for line in reply.lines[1:-1]]
     features = tuple(line for line in lines if line)[:_MOST_FEATURES]
-    say(True, f"FEAT: {', '.join(features) or '(nothing)'}", began, features=list(features))
+    say(True, f"FEAT: {', '.join(features) or '(nothing)'}", began, name="feat", features=list(features))
     return tuple(line.upper() for line in features)
 
 
@@ -94,9 +106,9 @@ async def log_in(session: Session, login: Login, say: Say = unsaid) -> None:
     if reply.code == 332:
         raise Refused("account_wanted", f"the server wants an account (ACCT) behind the password: {quoted(reply)}")
     if not reply.good:
-        say(False, f"login as {login.user}: {quoted(reply)}", began)
+        say(False, f"login as {login.user}: {quoted(reply)}", began, name="login", reply=quoted(reply))
         raise Refused("login_refused", f"the server refuses the login of {login.user}: {quoted(reply)}")
-    say(True, f"login as {login.user}: {quoted(reply)}", began, reply=quoted(reply))
+    say(True, f"login as {login.user}: {quoted(reply)}", began, name="login", reply=quoted(reply))
     if not session.protected:
         await _protect(session, say)
     if not session.protected and not session.upstream.implicit:
@@ -106,7 +118,7 @@ async def log_in(session: Session, login: Login, say: Say = unsaid) -> None:
         session.features = await _features(link, unsaid)
     binary: Reply = await link.ask("TYPE I")
     if binary.refused:
-        say(None, f"TYPE I: {quoted(binary)}")
+        say(None, f"TYPE I: {quoted(binary)}", name="type", reply=quoted(binary))
 
 
 async def logged_in(ground: Ground, upstream: Upstream, login: Login | None, say: Say = unsaid) -> Session:

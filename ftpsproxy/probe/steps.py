@@ -14,9 +14,10 @@ _SHORTEST_SECRET = 3  # shorter ones are found in every text
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that was found out. `part` is the chapter it belongs to; `ok` None for what is neither good nor bad;
-    `more` are lines for people, `facts` the same for machines."""
+    """One thing that was found out. `name` is what, in one word for machines; `part` the chapter it belongs to; `ok`
+    None for what is neither good nor bad; `more` are lines for people, `facts` the same for machines."""
 
+    name: str
     part: str
     ok: bool | None
     said: str
@@ -35,12 +36,19 @@ class Journal:
         self.part = ""
 
     def say(
-        self, ok: bool | None, said: str, since: float | None = None, *, more: tuple[str, ...] = (), **facts: Any
+        self,
+        ok: bool | None,
+        said: str,
+        since: float | None = None,
+        *,
+        name: str,
+        more: tuple[str, ...] = (),
+        **facts: Any,
     ) -> None:
         """The next step; it began at `since`."""
         milliseconds = None if since is None else round((now() - since) * 1000, 1)
         lines = tuple(map(self.clean, more))
-        step = Step(self.part, ok, self.clean(said), milliseconds, lines, self._cleaned(facts))
+        step = Step(name, self.part, ok, self.clean(said), milliseconds, lines, self._cleaned(facts))
         self.steps.append(step)
         self._tell(step)
 

@@ -82,14 +82,14 @@ async def _is_reached(session: Session, mode: str, say: Say) -> str:
         way, where = await prepare(session, mode, _LISTING)
         moved = await transfer(session, way, Job(_LISTING))
     except NoWay as error:
-        say(False, str(error), began, mode=mode)
+        say(False, str(error), began, name=mode)
         return str(error)
     except Refused as error:
-        say(False, f"{mode.upper()}: {error.detail}", began, mode=mode)
+        say(False, f"{mode.upper()}: {error.detail}", began, name=mode)
         raise
     why = "" if moved.well else moved.words
     said = f"{mode.upper()} to {where}: {why or 'the server connects to us'}"
-    say(moved.well, said, began, mode=mode)
+    say(moved.well, said, began, name=mode)
     return why
 
 
@@ -99,13 +99,13 @@ async def _reaches(session: Session, mode: str, say: Say) -> str:
     try:
         way, where = await prepare(session, mode, _LISTING)
     except NoWay as error:
-        say(False, str(error), began, mode=mode)
+        say(False, str(error), began, name=mode)
         return str(error)
     net.close(await way())
     peer = net.unzoned(session.peer)
     host, _, _ = where.partition(" port ")
     how = "reached" if host == peer else f"not its own address; reached at its own, {peer}, where all data goes"
-    say(True, f"{mode.upper()} names {where}: {how}", began, mode=mode, named=where, peer=peer)
+    say(True, f"{mode.upper()} names {where}: {how}", began, name=mode, named=where, peer=peer)
     return ""
 
 
@@ -133,7 +133,11 @@ async def _try_data(session: Session, found: Trial, say: Say) -> None:
         began = now()
         moved = await listing(session, resume=True)
         found.listings.append(moved)
-        _say_listing(partial(say, since=began), f"TLS {found.version}, data connection {number}", moved)
+        _say_listing(
+            partial(say, since=began, name="data", version=found.version),
+            f"TLS {found.version}, data connection {number}",
+            moved,
+        )
         if not moved.well:
             return
     found.bare = await listing(session, resume=False)
@@ -166,9 +170,21 @@ def _say_listing(say: Callable[..., None], what: str, moved: Moved) -> None:
 def _say_verdict(say: Say, found: Trial) -> None:
     version = found.version
     if not found.works:
-        say(False, f"TLS {version}: data connections do not work: {found.why}", version=version, works=False)
+        say(
+            False,
+            f"TLS {version}: data connections do not work: {found.why}",
+            name="resumption",
+            version=version,
+            works=False,
+        )
         return
-    facts: dict[str, Any] = {"version": version, "works": True, "resumes": found.resumes, "demanded": found.demanded}
+    facts: dict[str, Any] = {
+        "name": "resumption",
+        "version": version,
+        "works": True,
+        "resumes": found.resumes,
+        "demanded": found.demanded,
+    }
     if not found.resumes:
         say(None, f"TLS {version}: works; the server does not resume sessions", **facts)
     elif found.demanded:

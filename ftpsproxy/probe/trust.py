@@ -25,7 +25,12 @@ async def decide(ground: Ground, way: Upstream, seen: Seen, ca_file: Path | None
     fault."""
     say, own = ground.journal.say, seen.own
     named = covers(own, way.server_name)
-    say(named, f"the name {way.server_name}: {'among its names' if named else 'NOT among its names'}", covered=named)
+    say(
+        named,
+        f"the name {way.server_name}: {'among its names' if named else 'NOT among its names'}",
+        name="name",
+        covered=named,
+    )
     by_system = await judge(ground, way, decisive=ca_file is None and not pins)
     by_file = None
     if ca_file is not None:
@@ -33,7 +38,12 @@ async def decide(ground: Ground, way: Upstream, seen: Seen, ca_file: Path | None
     best = by_system if by_file is None else by_file
     if pins:
         matches = own.is_among(pins)
-        say(matches, f"--trust: {'is' if matches else 'is NOT'} the server's certificate, or its key", matches=matches)
+        say(
+            matches,
+            f"--trust: {'is' if matches else 'is NOT'} the server's certificate, or its key",
+            name="pin",
+            matches=matches,
+        )
         if not matches:
             why = f"the server shows another certificate than the one to be trusted. Shown: {own.words}"
             return Trust(way, Refused("wrong_pin", why, own))

@@ -49,11 +49,14 @@ async def try_file(ground: Ground, session: Session, path: str, again: Callable[
         if isinstance(why, Refused) and why.reason == _NOT_TAKEN:
             raise
         # In the middle of a transfer, nobody knows to which command the next reply belongs.
+        session.link.close()
         with trio.CancelScope(shield=True, deadline=now() + _DELETE_SECONDS):
             try:
                 other = await again()
             except Refused as error:
-                ground.journal.say(False, f"please look whether {name} is there, and delete it: {error.detail}")
+                ground.journal.say(
+                    False, f"please look whether {name} is there, and delete it: {error.detail}", name="dele"
+                )
             else:
                 await _delete(ground, other, name)
                 await other.link.leave()
@@ -61,7 +64,7 @@ async def try_file(ground: Ground, session: Session, path: str, again: Callable[
     await _delete(ground, session, name)
     same = down.received == content
     said = "it came back as it went" if same else f"it is ANOTHER, of {down.size} bytes"
-    ground.journal.say(same, f"compared: {said}", same=same)
+    ground.journal.say(same, f"compared: {said}", name="compare", same=same)
     if not same:
         raise Refused("file_changed", f"the file came back changed, with {down.size} of {_SIZE} bytes")
     size_told = size.code == _THERE and size.text.strip() == str(_SIZE)
@@ -87,7 +90,14 @@ async def _move(ground: Ground, session: Session, what: str, job: Job) -> Moved:
     well = moved.well and moved.reply is not None and moved.reply.good
     said = f"{moved.size} bytes, final reply after {moved.final_milliseconds:.0f} ms" if well else moved.words
     facts: dict[str, Any] = {"bytes": moved.size, "close_notify": moved.close_notify, "resumed": moved.resumed}
-    ground.journal.say(well, f"{what}: {said}", began, **facts, final_reply_milliseconds=moved.final_milliseconds)
+    ground.journal.say(
+        well,
+        f"{what}: {said}",
+        began,
+        name=what[:4].lower(),
+        **facts,
+        final_reply_milliseconds=moved.final_milliseconds,
+    )
     if not well:
         untouched = moved.reply is not None and moved.reply.code in _FORBIDDEN and not moved.size
         raise Refused(_NOT_TAKEN if untouched else "transfer_failed", f"{what}: {moved.words}")
@@ -101,4 +111,4 @@ async def _delete(ground: Ground, session: Session, name: str) -> None:
         reply = await session.link.ask(f"DELE {name}")
         gone, said = reply.good, quoted(reply)
     words = f"deleted: {said}" if gone else f"NOT deleted: {said}; please look whether {name} is there, and delete it"
-    ground.journal.say(gone, words, began, deleted=gone)
+    ground.journal.say(gone, words, began, name="dele", deleted=gone)

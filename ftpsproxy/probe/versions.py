@@ -23,7 +23,7 @@ async def taken(ground: Ground, trusted: Trust, seen: Seen) -> Mapping[Version, 
         cipher = found.get(version)
         # A server that knew 1.3 would have taken it at once.
         said = f"TLS {version}: {cipher}" if cipher else f"TLS {version}: not taken"
-        ground.journal.say(None if cipher is None else True, said, version=version, cipher=cipher)
+        ground.journal.say(None if cipher is None else True, said, name="version", version=version, cipher=cipher)
     return found
 
 

@@ -154,7 +154,7 @@ def test_a_file_that_comes_back_changed(
 
 def test_an_upload_that_breaks_off(play: Any, bad_server: BadServer) -> None:
     """What there may be of it is deleted."""
-    said = play(Quirks(fault=Fault.FIN, fault_at=100_000), "--upload", "/new")
+    said = play(Quirks(fault=Fault.FIN, fault_at=100_000, max_sessions=1), "--upload", "/new")
     assert said.code == 1
     assert b"DELE /new" in [line for seen in bad_server.sessions for line in seen.commands]
 

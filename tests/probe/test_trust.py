@@ -140,6 +140,17 @@ def test_names_in_a_certificate_write_no_settings(
     assert accepted(said.toml, tmp_path)
 
 
+def test_a_server_that_answers_to_one_name_only(
+    certificates: Certificates, probe: Probe, bad_server: BadServer, login: list[str]
+) -> None:
+    bad_server.play(Quirks(strict_sni="localhost"))
+    arguments = [f"127.0.0.1:{bad_server.port}", "--ca-file", certificates.ca_file, *login]
+    assert "say --server-name NAME" in probe(*arguments).refusal()
+    said = probe(*arguments, "--server-name", "localhost")
+    assert said.code == 0, said.err
+    carries_a_file(said.toml)
+
+
 def test_a_server_that_wants_our_certificate(
     certificates: Certificates, tmp_path: Path, probe: Probe, bad_server: BadServer, login: list[str]
 ) -> None:
