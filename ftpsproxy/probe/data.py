@@ -30,6 +30,7 @@ _RECEIVED = 65536
 _LOWEST_PORT = 1024  # as the gateway
 ACTIVE = ("eprt", "port")
 _NOTHING_THERE = (450, 550)  # an empty folder, here and there
+_DECLINED = (450, 500, 501, 502, 504, 530, 532, 550, 553)  # the command itself; not its data connection
 
 
 class NoWay(Exception):
@@ -71,6 +72,11 @@ class Moved:
         if self.reply is None or self.failed:
             return False
         return self.secured and (self.reply.good or self.reply.code in _NOTHING_THERE)
+
+    @property
+    def declined(self) -> bool:
+        """Whether the server refused the command before its data connection mattered."""
+        return self.reply is not None and self.reply.code in _DECLINED and not self.secured
 
     @property
     def words(self) -> str:

@@ -149,6 +149,10 @@ class _Probe:
         """The highest TLS version at which data connections work. Raises Refused."""
         tried = [await trial.trial(self._ground, way, login, version) for version in self._report.ciphers]
         best = next((one for one in tried if one.works), None)
+        if best is None and any(one.unseen for one in tried):
+            said = "whether data connections work was not seen; with --upload PATH/ a file would show it"
+            self._ground.journal.say(None, said, name="resumption")
+            return way
         if best is None:
             why = "; ".join(f"TLS {one.version}: {one.why}" for one in tried)
             raise Refused("data_fails", f"data connections do not work: {why}")

@@ -11,7 +11,7 @@ from ftpsproxy import net
 from ftpsproxy.config import Upstream
 from ftpsproxy.net import now
 from ftpsproxy.probe.data import Job, Moved, NoWay, prepare, transfer
-from ftpsproxy.probe.link import Ground, Say
+from ftpsproxy.probe.link import Ground, Say, quoted
 from ftpsproxy.probe.session import Login, Session, logged_in
 from ftpsproxy.probe.versions import Version
 from ftpsproxy.tls import Refused
@@ -36,6 +36,11 @@ class Trial:
     def works(self) -> bool:
         """Whether data connections stand that offer a session to resume, as the gateway's do."""
         return len(self.listings) == _LISTINGS and all(one.well for one in self.listings)
+
+    @property
+    def unseen(self) -> bool:
+        """Whether listings are refused as such, as in a folder that only takes files: that says nothing of data."""
+        return bool(self.listings) and self.listings[-1].declined
 
     @property
     def resumes(self) -> bool:
@@ -152,7 +157,8 @@ async def listing(session: Session, *, resume: bool) -> Moved:
 
 def _say_listing(say: Callable[..., None], what: str, moved: Moved) -> None:
     if not moved.well:
-        say(False, f"{what}: {moved.words}", resumed=moved.resumed)
+        words = f"listings are refused: {quoted(moved.reply)}" if moved.declined and moved.reply else moved.words
+        say(None if moved.declined else False, f"{what}: {words}", resumed=moved.resumed)
         return
     how = "session resumed" if moved.resumed else "session NOT resumed"
     end = "close_notify" if moved.close_notify else "NO close_notify"
@@ -169,6 +175,8 @@ def _say_listing(say: Callable[..., None], what: str, moved: Moved) -> None:
 
 def _say_verdict(say: Say, found: Trial) -> None:
     version = found.version
+    if found.unseen:
+        return
     if not found.works:
         say(
             False,

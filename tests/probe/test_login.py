@@ -104,6 +104,28 @@ def test_a_server_that_demands_what_it_does_not_do(play: Any) -> None:
     assert "data connections do not work: TLS 1.3: 522 session reuse required" in said.refusal()
 
 
+def test_a_server_that_resumes_by_one_version_only(play: Any, tmp_path: Path) -> None:
+    """It hands out no tickets, which is all there is in TLS 1.3, and demands to see one again."""
+    said = play(Quirks(tickets=False, requires_reuse=b"522 session reuse required\r\n"), "--upload", "/")
+    assert said.code == 0, said.err
+    assert 'tls_max = "1.2"' in said.toml
+    assert "with TLS 1.3 its data connections fail: 522 session reuse required" in said.toml
+    assert accepted(said.toml, tmp_path)
+    carries_a_file(said.toml)
+
+
+def test_a_folder_that_only_takes_files(play: Any) -> None:
+    """That it is not to be listed says nothing of its data connections; a file does."""
+    quirks = Quirks(replies={"LIST": b"550 not to be listed\r\n"})
+    said = play(quirks)
+    assert said.code == 0, said.err
+    assert "listings are refused: 550 not to be listed" in said.out
+    assert "with --upload PATH/ a file would show it" in said.out
+    said = play(quirks, "--upload", "/")
+    assert said.code == 0, said.err
+    assert "it came back as it went" in said.out
+
+
 def test_data_in_clear_is_refused(play: Any, bad_server: BadServer) -> None:
     said = play(Quirks(replies={"PROT": b"536 not here\r\n"}))
     assert "it refuses PROT P, and nothing goes over them in clear" in said.refusal()
