@@ -92,6 +92,10 @@ def offered(way: Upstream, refused: Refused, own: Certificate) -> tuple[list[Lin
             ]
     if refused.reason == "expired":
         notes = ["The certificate has expired, and the partner has to renew it. Until then its key alone may count:"]
+    elif refused.reason == "wrong_pin":
+        notes = [
+            "This is NOT what you said is to be trusted: somebody stands between, or the partner has a new key. So"
+        ]
     else:
         notes = ["Nothing here vouches for this certificate. If the partner has an authority of its own, ask for that"]
         notes += ["authority's certificate (PEM), and try it: --ca-file FILE. Or go by the key alone:"]

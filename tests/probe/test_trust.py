@@ -97,6 +97,8 @@ def test_a_pin_that_is_anothers(
     bad_server.play(Quirks())
     said = probe(f"127.0.0.1:{bad_server.port}", *login, "--trust", certificates.client.spki_pin)
     assert "another certificate than the one to be trusted" in said.refusal()
+    assert "somebody stands between, or the partner has a new key" in said.toml
+    assert "\npins" not in said.toml
     assert all(seen.verbs() in ([], ["QUIT"]) for seen in bad_server.sessions)
 
 
