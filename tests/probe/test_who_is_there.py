@@ -87,7 +87,8 @@ def test_a_web_server(probe: Probe, url: str, monkeypatch: pytest.MonkeyPatch) -
         assert "this is a web server, not FTP" in probe(url.format(port)).refusal()
 
 
-def test_a_web_server_behind_tls(probe: Probe, certificates: Certificates) -> None:
+def test_a_web_server_behind_tls(probe: Probe, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftpsproxy.probe.link.GREETING_SECONDS", 2.0)
     with one_that_says(b"HTTP/1.1 400 Bad Request\r\n\r\n", certificates) as port:
         assert "this is a web server, not FTP" in probe(f"ftps://127.0.0.1:{port}").refusal()
 
@@ -112,7 +113,8 @@ def test_silence(probe: Probe) -> None:
     assert time.monotonic() - began < 20
 
 
-def test_words_that_are_no_replies_steer_no_terminal(probe: Probe) -> None:
+def test_words_that_are_no_replies_steer_no_terminal(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftpsproxy.probe.reach.GREETING_SECONDS", 2.0)
     with one_that_says(b"\x1b[2J\x1b]0;gone\x07 welcome\r\n") as port:
         said = probe(f"127.0.0.1:{port}")
     assert r"what it says is no FTP: '\x1b[2J\x1b]0;gone\x07 welcome'" in said.refusal()
