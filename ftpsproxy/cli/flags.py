@@ -19,6 +19,6 @@ PROBE_FLAGS = {
     "--server-name": ("NAME", "the name that the certificate is to prove (default: the host)"),
     "--cert-file": ("PEM", "our own certificate, for a server that asks for one (see ftpsproxy csr)"),
     "--key-file": ("PEM", "its key, if that is not in the same file"),
-    "--write": ("FILE", "write the settings to this file, which must not be there yet"),
+    "--write": ("FILE", "write the settings that work to this file, which must not be there yet"),
 }
 """By flag: what it takes, and what it is for."""

@@ -46,11 +46,9 @@ def probe(options: argparse.Namespace) -> int:
         say(json.dumps(_for_machines(report), indent=2, ensure_ascii=True))
     elif report.toml:
         say(f"\n{_headline(report)}\n\n{report.toml}")
-    if options.write and report.toml and (code := _write(Path(options.write), report, loud=not options.json)):
-        return code
     if report.refused is not None:
         return fail(f"no way found: {report.refused.detail}", FAILED)
-    return 0
+    return _write(Path(options.write), report, loud=not options.json) if options.write else 0
 
 
 # --- what was asked for -----------------------------------------------------------------------------------------------
@@ -101,7 +99,7 @@ def _targets(written: str) -> list[Upstream]:
     except ValueError as error:
         raise UsageError(str(error)) from None
     name = name_for(host)
-    if f":{port}" in rest.rpartition("]")[2]:
+    if ":" in rest.rpartition("]")[2]:
         return [Upstream(name, host, port, implicit or (not found and port == _IMPLICIT))]
     both = [Upstream(name, host, _EXPLICIT), Upstream(name, host, _IMPLICIT, implicit=True)]
     return both[::-1] if implicit else both

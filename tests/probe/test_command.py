@@ -69,6 +69,14 @@ def test_what_is_written_overwrites_nothing(
     assert len(bad_server.sessions) == met  # before anybody was asked
 
 
+def test_settings_that_do_not_work_are_not_written(probe: Probe, bad_server: BadServer, tmp_path: Path) -> None:
+    """They would pass for some that do, and be in the way of those."""
+    bad_server.play(Quirks())
+    said = probe(f"127.0.0.1:{bad_server.port}", "--write", tmp_path / "a.toml")
+    assert "not trusted here" in said.refusal()
+    assert not list(tmp_path.iterdir())
+
+
 def test_where_nothing_can_be_written(
     probe: Probe, bad_server: BadServer, certificates: Certificates, tmp_path: Path
 ) -> None:
