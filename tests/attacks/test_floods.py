@@ -97,7 +97,15 @@ def test_a_client_without_a_line(watched: tuple[Stage, Neighbour], data: bytes) 
     assert stage.event("session.limit")["limit"] in ("line_bytes", "bad_lines")
 
 
-@pytest.mark.parametrize("data", [b"\r\n", b"\xff\xf1\r\n", b"AUTH TLS\r\n", b"x\ty\r\n", b"NOOP\r\n"], ids=repr)
+# The server answers it, one by one: of short ones the kernels hold so many that the session would last for a minute.
+NOOP = b"NOOP " + b"x" * 500 + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\r\n", b"\xff\xf1\r\n", b"AUTH TLS\r\n", b"x\ty\r\n", NOOP],
+    ids=["empty", "telnet", "refused", "unknown", "NOOP"],
+)
 def test_a_client_with_too_many_lines(watched: tuple[Stage, Neighbour], data: bytes) -> None:
     """It may go on for as long as it likes; nobody else is to feel it."""
     stage, neighbour = watched
@@ -105,8 +113,6 @@ def test_a_client_with_too_many_lines(watched: tuple[Stage, Neighbour], data: by
         asked = neighbour.asked
         _flood(client.sock, data * 10_000, 2.0)
         stage.wait(lambda: neighbour.asked > asked + 3, "a neighbour that is served")
-    # What its kernel had taken by then, 30,000 lines perhaps, is obeyed line by line, by the server, too.
-    stage.wait(lambda: stage.events("session.closed"), "the end of what it has said", 120)
 
 
 @pytest.mark.parametrize(

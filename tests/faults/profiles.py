@@ -73,7 +73,11 @@ PROFILES: Mapping[str, Settings] = {
     "one_place_hasty": {"upstream": {"sessions": 1}, "timeouts": {"queue": 1}},
     "starved": {},
     "ports": {"listener": {"passive_ports": "{ports}"}},
-    "watched": {"admin": {"listen": "127.0.0.1:0"}, "timeouts": {"reply": 5, "login": 10}},
+    "watched": {
+        "admin": {"listen": "127.0.0.1:0"},
+        "timeouts": {"reply": 5, "login": 10},
+        "limits": {"reply_bytes": 400_000},  # by default a million: in records of one byte that is all a core can do
+    },
     "few": {"limits": {"sessions": 2}},
     "few_per_client": {"limits": {"sessions_per_client": 2}},
     "slow_commands": {"limits": {"commands_per_second": 10}},
