@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from tests.support.certificates import Certificates
 from tests.support.network import enter_own_network
+from tests.support.orphans import adopt_orphans, end_descendants
 
 # A background job of a shell ignores Ctrl-C, and its children inherit that; here they are tested with it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,6 +25,24 @@ def pytest_configure(config: pytest.Config) -> None:
     """Where several processes share the tests (``-n``), each has all ports and addresses for itself."""
     if hasattr(config, "workerinput"):
         enter_own_network()
+
+
+def _shared(config: pytest.Config) -> bool:
+    """Whether other processes play the tests, and this one called them."""
+    return bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """They are about to be ended."""
+    if _shared(session.config):
+        adopt_orphans()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """They have ended, whatever they had started."""
+    if _shared(config):
+        end_descendants()
 
 
 @pytest.fixture(scope="session")
