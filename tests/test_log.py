@@ -17,7 +17,11 @@ from typing import Any, Literal
 import pytest
 import trio
 
+from ftpsproxy.ftp.changes import Action, Change
+from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.data_failure import Cause, DataFailure
+from ftpsproxy.ftp.directory import Place
+from ftpsproxy.ftp.orders import Transfer
 from ftpsproxy.observe import lines, log
 
 Format = Literal["json", "logfmt", "console"]
@@ -50,12 +54,10 @@ def record(call: Callable[[], None]) -> dict[str, Any]:
 
 def transfer(**changed: Any) -> None:
     values: dict[str, Any] = {
-        "number": 1,
-        "verb": "RETR",
-        "path": "/a file",
-        "direction": "down",
+        "direction": "download",
         "bytes": 12345,
         "seconds": 0.12345678,
+        "ttfb_seconds": 0.0123,
         "client_mode": "pasv",
         "upstream_mode": "epsv",
         "tls_version": "TLSv1.3",
@@ -67,7 +69,12 @@ def transfer(**changed: Any) -> None:
         "reason": "",
         "sha256": None,
     }
-    log.transfer_finished(**{**values, **changed})
+    order = order_of(**{key: changed.pop(key) for key in ("number", "verb", "path") if key in changed})
+    log.transfer_finished(order, log.facts(order.place), **{**values, **changed})
+
+
+def order_of(number: int = 1, verb: str = "RETR", path: str = "/a file") -> Transfer:
+    return Transfer(number, verb.encode(), path, Direction.DOWNLOAD, b"S", b"I", 5, Place(b"daily", relative=True))
 
 
 def closed() -> None:
@@ -114,6 +121,7 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
             host="ftp.example.com",
             address="192.0.2.1",
             port=21,
+            server="ftp.example.com:21",
             certificate_sha256="ab" * 32,
             pin="sha256/x",
             verified_by="chain",
@@ -144,7 +152,23 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
         lambda: log.data_stranger(address="1.2.3.4", port=50000, expected=["10.0.0.1"], count=1),
     ),
     "transfer.refused": ("warning", lambda: log.transfer_refused(verb="STOR", path="a", reply=553, text="no")),
+    "transfer.started": (
+        "debug",
+        lambda: log.transfer_started(
+            order_of(), log.facts(None), direction="download", client_mode="passive", upstream_mode="epsv"
+        ),
+    ),
+    "transfer.progress": (
+        "info",
+        lambda: log.transfer_progress(
+            order_of(), log.facts(None), direction="download", bytes=5, seconds=60.0, ttfb_seconds=None
+        ),
+    ),
     "transfer.finished": ("info", transfer),
+    "file.changed": (
+        "info",
+        lambda: log.file_changed(Change(Action.RENAMED, "RNTO", "a", "b"), reply=250, place=Place(b"/in")),
+    ),
 }
 
 
@@ -161,18 +185,15 @@ def test_every_event_has_its_name_level_and_order(event: str) -> None:
 
 
 def test_every_function_of_the_vocabulary_is_shown_above() -> None:
+    families = [value for value in vars(log).values() if inspect.ismodule(value) and value is not log.writing]
     functions = {
-        name for name, value in vars(log).items() if inspect.isfunction(value) and value.__module__ == log.__name__
+        name
+        for family in families
+        for name, value in vars(family).items()
+        if inspect.isfunction(value) and value.__module__ == family.__name__ and not name.startswith("_")
     }
-    public = {name for name in functions if not name.startswith("_")} - {
-        "configure",
-        "bind",
-        "unbind",
-        "hide",
-        "flush",
-        "sum_up",
-    }
-    assert public == {event.replace(".", "_") for event in EVENTS}
+    assert functions == {event.replace(".", "_") for event in EVENTS}
+    assert functions <= set(log.__all__)
 
 
 def test_a_transfer_in_full() -> None:
@@ -183,9 +204,12 @@ def test_a_transfer_in_full() -> None:
         "number": 1,
         "verb": "RETR",
         "path": "/a file",
-        "direction": "down",
+        "type": "I",
+        "offset": 5,
+        "direction": "download",
         "bytes": 12345,
         "seconds": 0.123457,
+        "ttfb_seconds": 0.0123,
         "client_mode": "pasv",
         "upstream_mode": "epsv",
         "tls_version": "TLSv1.3",
@@ -196,6 +220,51 @@ def test_a_transfer_in_full() -> None:
         "outcome": "complete",
         "reason": "",
     }
+
+
+def test_a_transfer_in_a_session_stands_alone() -> None:
+    log.bind("s1", "10.0.0.1:3333", "scanners", "archive")
+    session_in()
+    found = record(transfer)
+    assert {key: found[key] for key in list(found)[-7:]} == {
+        "user": "bob",
+        "server": "ftp.example.com:21",
+        "server_address": "192.0.2.1",
+        "certificate_sha256": "ab" * 32,
+        "verified_by": "chain",
+        "directory": "daily",
+        "directory_relative": True,
+    }
+    for format in FORMATS:
+        text = logged(format, lambda: log.file_changed(Change(Action.DELETED, "DELE", "a"), reply=250, place=None))
+        assert "bob" in text
+        assert re.search(r'"directory":null|directory=null', text)
+
+
+def session_in() -> None:
+    EVENTS["upstream.secured"][1]()
+    log.session_login(user="bob", ok=True, reply=230)
+
+
+def test_what_is_said_of_a_file_is_rendered_once() -> None:
+    log.bind("s1", "10.0.0.1:3333", "scanners", "archive")
+    session_in()
+    here = Place(b"/in")
+    facts = log.facts(here)
+    assert log.facts(here) is facts
+    assert log.facts(Place(b"/out")) is not facts
+    log.session_login(user="anna", ok=False, reply=530)
+    assert '"user":"bob"' in logged("json", lambda: transfer())
+    log.session_login(user="anna", ok=True, reply=230)
+    assert '"user":"anna"' in logged("json", lambda: transfer())
+
+
+def test_a_change_that_was_not_done_is_a_warning() -> None:
+    change = Change(Action.DELETED, "DELE", "a")
+    refused = record(lambda: log.file_changed(change, reply=550, place=None))
+    assert (refused["level"], refused["ok"], refused["reply"]) == ("warning", False, 550)
+    unknown = record(lambda: log.file_changed(change, reply=None, place=None))
+    assert (unknown["level"], "ok" in unknown, "reply" in unknown) == ("warning", False, False)
 
 
 def test_the_same_transfer_in_the_other_formats() -> None:

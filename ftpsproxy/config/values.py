@@ -124,6 +124,7 @@ class Log:
 
     format: Literal["json", "logfmt", "console", "auto"] = "auto"
     level: Literal["debug", "info", "warning"] = "info"
+    progress_seconds: Annotated[float, seconds(0, _WEEK)] = 60.0  # so often a transfer that lasts says so; 0: never
 
 
 @dataclass(frozen=True, slots=True)

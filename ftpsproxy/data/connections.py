@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import trio
 
 from ftpsproxy import errors, net
+from ftpsproxy.data.account import TransferResult
 from ftpsproxy.data.endpoints import Endpoints
 from ftpsproxy.data.passive import NoPort, PendingConnection, TooManyPending
 from ftpsproxy.data.relay.upload_end import ClientConnection
 from ftpsproxy.data.service import DataService, SessionData, Start
-from ftpsproxy.data.transfer import Transfer, TransferResult
+from ftpsproxy.data.transfer import Transfer
 from ftpsproxy.ftp import data_failure
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.commands import Direction
@@ -311,6 +312,11 @@ class DataConnections:
             return self._transfer.control_lost()
         return self._endpoints.control_lost(self._control)
 
+    def note_progress(self, every: float) -> None:
+        """Have a transfer under way say that it goes on, each time that so many seconds have passed."""
+        if self._transfer is not None:
+            self._transfer.note_progress(every)
+
     @property
     def moved(self) -> int:
         """Bytes of the transfer under way so far."""
@@ -319,34 +325,17 @@ class DataConnections:
     def _note(self, result: TransferResult) -> None:
         """A transfer is over: say so in the log, and add it up."""
         metrics.TRANSFERS_OPEN.add(self._service.listener.name, self._service.upstream.name, by=-1)
-        order, flow, tls, totals = result.order, result.flow, result.tls, self.totals
+        tls, totals = result.tls, self.totals
         if tls is not None and tls.resumed and result.outcome == "complete":
             self._service.quirks.reuse_refused = 0
         totals.transfers += 1
         if result.outcome != "complete":
             totals.torn += 1
         if result.direction is Direction.UPLOAD:
-            totals.bytes_up += flow.bytes
+            totals.bytes_up += result.flow.bytes
         else:
-            totals.bytes_down += flow.bytes
-        log.transfer_finished(
-            number=order.number,
-            verb=order.verb.decode("ascii", "backslashreplace"),
-            path=order.path,
-            direction=result.direction.value,
-            bytes=flow.bytes,
-            seconds=round(result.seconds, 4),
-            client_mode=result.client_mode,
-            upstream_mode=result.server_mode,
-            tls_version=tls.version if tls is not None else None,
-            cipher=tls.cipher if tls is not None else None,
-            resumed=tls.resumed if tls is not None else None,
-            close_notify=flow.close_notify,
-            reply=result.reply or None,
-            outcome=result.outcome,
-            reason=result.reason,
-            sha256=flow.digest.hexdigest() if flow.digest is not None else None,
-        )
+            totals.bytes_down += result.flow.bytes
+        result.note()
 
     def close(self, why: str) -> None:
         """The session is over, and why: whatever is open is reset."""

@@ -4,13 +4,11 @@ Only an order ends a transfer: no cancellation from outside reaches it, so that 
 connections are closed as that says.
 """
 
-import time
-from dataclasses import dataclass
-
 import trio
 
 from ftpsproxy import net
 from ftpsproxy.data import client_connection, receipt
+from ftpsproxy.data.account import Account, TransferResult
 from ftpsproxy.data.endpoints import Endpoints
 from ftpsproxy.data.passive import Contested, PendingConnection
 from ftpsproxy.data.relay.direction import FirstToSpeak
@@ -25,28 +23,12 @@ from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.ftp.events import RelayFinished, TransferClosed
-from ftpsproxy.ftp.orders import FinishTransfer, Outcome
+from ftpsproxy.ftp.orders import FinishTransfer
 from ftpsproxy.ftp.orders import Transfer as Order
 from ftpsproxy.net import Socket, TimeLimit
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.tls import Tls
 from ftpsproxy.tls.handshake import NotBegun
-
-
-@dataclass(frozen=True, slots=True)
-class TransferResult:
-    """All there is to say of a transfer. `reply` is what the client has heard, 0 where nobody was there to hear it."""
-
-    order: Order
-    direction: Direction
-    outcome: Outcome
-    reply: int
-    reason: str
-    seconds: float
-    client_mode: str
-    server_mode: str
-    tls: Tls | None
-    flow: Flow
 
 
 class Transfer:
@@ -61,7 +43,7 @@ class Transfer:
         self._shared = shared
         self._policy = shared.service.policy
         self.endpoints = Endpoints()
-        self._started = time.monotonic()
+        self.account = Account(self.flow)
         self._tls: Tls | None = None
         self._pending_client: PendingConnection | None = None
         self._server: Socket | None = None
@@ -86,7 +68,7 @@ class Transfer:
         self.order = order
         self.direction = order.direction
         self.endpoints = endpoints
-        self._started = time.monotonic()
+        self.account.begin(order, endpoints)
         if self._policy.digest:
             self.flow.start_digest()
         if order.mode == b"B":
@@ -99,6 +81,11 @@ class Transfer:
         self._in_band = True
         if self._relay is not None:
             self._relay.end_in_band()
+
+    def note_progress(self, every: float) -> None:
+        """Have the log told that it goes on, each time that so many seconds have passed."""
+        if self.order is not None and self._finish is None:
+            self.account.note_progress(self.order, self.direction, self.endpoints, every)
 
     def control_lost(self) -> bool:
         """The client's control connection is gone → whether this may go on, as an upload: its end judges."""
@@ -391,9 +378,11 @@ class Transfer:
             outcome="torn" if torn else finish.outcome,
             reply=426 if torn else finish.code,
             reason=self._failed if torn else finish.why or in_band,
-            seconds=time.monotonic() - self._started,
+            seconds=self.account.seconds,
+            ttfb=self.account.ttfb,
             client_mode=self.endpoints.client_mode,
             server_mode=self.endpoints.server_mode,
             tls=self._tls,
             flow=self.flow,
+            facts=self.account.facts,
         )

@@ -28,8 +28,6 @@ from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.server_endpoint import DeferredEndpoint
 from ftpsproxy.ftp.state import State
 
-_MOST_DIGITS = 20  # of an offset: 64 bits
-
 
 def said(state: State, event: ClientSaid) -> list[Order]:
     """A command of the client's."""
@@ -117,6 +115,7 @@ def _before_the_server(state: State, command: Command) -> list[Order]:
 def _too_late(state: State, command: Command) -> list[Order]:
     """A transfer whose passive port was given up: the server must not open a file, or even empty it, for that."""
     rest, state.endpoints.rest = state.endpoints.rest, None
+    state.restart.take()
     reply = replies.own(425, "Nobody came to the passive port in time, ask for another one.")
     return _unsent(state, command, rest, reply)
 
@@ -132,7 +131,7 @@ def _unsent(state: State, command: Command, rest: Command | None, refusal: Reply
 def refused(state: State, command: Command, reply: Reply) -> list[Order]:
     """There is no transfer; what the client has prepared for it may serve the next one."""
     state.exchange = None
-    return [NoteTransferRefused(command, reply), *state.endpoints.refused(), TellClient(reply)]
+    return [NoteTransferRefused(command, reply, state.directory.place), *state.endpoints.refused(), TellClient(reply)]
 
 
 def forward(state: State, command: Command, sent: Command | None = None) -> list[Order]:
@@ -140,20 +139,21 @@ def forward(state: State, command: Command, sent: Command | None = None) -> list
     sent = sent if sent is not None else command
     state.strays = 0  # a bound for each command: sessions of machines last for weeks
     exchange = state.exchange = Exchange(command, sent)
-    _note_size(state, exchange)
+    if command.verb in commands.DATA_VERBS:
+        _note_start(state, exchange)
     if command.verb in commands.DATA_VERBS and (deferred := state.endpoints.deferred(command)) is not None:
         exchange.prepare(deferred)
         return go_on(state, exchange, deferred, deferred.start())
     return _tell(state, exchange)
 
 
-def _note_size(state: State, exchange: Exchange) -> None:
-    """How what is downloaded could be proved to be whole."""
-    command, rest = exchange.command, state.endpoints.rest
-    offset = (rest.argument or b"").strip() if rest is not None else b"0"
-    readable = offset.isdigit() and len(offset) <= _MOST_DIGITS
-    if command.verb == b"RETR" and command.argument and state.type == b"I" and readable:
-        exchange.size_of, exchange.offset = Command(b"SIZE", command.argument), int(offset)
+def _note_start(state: State, exchange: Exchange) -> None:
+    """Where a transfer begins, and how what is downloaded could be proved to be whole."""
+    command, start = exchange.command, state.restart.take()
+    exchange.offset = start.offset
+    comparable = state.type == b"I" and start.offset is not None and start.to_end
+    if command.verb == b"RETR" and command.argument and comparable:
+        exchange.size_of = Command(b"SIZE", command.argument)
 
 
 def _tell(state: State, exchange: Exchange) -> list[Order]:

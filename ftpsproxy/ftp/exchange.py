@@ -99,8 +99,8 @@ class Exchange:
 
     `sent` is what the server is given for it, once what must go before it (`deferred`) is done; `told` how many lines
     of the reply under way the client has heard; `client_gone` when nobody waits for the reply any more; `refusal` what
-    the client hears of a transfer command that does not go out. `size_of` asks for the size of what is downloaded,
-    where that can be compared (in TYPE I), from `offset` on.
+    the client hears of a transfer command that does not go out. `offset` is where in its file a transfer begins;
+    `size_of` asks for the size of what is downloaded, where that can be compared (in TYPE I).
     """
 
     command: Command
@@ -116,7 +116,7 @@ class Exchange:
     preliminaries: int = 0
     client_gone: bool = False
     size_of: Command | None = None
-    offset: int = 0
+    offset: int | None = None
 
     @property
     def settled(self) -> bool:
@@ -230,7 +230,7 @@ class Exchange:
         size = said.text.strip()
         if not said.good or not size.isdecimal():
             return self._unproved(transfer, f"SIZE: {said.code} {said.text}")
-        if int(size) - self.offset == ended.unproved:
+        if int(size) - (self.offset or 0) == ended.unproved:
             return self._whole(transfer, reply, "client_gone_before_226" if self.client_gone else "proved by SIZE")
         return self._torn(transfer, f"{ended.unproved} bytes came, then the end without close_notify; SIZE says {size}")
 

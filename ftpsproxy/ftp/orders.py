@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.changes import Change
 from ftpsproxy.ftp.commands import Command, Direction
 from ftpsproxy.ftp.data_failure import DataFailure
+from ftpsproxy.ftp.directory import Place
 from ftpsproxy.ftp.replies import Reply
 
 Outcome = Literal["complete", "torn", "aborted"]
@@ -115,13 +117,17 @@ class DropServerEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A transfer: its number in the session, from 1, the command that asked for it, and the MODE it is in."""
+    """A transfer: its number in the session, from 1, the command that asked for it, as it may be shown, the MODE and
+    TYPE it is in, the byte of the file it begins with and the directory it was asked for in, None where not known."""
 
     number: int
     verb: bytes
     path: str
     direction: Direction
     mode: bytes = b"S"
+    type: bytes = b"A"
+    offset: int | None = 0
+    place: Place | None = None
 
     @property
     def ends_in_band(self) -> bool:
@@ -231,10 +237,21 @@ class NoteCommandRefused:
 
 @dataclass(frozen=True, slots=True)
 class NoteTransferRefused:
-    """For the log: the server has refused a transfer before there was any."""
+    """For the log: the server has refused a transfer, asked for in this directory, before there was any."""
 
     command: Command
     reply: Reply
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteFileChanged:
+    """For the log: what a command, said in this directory, has changed at the server, or was to change. `code` is that
+    of the reply, None when there was none: it may have been done."""
+
+    change: Change
+    code: int | None
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +306,7 @@ Order = (
     | NoteForeign
     | NoteCommandRefused
     | NoteTransferRefused
+    | NoteFileChanged
     | NoteReplyIgnored
     | NoteCloseNotifyMissing
     | NoteDataFailed

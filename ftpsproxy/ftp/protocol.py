@@ -14,7 +14,7 @@ A code says what its class says (RFC 959 section 4.2); whether a session is over
 
 from typing import assert_never
 
-from ftpsproxy.ftp import client_side, commands, endings, server_side
+from ftpsproxy.ftp import changes, client_side, commands, endings, server_side
 from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.events import (
     Accepted,
@@ -41,7 +41,7 @@ from ftpsproxy.ftp.events import (
     TurnedAway,
 )
 from ftpsproxy.ftp.exchange import Exchange, Phase
-from ftpsproxy.ftp.orders import HangUp, Order, TellServer
+from ftpsproxy.ftp.orders import HangUp, NoteFileChanged, Order, TellServer
 from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from ftpsproxy.ftp.state import Policy, State
 from ftpsproxy.ftp.waiting import Waiting
@@ -111,11 +111,22 @@ class Protocol:
         orders = _decide(state, event)
         if state.postponed or state.held or state.client_gone:
             orders += _go_on(state)
+        if state.closed and state.exchange is not None:
+            orders = [*_unanswered_change(state, state.exchange), *orders]
         for order in orders:
             if type(order) is TellServer:
                 state.asked_at = state.read
                 break
         return orders
+
+
+def _unanswered_change(state: State, exchange: Exchange) -> list[Order]:
+    """The session ends before the server has said whether it has changed a file: it may have."""
+    if exchange.command.verb not in changes.VERBS:
+        return []
+    state.exchange, place = None, state.directory.place
+    change = state.changes.unanswered(exchange.command, place)
+    return [NoteFileChanged(change, None, place)] if change is not None else []
 
 
 def _go_on(state: State) -> list[Order]:

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from ftpsproxy.ftp import client_side, commands, endings, replies
+from ftpsproxy.ftp import changes, client_side, commands, directory, endings, replies, restart
 from ftpsproxy.ftp.commands import Command, Direction
 from ftpsproxy.ftp.events import (
     Accepted,
@@ -23,7 +23,9 @@ from ftpsproxy.ftp.orders import (
     Dial,
     DropEndpoints,
     HangUp,
+    NoteFileChanged,
     NoteLimit,
+    NoteLogin,
     NoteReplyIgnored,
     Order,
     ProbeData,
@@ -245,10 +247,19 @@ def _begin(state: State, exchange: Exchange, said: Reply | None = None) -> list[
     state.login.done = True  # whatever the server said to the login
     state.number += 1
     verb = exchange.command.verb
-    path = exchange.command.text
+    path = exchange.command.shown
     if verb == b"STOU" and said is not None and said.text.upper().startswith("FILE:"):
         path = said.text[5:].strip()  # RFC 1123 section 4.1.2.9
-    transfer = Transfer(state.number, verb, path, commands.DATA_VERBS.get(verb, Direction.UNKNOWN), state.mode)
+    transfer = Transfer(
+        state.number,
+        exchange.command.shown_verb.encode(),
+        path,
+        commands.DATA_VERBS.get(verb, Direction.UNKNOWN),
+        state.mode,
+        state.type,
+        exchange.offset,
+        state.directory.place,
+    )
     exchange.begin(transfer)
     return [BeginTransfer(transfer)]
 
@@ -260,7 +271,7 @@ def _answered(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
     reply = _untold(state, exchange, reply)
     match command.verb:
         case verb if verb in commands.LOGIN_VERBS:
-            return _login_step(state, state.login.answered(command, reply))
+            return _login_answered(state, command, reply)
         case b"FEAT" if reply.good:
             return [TellClient(Reply(reply.code, commands.visible_features(reply.lines)))]
         case b"QUIT":
@@ -284,8 +295,32 @@ def _answered(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
             reply = replies.own(425, why)
         return [*reuse_note(command, reply), *client_side.refused(state, command, reply)]
     if command.verb == b"SITE" and reply.code in (230, 232):
-        return _login_step(state, state.login.answered(command, reply))  # SITE AUTH of Tumbleweed
-    return [StopProbing(), TellClient(reply)] if exchange.phase is Phase.PROBING else [TellClient(reply)]
+        return _login_answered(state, command, reply)  # SITE AUTH of Tumbleweed
+    told = [*_note(state, command, reply), TellClient(reply)]
+    return [StopProbing(), *told] if exchange.phase is Phase.PROBING else told
+
+
+def _note(state: State, command: Command, reply: Reply) -> list[Order]:
+    """What a command has changed at the server: where the session is, where the next transfer begins, files."""
+    verb = command.verb
+    if verb in directory.VERBS:
+        state.directory.answered(command, reply)
+    elif verb in restart.VERBS:
+        state.restart.answered(command, reply)
+    elif verb in changes.VERBS:
+        place = state.directory.place
+        if (change := state.changes.answered(command, reply, place)) is not None:
+            return [NoteFileChanged(change, reply.code, place)]
+    return []
+
+
+def _login_answered(state: State, command: Command, reply: Reply) -> list[Order]:
+    orders = state.login.answered(command, reply)
+    if any(isinstance(order, NoteLogin) and order.ok for order in orders):
+        state.directory.logged_in()
+    elif command.verb == b"USER" and not reply.refused:
+        state.directory.lost()  # another login begins
+    return _login_step(state, orders)
 
 
 def _login_step(state: State, orders: list[Order]) -> list[Order]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from ftpsproxy.ftp import commands, replies
+from ftpsproxy.ftp.changes import Changes
 from ftpsproxy.ftp.commands import Command, Direction
+from ftpsproxy.ftp.directory import Directory
 from ftpsproxy.ftp.endpoints import Endpoints
 from ftpsproxy.ftp.events import ClientErred, ClientLost, ServerLost, ServerRefused, Stopped
 from ftpsproxy.ftp.exchange import ABORTABLE, ASKED, Exchange, Phase
@@ -13,6 +15,7 @@ from ftpsproxy.ftp.login import Login
 from ftpsproxy.ftp.opening import Opening, Refusal
 from ftpsproxy.ftp.orders import Dial, HangUp, LeaveServer, NoteUpstreamFailed, Order, TellClient, TellServer
 from ftpsproxy.ftp.replies import Reply
+from ftpsproxy.ftp.restart import Restart
 from ftpsproxy.ftp.server_endpoint import DeferredEndpoint, ServerEndpoint, UpstreamQuirks
 from ftpsproxy.ftp.waiting import Waiting
 
@@ -55,6 +58,9 @@ class State:
         self.held: deque[Command | ClientErred] = deque()
         self.mode = b"S"
         self.type = b"A"  # RFC 959 section 3.1.1.1: the default
+        self.directory = Directory()
+        self.restart = Restart()
+        self.changes = Changes()
         self.closed = False
         self.client_gone = False
         self.postponed: list[ServerLost | ServerRefused | ClientLost | Stopped] = []

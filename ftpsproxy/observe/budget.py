@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ftpsproxy.clients import one_client
-from ftpsproxy.observe.lines import Bound
+from ftpsproxy.observe.lines import Bound, Facts
 
 _MOST_CLIENTS = 4096
 _LATE_SECONDS = 10.0
@@ -20,12 +20,13 @@ _LATE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An event, and the session it is of."""
+    """An event, the session it is of, and what else stands in its line."""
 
     level: str
     event: str
     fields: dict[str, object]
     session: Bound | None
+    facts: Facts | None = None
 
     @property
     def kind(self) -> str:

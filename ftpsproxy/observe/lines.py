@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import structlog
 
 from ftpsproxy import errors
+from ftpsproxy.ftp.directory import Place
 from ftpsproxy.observe.output import Output
 
 bound: ContextVar["Bound | None"] = ContextVar("ftpsproxy_log", default=None)
@@ -28,15 +29,12 @@ class Form(Protocol):
     def line(self, level: str, event: str, parts: list[str]) -> str: ...
 
 
-class Bound:
-    """What `bind` named, and its rendering in the form last asked for; `secrets` must stand in no line of it."""
+class Fields:
+    """Fields that stand in several lines, and their rendering in the form last asked for."""
 
-    __slots__ = ("_fields", "_form", "_text", "client", "secrets", "where")
+    __slots__ = ("_fields", "_form", "_text")
 
-    def __init__(self, fields: Mapping[str, str]) -> None:
-        self.where = fields["listener"], fields["upstream"]
-        self.client = fields["client"]
-        self.secrets: dict[str, list[tuple[str, ...]]] = {}
+    def __init__(self, fields: Mapping[str, object]) -> None:
         self._fields = fields
         self._form: Form | None = None
         self._text = ""
@@ -47,16 +45,45 @@ class Bound:
         return self._text
 
 
+class Facts(Fields):
+    """What stands in each line about a file, while its session is in this `place` (log/writing.py)."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, fields: Mapping[str, object], place: Place | None) -> None:
+        super().__init__(fields)
+        self.place = place
+
+
+class Bound(Fields):
+    """What `bind` named. `secrets` must stand in no line of it; `server` and `user` are for its `facts`, which are kept
+    as they were last."""
+
+    __slots__ = ("client", "facts", "secrets", "server", "user", "where")
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(fields)
+        self.where = fields["listener"], fields["upstream"]
+        self.client = fields["client"]
+        self.secrets: dict[str, list[tuple[str, ...]]] = {}
+        self.server: Mapping[str, str] = {}
+        self.user: str | None = None
+        self.facts: Facts | None = None
+
+
 def make(output: Output, form: Form, level: int) -> Any:
     """A structlog logger that renders with `form`; calls below `level` cost next to nothing."""
 
     def render(_logger: object, level_name: str, event: MutableMapping[str, Any]) -> str:
         name = event.pop("event")
+        facts: Fields | None = event.pop("facts", None)
         mine = bound.get()
         parts = [] if mine is None else [mine.text(form)]
         fields = {key: value for key, value in event.items() if value is not None}
         if fields:
             parts.append(form.fields(fields))
+        if facts is not None:
+            parts.append(facts.text(form))
         return form.line(level_name, name, parts)
 
     def lost(count: int) -> str:
@@ -125,6 +152,8 @@ def _word(value: object) -> str:
     """A value other than text in logfmt and console lines."""
     if value is True or value is False:
         return "true" if value else "false"
+    if value is None:
+        return "null"
     if isinstance(value, list):
         return ",".join(str(item) for item in value)
     return str(value)

@@ -2,6 +2,8 @@
 
 import itertools
 import re
+import traceback
+from typing import Any
 
 from ftpsproxy.ftp.commands import SECRET
 from ftpsproxy.observe.lines import bound
@@ -34,3 +36,12 @@ def redact(text: str) -> str:
                 pattern = rf"(?<!\w){pattern}(?!\w)"
             text = re.sub(pattern, "***", text, flags=re.IGNORECASE)  # a verb goes out in upper case
     return _SECRET_IN_TEXT.sub(r"\1 ***", text)
+
+
+def told(error: BaseException) -> dict[str, Any]:
+    """A crash, for the log: its traceback shows code, never the values of variables."""
+    return {
+        "error": type(error).__name__,
+        "detail": redact(str(error)),
+        "traceback": redact("".join(traceback.format_exception(error))),
+    }

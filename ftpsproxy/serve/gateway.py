@@ -154,6 +154,7 @@ class Gateway:
             policy(listener, upstream, settings.limits),
             partial(self._note_refused_login, upstream.name, settings),
             settings.log.level == "debug",
+            settings.log.progress_seconds,
         )
 
     def _note_refused_login(self, upstream: str, settings: Settings, client: str) -> int:
@@ -168,6 +169,8 @@ class Gateway:
             try:
                 log.sum_up()
                 self._make_way()
+                for session in list(self._sessions):
+                    session.note_progress()
                 self._passive_ports.close_unused(_UNUSED_SECONDS)
             except Exception as error:
                 log.gateway_crashed(error=error)

@@ -24,6 +24,7 @@ from ftpsproxy.ftp.orders import (
     NoteCloseNotifyMissing,
     NoteCommandRefused,
     NoteDataFailed,
+    NoteFileChanged,
     NoteForeign,
     NoteLimit,
     NoteLogin,
@@ -147,8 +148,13 @@ CARRY_OUT: dict[type[Order], Callable[["Session", Any], None]] = {
     NoteReplyIgnored: lambda session, order: log.upstream_reply_ignored(reply=order.reply, reason=order.why),
     NoteCloseNotifyMissing: _note_unproved,
     NoteTransferRefused: lambda session, order: log.transfer_refused(
-        verb=order.command.verb.decode(), path=order.command.shown, reply=order.reply.code, text=order.reply.text
+        verb=order.command.verb.decode(),
+        path=order.command.shown,
+        reply=order.reply.code,
+        text=order.reply.text,
+        place=order.place,
     ),
+    NoteFileChanged: lambda session, order: log.file_changed(order.change, reply=order.code, place=order.place),
     NoteDataFailed: lambda session, order: log.data_failed(order.failure),
 }
 """What is done about an order, at once."""

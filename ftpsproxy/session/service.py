@@ -22,7 +22,8 @@ class NoPlace(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What all sessions of one listener share. `refused_login` notes one of a client's → how many there were lately."""
+    """What all sessions of one listener share. `refused_login` notes one of a client's → how many there were lately.
+    `progress_seconds`: how often a transfer that lasts says so in the log, 0 for never."""
 
     data: DataService
     limits: Limits
@@ -31,6 +32,7 @@ class Service:
     policy: Policy
     refused_login: Callable[[str], int]
     debug: bool = False
+    progress_seconds: float = 0.0
 
     @property
     def listener(self) -> Listener:

@@ -65,6 +65,7 @@ class Session:
         self._feeding = False
         self._crashed = self._at_once = False
         self._nursery: trio.Nursery | None = None
+        self._log: log.Bound | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -77,6 +78,7 @@ class Session:
             listener=service.listener.name,
             upstream=service.upstream.name,
         )
+        self._log = log.bound_now()
         self.feed(Accepted())
         try:
             async with trio.open_nursery() as self._nursery:
@@ -198,6 +200,12 @@ class Session:
             self.makes_way = True
             self.stop(why, now=True)
         return makes_way
+
+    def note_progress(self) -> None:
+        """Have a transfer that lasts say so in the log. To be called every second or so, from without."""
+        if self.data is not None and (every := self.service.progress_seconds):
+            with log.within(self._log):
+                self.data.note_progress(every)
 
     # --- events and orders ------------------------------------------------------------------------------------------
 

@@ -75,6 +75,7 @@ async def secure(server: ServerControl, service: Service) -> Tls:
         host=net.unzoned(upstream.host),
         address=net.unzoned(server.peer),
         port=upstream.port,
+        server=net.unzoned(upstream.endpoint),
         certificate_sha256=certificate.fingerprint,
         pin=certificate.pin,
         verified_by=upstream.verify,

@@ -45,6 +45,50 @@ def test_log_tells_the_story(stages: Stages) -> None:
     assert (closed["bytes_up"], closed["bytes_down"]) == (5000, 5000)
 
 
+@pytest.mark.parametrize("server", ["vsftpd", "proftpd", "pureftpd", "pyftpdlib"])
+def test_each_line_about_a_file_stands_alone(stages: Stages, server: str) -> None:
+    stage = stages(server)
+    gateway, since = stage.gateway, stage.gateway.mark()
+    with logged_in(gateway.endpoint) as ftp:
+        home = ftp.pwd()
+        ftp.mkd("alone")
+        ftp.cwd("alone")
+        ftp.storbinary("STOR a", io.BytesIO(b"x" * 5000))
+        ftp.retrbinary("RETR a", lambda data: None, rest=2000)
+        ftp.rename("a", "b")
+        with pytest.raises(ftplib.error_perm):
+            ftp.delete("a")
+        ftp.delete("b")
+        with pytest.raises(ftplib.error_perm):
+            ftp.retrbinary("RETR a", lambda data: None)
+        there = ftp.pwd()
+        ftp.cwd("..")
+        ftp.rmd("alone")
+    gateway.wait_for_event("session.closed", since=since)
+    secured, up, down = (
+        gateway.events(name, since=since)[at]
+        for name, at in (("upstream.secured", 0), ("transfer.finished", 0), ("transfer.finished", 1))
+    )
+    assert (up["offset"], up["bytes"], down["offset"], down["bytes"]) == (0, 5000, 2000, 3000)
+    assert there == f"{home.rstrip('/')}/alone"
+    about = [*gateway.events("file.changed", since=since), up, down, gateway.events("transfer.refused", since=since)[0]]
+    for event in about:
+        assert event["user"] == USER
+        assert event["server"] == f"{stage.server.host}:{stage.server.port}"
+        assert event["server_address"] == "127.0.0.1"
+        assert event["certificate_sha256"] == secured["certificate_sha256"]
+        assert event["directory"] == (home if event.get("path") == "alone" else there)
+        assert "directory_relative" not in event
+    changed = [(event["action"], event["path"], event["ok"]) for event in gateway.events("file.changed", since=since)]
+    assert changed == [
+        ("directory_made", "alone", True),
+        ("renamed", "a", True),
+        ("deleted", "a", False),
+        ("deleted", "b", True),
+        ("directory_removed", "alone", True),
+    ]
+
+
 def test_wrong_password_is_logged_without_it(stages: Stages) -> None:
     gateway = stages("proftpd").gateway
     since = gateway.mark()

@@ -100,6 +100,7 @@ PROFILES: Mapping[str, Settings] = {
         "timeouts": {"greeting": 0.5, "login": 10},
         "upstream": {"url": "ftps://127.0.0.1:{port}", "implicit_greeting": "clear"},
     },
+    "progress": {"log": {"level": "info", "progress_seconds": 0.5}},
     "unused_soon": {"timeouts": {"data_unused": 1}},
 }
 

@@ -29,6 +29,7 @@ from ftpsproxy.ftp.orders import (
     NoteCloseNotifyMissing,
     NoteCommandRefused,
     NoteDataFailed,
+    NoteFileChanged,
     NoteLimit,
     NoteLogin,
     NoteReplyIgnored,
@@ -97,23 +98,27 @@ def show(order: Order) -> str:
 
 class Play:
     """One session on paper. What is for the log alone is `noted`; `tls_for` which way data was to
-    go when its TLS began."""
+    go when its TLS began; `orders` are all there were."""
 
     def __init__(self, policy: Policy | None = None, quirks: UpstreamQuirks | None = None) -> None:
         self.protocol = Protocol(policy if policy is not None else Policy(client=CLIENT), quirks)
         self.broken = ""
         self.noted: list[str] = []
         self.tls_for: list[Direction] = []
+        self.orders: list[Order] = []
 
     def happens(self, event: Event) -> list[str]:
         """Any event → what is ordered. A transfer that ends whole is closed at once, well or because of `broken`."""
         orders = []
         for order in self.protocol.handle(event):
+            self.orders.append(order)
             match order:
                 case NoteCommandRefused(verb, why):
                     self.noted.append(f"refused {verb}: {why}")
-                case NoteTransferRefused(command, answer):
+                case NoteTransferRefused(command, answer, _):
                     self.noted.append(f"no transfer {command.verb.decode()}: {answer.code} {answer.text}")
+                case NoteFileChanged(change, code):
+                    self.noted.append(f"{change.action.value} {change.path}: {code}")
                 case StartDataTls(direction):
                     self.tls_for.append(direction)
                 case NoteReplyIgnored(said, why):

@@ -259,7 +259,7 @@ def test_a_reply_that_was_there_before_the_command_is_no_answer_to_it() -> None:
     assert play.happens(said("250 there", 7)) == ["C 250 there", "S DELE b"]
     assert play.happens(said("250 once more", 7)) == []
     assert play.happens(said("550 no b", 8)) == ["C 550 no b"]
-    assert play.noted == ["ignored 250 once more: it was there before anybody had asked"]
+    assert play.noted == ["ignored 250 once more: it was there before anybody had asked", "deleted b: 550"]
 
 
 def test_a_greeting_of_two_replies_answers_no_auth() -> None:

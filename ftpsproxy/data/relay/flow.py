@@ -7,6 +7,7 @@ cancelling stops at once.
 """
 
 import hashlib
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +51,7 @@ class TransferPolicy:
 class Flow:
     """What has passed so far; `asides` are bytes of TLS beside the data. `close_notify` is None until the server's side
     has ended; `blocks` are for MODE B; `ended_in_band` once the server has said 2xx to a file whose connection stays
-    open.
+    open. `first_at` is when the first byte passed, by the monotonic clock.
     """
 
     bytes: int = 0
@@ -60,6 +61,7 @@ class Flow:
     meter: Meter | None = None
     ended_in_band: bool = False
     asides: int = 0
+    first_at: float | None = None
 
     def note_aside(self, size: int) -> None:
         """So much has come of TLS that was no data. Raises RelayError when there is no end to it."""
@@ -69,6 +71,8 @@ class Flow:
 
     def count(self, data: memoryview) -> None:
         """These bytes have passed."""
+        if self.first_at is None:
+            self.first_at = time.monotonic()
         self.bytes += len(data)
         if self.meter is not None:
             self.meter.add(len(data))

@@ -1,0 +1,91 @@
+"""What the log hears of a session and its client."""
+
+import re
+
+from ftpsproxy.observe import metrics
+from ftpsproxy.observe.log.writing import bind_user, close_account, limited, say, where
+from ftpsproxy.observe.redaction import SECRET_VERBS, redact, told
+
+
+def session_queued(*, client: str, listener: str, upstream: str, ahead: int) -> None:
+    """A client waits, without a session yet, for a place at its upstream; `ahead` of it so many in this process."""
+    limited("info", "session.queued", of=client, client=client, listener=listener, upstream=upstream, ahead=ahead)
+
+
+def session_opened(*, waited_seconds: float | None = None) -> None:
+    """The server is to be reached for a client, or there is something else to say of it; how long it waited for its
+    place at the server, where that is limited."""
+    metrics.SESSIONS.add(*where())
+    say("info", "session.opened", waited_seconds=None if waited_seconds is None else round(waited_seconds, 3))
+
+
+def session_refused(*, client: str, listener: str, reason: str, limit: str) -> None:
+    """A client was turned away before it had a session; `limit` is a key of the configuration (clients, sessions,
+    sessions_per_client, queue), or `shutdown`, `changed` (settings), `left` (it has gone itself)."""
+    metrics.SESSIONS_REFUSED.add(listener, limit)
+    limited("warning", "session.refused", of=client, client=client, listener=listener, reason=reason, limit=limit)
+
+
+def session_login(*, user: str, ok: bool, reply: int) -> None:
+    """The server's verdict on a login."""
+    metrics.LOGINS.add(*where(), "ok" if ok else "refused")
+    if ok:
+        bind_user(user)
+    say("info" if ok else "warning", "session.login", user=user, ok=ok, reply=reply)
+
+
+def session_command(*, verb: str, argument: str) -> None:
+    """A command of the client."""
+    if re.sub(r"[^A-Za-z]", "", verb).upper() in SECRET_VERBS:
+        argument = "***"
+    say("debug", "session.command", verb=redact(verb), argument=argument)
+
+
+def session_reply(*, code: int, text: str) -> None:
+    """A reply to the client."""
+    say("debug", "session.reply", code=code, text=redact(text))
+
+
+def command_refused(*, verb: str, reason: str) -> None:
+    """A command that the gateway itself refuses; `verb` is empty for a line that is no command."""
+    limited("info", "command.refused", verb=redact(verb), reason=redact(reason))
+
+
+def session_limit(*, limit: str, detail: str) -> None:
+    """A limit was met; `limit` is its key in the configuration, or `login_timeout` or `bounce` (README.md)."""
+    metrics.LIMITS.add(*where(), limit)
+    limited("warning", "session.limit", limit=limit, detail=redact(detail))
+
+
+def session_foreign(*, protocol: str) -> None:
+    """The client speaks something else than FTP."""
+    limited("warning", "session.foreign", protocol=protocol)
+
+
+def session_closed(
+    *, seconds: float, reason: str, commands: int, transfers: int, torn: int, bytes_up: int, bytes_down: int
+) -> None:
+    """The session's totals; `torn` counts the transfers that were not complete."""
+    close_account()
+    say(
+        "info",
+        "session.closed",
+        seconds=round(seconds, 3),
+        reason=redact(reason),
+        commands=commands,
+        transfers=transfers,
+        torn=torn,
+        bytes_up=bytes_up,
+        bytes_down=bytes_down,
+    )
+
+
+def session_unused(*, seconds: float, reason: str) -> None:
+    """A client has left, as probes do, before it said anything that is for the server: there was no session."""
+    limited("debug", "session.unused", seconds=seconds, reason=redact(reason))
+
+
+def session_crashed(*, error: BaseException) -> None:
+    """A defect of the gateway ended this session. The traceback shows code, never the values of variables."""
+    metrics.SESSIONS_CRASHED.add(*where())
+    limited("error", "session.crashed", **told(error))
