@@ -53,30 +53,44 @@ class Command:
             return ""
         if self.verb == b"SITE":
             word, space, _ = self.argument.partition(b" ")
-            harmless = word.upper() in _HARMLESS_SITE or not space
-            return self.text if harmless else f"{word.decode('utf-8', 'backslashreplace')} ****"
+            if word.upper() in _HARMLESS_SITE:
+                return self.text
+            shown = word.decode() if word.upper() in _SECRET_SITE else ""
+            return " ".join(filter(None, (shown, "****" if space or not shown else "")))
+        if self.verb == b"USER":
+            return _BEHIND_USER.sub(r"\1 ****", self.text)
         return self.text if self.verb in _HARMLESS else "****"
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What of it must not be shown anywhere, if a server should repeat it."""
+        if self.verb == b"USER":
+            behind_user = _BEHIND_USER.search(self.text)
+            return (behind_user[2], *behind_user[2].split()) if behind_user is not None else ()
         if self.verb in _HARMLESS or (self.verb == b"SITE" and "****" not in self.shown):
             return ()
-        said = self.text.split() if self.verb == b"SITE" else [self.text]
+        if self.verb == b"SITE":
+            return pieces(self.text)
         if self.verb in _KNOWN:
-            return tuple(said)
-        verb = self.verb.decode("ascii", "replace")
-        behind = [verb.removeprefix(name.decode()) for name in SECRET if self.verb.startswith(name)]
-        return (*said, *self.text.split(), verb, *behind)
+            return (self.text, *self.text.split())
+        return (self.text, *pieces(self.verb.decode("ascii", "replace")), *pieces(self.text))
 
 
 LOGIN_VERBS = frozenset({b"USER", b"PASS", b"ACCT"})
 # Arguments that stand in no log (RFC 959: PASS, ACCT; RFC 2228: ADAT; others carry one now and then).
 SECRET = frozenset({b"PASS", b"XPAS", b"ACCT", b"ADAT"})
-# And these of SITE do (ProFTPD, vsftpd, Pure-FTPd, z/OS); SITE PSWD and its like carry passwords.
+# A line that goes on: "USER anna PASS secret".
+_BEHIND_USER = re.compile(rf"(?i)(?<=\s)({'|'.join(sorted(verb.decode() for verb in SECRET))})\s+(.*)", re.DOTALL)
+# And these of SITE do (ProFTPD, vsftpd, Pure-FTPd, z/OS); those that carry a password are shown without it, and of all
+# others nothing is: they may be one.
 _HARMLESS_SITE = frozenset(
     b"""CHMOD CHGRP UMASK UTIME IDLE HELP WHO SYMLINK MKDIR RMDIR CPFR CPTO QUOTA ALIAS ZONE DIRSTYLE LRECL RECFM
-    BLKSIZE FILETYPE TRACKS CYLINDERS PRIMARY SECONDARY SBDATACONN""".split()
+    BLKSIZE FILETYPE TRACKS CYLINDERS PRIMARY SECONDARY SBDATACONN INDEX GROUPS NEWER MINFO CHECKMETHOD CHECKSUM TIME
+    VERSION""".split()
+)
+_SECRET_SITE = frozenset(
+    b"""PSWD CPWD PASS PASSWD PASSWORD CHPASS CHPW CHPWD GPASS GROUP AUTH ADDUSER GADDUSER DELUSER CHANGE ADDIP LOGIN
+    EXEC""".split()
 )
 
 # Verbs that open a data connection (RFC 959 section 4.1.3, RFC 3659 section 7).
@@ -144,9 +158,20 @@ HTTP_VERBS = frozenset(
 _HIDDEN_FEATURES = REFUSED.keys()
 
 
+_BLANKS = re.compile(r"[\s\0]+")
+_UNPRINTED = re.compile(r"[^\x21-\x7e]+")
 _WORD = re.compile(rb"[A-Za-z0-9]*")
 _VERB = re.compile(rb"[A-Z][A-Z0-9]*")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # UTF-8, from scripts that a Windows editor has written
+
+
+def pieces(text: str) -> tuple[str, ...]:
+    """What of a text that may hold a password anywhere must not be shown: its words, what stands behind PASS in one
+    without a blank, behind a colon or an equals sign, and between what does not print."""
+    words = [word for word in _BLANKS.split(text) if word]
+    behind = [word[len(name) :] for word in words for name in SECRET if word.upper().startswith(name.decode())]
+    parts = [part for word in words for part in (word.partition(mark)[2] for mark in ":=") if part]
+    return (*words, *behind, *parts, *(part for part in _UNPRINTED.split(text) if part and part not in words))
 
 
 def parse(line: bytes) -> Command | None:

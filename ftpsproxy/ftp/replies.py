@@ -35,13 +35,9 @@ class Reply:
         """The words of the last line, for logs and messages.
 
         A line may have a megabyte: to escape it, strike secrets out and quote it took half a second of everybody's
-        time. It is cut at a blank: half a secret would not be struck out.
+        time.
         """
-        words = self.lines[-1][4:]
-        if len(words) <= _MOST_SHOWN:
-            return words.decode("utf-8", "backslashreplace")
-        cut = words[:_MOST_SHOWN]
-        return f"{(cut.rpartition(b' ')[0] or cut).decode('utf-8', 'backslashreplace')} ... ({len(words)} bytes)"
+        return _cut(self.lines[-1][4:], _MOST_SHOWN)
 
     @property
     def words(self) -> bytes:
@@ -56,6 +52,7 @@ class Reply:
 _LONGEST_OWN = 480  # many clients read lines into 512 bytes
 # Bytes of a line.
 _MOST_SHOWN = 1000
+_MOST_OF_TEXT = 80
 # Outside replies, in a row. An empty line now and then keeps a connection alive.
 _MOST_TEXT_LINES = 100
 _MOST_EMPTY_LINES = 10_000
@@ -68,6 +65,14 @@ def own(code: int, text: str) -> Reply:
     is cut."""
     said = text.encode("ascii", "backslashreplace").translate(_PRINTABLE)
     return Reply(code, (b"%d %s" % (code, said[:_LONGEST_OWN]),))
+
+
+def _cut(words: bytes, most: int) -> str:
+    """So many bytes of what a server says at most. It is cut at a blank: half a secret would not be struck out."""
+    if len(words) <= most:
+        return words.decode("utf-8", "backslashreplace")
+    cut = words[: most + 1].rpartition(b" ")[0].decode("utf-8", "backslashreplace")
+    return f"{cut} ... ({len(words)} bytes)".lstrip()
 
 
 def _code(line: bytes) -> int | None:
@@ -101,7 +106,7 @@ class ReplyReader:
         self._fresh = 0
         self._bytes = 0
         self._text = 0
-        self.passed_over: list[bytes] = []
+        self.passed_over: list[str] = []
 
     def feed(self, data: bytes) -> None:
         """Take `data`; the replies in it come out of `pop`."""
@@ -157,13 +162,13 @@ class ReplyReader:
     def _pass_over(self, line: bytes) -> None:
         """Text outside a reply. Raises ProtocolError where no reply will come, or too much of it."""
         if protocol := protocol_of(line):
-            raise ForeignProtocol(protocol, f"{protocol}, not FTP: " + line[:80].decode("ascii", "backslashreplace"))
+            raise ForeignProtocol(protocol, f"{protocol}, not FTP: {_cut(line, _MOST_OF_TEXT)}")
         self._bytes = 0
         self._text += _MOST_EMPTY_LINES // _MOST_TEXT_LINES if line else 1
         if self._text > _MOST_EMPTY_LINES:
-            raise ProtocolError("no FTP reply: " + line[:80].decode("ascii", "backslashreplace"))
+            raise ProtocolError(f"no FTP reply: {_cut(line, _MOST_OF_TEXT)}")
         if line and len(self.passed_over) < _MOST_TOLD:
-            self.passed_over.append(line[:80])
+            self.passed_over.append(_cut(line, _MOST_OF_TEXT))
 
     # --- a reply under way ------------------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ class Bound(Fields):
         super().__init__(fields)
         self.where = fields["listener"], fields["upstream"]
         self.client = fields["client"]
-        self.secrets: dict[str, list[tuple[str, ...]]] = {}
+        self.secrets: dict[str, list[tuple[tuple[str, str], ...]]] = {}  # by verb; each as it is, and in lower case
         self.server: Mapping[str, str] = {}
         self.user: str | None = None
         self.facts: Facts | None = None

@@ -95,8 +95,7 @@ async def _first_words(ground: Ground, link: Link, began: float) -> First:
         if asked in _FOREIGN:
             raise Refused(asked, "")
     if said := link.control.replies.passed_over:
-        words = said[0].decode("utf-8", "backslashreplace")
-        raise Refused("no_ftp", f"what it says is no FTP: {words!r}: another port is meant, or another host")
+        raise Refused("no_ftp", f"what it says is no FTP: {said[0]!r}: another port is meant, or another host")
     say(False, "it says nothing", began, name="greeting")
     raise Refused("silent", _SILENT)
 

@@ -1,12 +1,12 @@
 """The task of a session that hears the client, and finds out when it has gone."""
 
-import re
 import time
 from typing import TYPE_CHECKING
 
 import trio
 
 from ftpsproxy import net
+from ftpsproxy.ftp.commands import pieces
 from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.events import ClientErred, ClientLost, ClientSaid, Stopped
 from ftpsproxy.ftp.protocol import heard
@@ -145,7 +145,7 @@ class ClientHearing:
             if session.service.debug:
                 log.session_command(verb=command.shown_verb, argument=command.shown)
         else:
-            redaction.hide("", *re.split(r"[^\x21-\x7e]+", line.decode("utf-8", "backslashreplace")))
+            redaction.hide("", *pieces(line.decode("utf-8", "backslashreplace")))
         if event is not None:
             session.feed(event)
         else:

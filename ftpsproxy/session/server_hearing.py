@@ -229,8 +229,7 @@ class ServerHearing:
             if replies.may_be_over:
                 clock.reply_may_be_over(changes_class=replies.changes_class)
         if replies.passed_over:
-            for text in replies.passed_over:
-                said = text.decode("utf-8", "backslashreplace")
+            for said in replies.passed_over:
                 log.upstream_reply_ignored(reply=said, reason="it begins with no code")
             replies.passed_over.clear()
 

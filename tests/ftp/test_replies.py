@@ -15,7 +15,7 @@ def test_of_a_line_without_end_a_log_has_the_beginning(word: bytes) -> None:
     line = b"550 " + word * (1_000_000 // len(word))
     reply = Reply(550, (line,))
     assert len(reply.text) < 5000
-    assert reply.text.endswith(f" ... ({len(line) - 4} bytes)")
+    assert reply.text.endswith(f"... ({len(line) - 4} bytes)")
     assert reply.encode() == line + b"\r\n"
 
 
@@ -109,7 +109,7 @@ def test_text_outside_a_reply_is_passed_over_and_told() -> None:
     reply = one.pop()
     assert reply is not None
     assert reply.code == 200
-    assert one.passed_over == [b"disk is full"]
+    assert one.passed_over == ["disk is full"]
 
 
 def test_a_line_inside_a_reply_is_no_passive_reply_for_a_client_that_reads_carelessly() -> None:
