@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ftpsproxy import errors
 from ftpsproxy.config import Upstream, host_name
+from ftpsproxy.probe.identity import covers
 from ftpsproxy.tls import Certificate, Refused
 
 _WIDTH = 120
@@ -83,13 +84,12 @@ def lines_of(way: Upstream, reasons: Mapping[str, str]) -> list[Line]:
 
 def offered(way: Upstream, refused: Refused, own: Certificate) -> tuple[list[Line], list[str]]:
     """What would cure a certificate that nothing vouches for, for the operator to say, and the words above it."""
-    if refused.reason == "wrong_host":
-        names = [name for name in own.names if _is_host(name)][:_MOST_NAMES]
-        if names:
-            return [Line("server_name", names[0], "", offered=True)], [
-                f"The certificate is for {', '.join(names)}, not for {way.server_name}. If that is the right server,",
-                f'as the partner knows, take away the "#", or try it: --server-name {names[0]}',
-            ]
+    names = _names(own)
+    if refused.reason == "wrong_host" and names:
+        return [Line("server_name", names[0], "", offered=True)], [
+            f"The certificate is for {', '.join(names)}, not for {way.server_name}. If that is the right server,",
+            f'as the partner knows, remove the "#", or try it: --server-name {names[0]}',
+        ]
     if refused.reason == "expired":
         notes = ["The certificate has expired, and the partner has to renew it. Until then its key alone may count:"]
     elif refused.reason == "wrong_pin":
@@ -99,11 +99,21 @@ def offered(way: Upstream, refused: Refused, own: Certificate) -> tuple[list[Lin
     else:
         notes = ["Nothing here vouches for this certificate. If the partner has an authority of its own, ask for that"]
         notes += ["authority's certificate (PEM), and try it: --ca-file FILE. Or go by the key alone:"]
+        if names and not covers(own, way.server_name):
+            notes[:0] = [
+                f"The certificate is for {', '.join(names)}, not for {way.server_name}. If the partner knows that",
+                f"name, --server-name {names[0]} is needed, too, where its authority is to count.",
+            ]
     notes += [
-        'compare this pin with the partner, by telephone say; only then take away both "#", or try it:',
+        'compare all of this pin with the partner, by telephone say; only then remove both "#", or try it:',
         f"--trust {own.pin}",
     ]
     return [Line("verify", "pin", "", offered=True), Line("pins", (own.pin,), "", offered=True)], notes
+
+
+def _names(own: Certificate) -> list[str]:
+    """The host names it is for, not too many."""
+    return [name for name in own.names if _is_host(name)][:_MOST_NAMES]
 
 
 def _is_host(name: str) -> bool:

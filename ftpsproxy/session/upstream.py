@@ -65,7 +65,8 @@ async def secure(server: ServerControl, service: Service) -> Tls:
         certificate = certificate_of(tls)
         check_pins(tls, upstream.pins)
     except trio.TooSlowError:
-        raise Refused("handshake_timeout", "the server did not finish the TLS handshake in time") from None
+        late = Refused("handshake_timeout", "the server did not finish the TLS handshake in time")
+        raise explain_opening(late, upstream) from None
     except (TlsError, OSError, Refused) as error:
         raise explain_opening(error, upstream) from None
     log.upstream_secured(

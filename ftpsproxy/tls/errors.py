@@ -36,8 +36,9 @@ _VERIFY = {
     64: ("wrong_host", "the server's certificate is for another address, or for names only (see server_name)"),
 }
 # SSL_R_... of OpenSSL's sslerr.h; an alert of the server's is 1000 and its number (RFC 8446 section 6).
+_NO_TLS_BEHIND_A_GREETING = ("handshake_garbage", "handshake_timeout", "closed")
 _NO_TLS = ("handshake_garbage", "the server did not answer with TLS")
-_VERSION = ("protocol_version", "the server speaks no TLS version allowed here (see tls_min and tls_max)")
+_VERSION = ("protocol_version", "the server speaks no TLS version allowed here")
 _REASONS = {
     198: _NO_TLS,  # packet length too long
     267: _NO_TLS,  # wrong version number
@@ -67,7 +68,10 @@ def explain(error: Exception, upstream: Upstream) -> Refused:
     if isinstance(error, TlsError):
         if error.verify_code:
             return _not_verified(error, upstream)
-        return Refused(*_REASONS.get(error.reason) or ("handshake_failed", f"TLS failed: {error}"))
+        reason, why = _REASONS.get(error.reason) or ("handshake_failed", f"TLS failed: {error}")
+        if reason == "protocol_version":
+            why += f' (tls_min = "{upstream.tls_min}", tls_max = "{upstream.tls_max}")'
+        return Refused(reason, why)
     return broken_off(error)
 
 
@@ -100,10 +104,12 @@ def _not_verified(error: TlsError, upstream: Upstream) -> Refused:
             why = f"{whose} expired on {certificate.day(late.not_after)}"
     elif reason == "not_yet_valid" and shown.not_before is not None:
         why = f"the server's certificate is valid from {certificate.day(shown.not_before)} on (is the clock right?)"
+    if reason in ("self_signed", "unknown_ca") and upstream.ca_file is not None:
+        why = why.replace("(see ca_file)", f"(ca_file {upstream.ca_file.name} does not vouch for it)")
     if shown.is_among(upstream.pins):
         why += '; it is among the pins, which count beside the chain: verify = "pin" would go by the pin alone'
     elif reason in ("self_signed", "unknown_ca"):
-        why += '; or compare its pin with the partner, and set it: verify = "pin", pins'
+        why += '; or compare all of its pin with the partner, and set it: verify = "pin", pins'
     return Refused(reason, f"{why}. Shown: {shown.words}", shown)
 
 
@@ -117,11 +123,13 @@ def explain_opening(error: Exception, upstream: Upstream) -> Refused:
         return refused
     if refused.reason == "bytes_after_auth":
         return Refused("bytes_after_greeting", "the server sent more in clear behind its greeting")
-    if refused.reason == "handshake_garbage" and upstream.tls_first:
+    explicit = f"perhaps it is explicit ({dataclasses.replace(upstream, implicit=False).url})"
+    if not upstream.tls_first and refused.reason in _NO_TLS_BEHIND_A_GREETING:
+        return Refused(refused.reason, f"{refused.detail}; it did greet in clear: {explicit}")
+    if refused.reason == "handshake_garbage":
         return Refused(
             "plaintext_on_implicit_port",
-            "the server does not begin with TLS; perhaps it is explicit "
-            f"({dataclasses.replace(upstream, implicit=False).url}), or says its greeting in clear first "
+            f"the server does not begin with TLS; {explicit}, or says its greeting in clear first "
             '(z/OS: implicit_greeting = "clear")',
         )
     return refused

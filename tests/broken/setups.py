@@ -206,6 +206,16 @@ BROKEN = (
         {},
     ),
     Broken(
+        "explicit-that-was-to-greet-in-clear",
+        _real(servers.vsftpd, scheme="ftps"),
+        r"530 .*it did greet in clear: perhaps it is explicit \(ftpes://",
+        "upstream.failed",
+        {"reason": "handshake_garbage"},
+        r"explicit",
+        lambda printed: {**_url(printed), "upstream": {"implicit_greeting": "tls"}},
+        {"upstream": {"implicit_greeting": "clear"}, "timeouts": {"handshake": 2}},
+    ),
+    Broken(
         "web-server",
         _web,
         r"530 .*speaks HTTP, not FTP: another port is meant, or another host",
@@ -269,6 +279,16 @@ BROKEN = (
         _NO_CA,
     ),
     Broken(
+        "another-authority",
+        _real(servers.proftpd, certificate=_certificate("unknown_authority")),
+        rf"530 .*{_UNTRUSTED} \(ca_file \S+ does not vouch for it\)",
+        "upstream.failed",
+        {"reason": "unknown_ca"},
+        _UNTRUSTED,
+        _pinned,
+        {},
+    ),
+    Broken(
         "another-name",
         _real(servers.vsftpd, certificate=_certificate("wrong_host")),
         r"530 .*is for elsewhere\.example, 192\.0\.2\.1, not for 127\.0\.0\.1.*server_name",
@@ -311,7 +331,7 @@ BROKEN = (
     Broken(
         "tls-1.2-for-a-server-of-1.3",
         _real(servers.proftpd, protocols="TLSv1.3"),
-        r"530 .*tls_max",
+        r"530 .*speaks no TLS version allowed here \(tls_min = \"1\.2\", tls_max = \"1\.2\"\)",
         "upstream.failed",
         {"reason": "protocol_version"},
         r"TLS 1\.3",

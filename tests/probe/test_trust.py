@@ -40,7 +40,7 @@ def test_cured_by_the_pin(
         said = probe(server.url, *roots, *login)
         assert told in said.refusal()
         assert "USER" not in server.log()
-        assert "compare this pin with the partner" in said.toml
+        assert "compare all of this pin with the partner" in said.toml
         pin = said.printed(r"--trust (\S+)")
         assert pin == pair.spki_pin
         assert f'\n#verify = "pin"\n#pins = ["{pin}"]\n' in said.toml
@@ -63,6 +63,15 @@ def test_cured_by_the_authority(certificates: Certificates, tmp_path: Path, prob
         assert cured.code == 0
         assert accepted(cured.toml, tmp_path)
         carries_a_file(cured.toml)
+
+
+def test_two_things_are_wrong_with_it(certificates: Certificates, probe: Probe) -> None:
+    """Its authority and its name: the second cure is told with the first."""
+    with servers.vsftpd(certificates, certificate=certificates.wrong_host) as server:
+        said = probe(server.url)
+        assert "an issuer that is not trusted here" in said.refusal()
+        assert said.printed(r"(--ca-file) FILE")
+        assert said.printed(r"--server-name (\S+)") == "elsewhere.example"
 
 
 def test_cured_by_the_name(certificates: Certificates, tmp_path: Path, probe: Probe, login: list[str]) -> None:
