@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
+from tests.support import vocabulary
 from tests.support.certificates import Certificates
 from tests.support.network import enter_own_network
 from tests.support.orphans import adopt_orphans, end_descendants
@@ -43,6 +45,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """They have ended, whatever they had started."""
     if _shared(config):
         end_descendants()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _lines_are_watched() -> Iterator[None]:
+    with vocabulary.watch():
+        yield
+    assert vocabulary.faults() == []  # of gateways that have ended since the last test
+
+
+@pytest.fixture(autouse=True)
+def _lines_are_of_the_vocabulary() -> Iterator[None]:
+    """Each line of a log that was written meanwhile is as the schema says."""
+    yield
+    assert vocabulary.faults() == []
 
 
 @pytest.fixture(scope="session")

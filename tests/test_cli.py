@@ -15,6 +15,7 @@ import pytest
 import ftpsproxy
 from ftpsproxy.cli.main import main
 from ftpsproxy.config import PRIVATE_NETWORKS
+from tests.support import vocabulary
 from tests.support.certificates import Certificates
 
 PATIENCE_SECONDS = 60
@@ -71,7 +72,7 @@ def test_run_help_names_every_option(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "say what to do: run, check, probe, csr or demo"),
+        ([], "say what to do: run, check, probe, csr, logs or demo"),
         (["serve"], "invalid choice: 'serve'"),
         (["run", "--listn", "x"], "unknown argument '--listn'; did you mean '--listen'?"),
         (["run", "--listn=x"], "unknown argument '--listn=x'; did you mean '--listen'?"),
@@ -275,10 +276,10 @@ def running(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", int]]:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, process.communicate()
-        event = json.loads(line)
+        event = vocabulary.read(line)
         assert event["event"] == "gateway.ready"
-        (shown,) = event["listeners"]
-        yield process, int(shown.split()[1].rpartition(":")[2])
+        (shown,) = event["listening"]
+        yield process, shown["port"]
     finally:
         process.kill()
         process.communicate()
@@ -295,7 +296,7 @@ def test_run_ends_on_a_signal(number: signal.Signals) -> None:
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0
     assert err == ""
-    assert [json.loads(line)["event"] for line in out.splitlines()][-1] == "gateway.stopped"
+    assert [vocabulary.read(line)["event"] for line in out.splitlines()][-1] == "gateway.stopped"
 
 
 def test_run_where_the_address_is_taken() -> None:

@@ -94,7 +94,7 @@ def test_demo_without_its_extra(missing: str) -> None:
 
 SECURED = {
     "event": "upstream.secured",
-    "version": "TLSv1.3",
+    "tls_version": "TLSv1.3",
     "cipher": "TLS_AES_256_GCM_SHA384",
     "subject": "CN=x",
     "certificate_sha256": "ab" * 32,

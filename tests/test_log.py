@@ -21,8 +21,11 @@ from ftpsproxy.ftp.changes import Action, Change
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.data_failure import Cause, DataFailure
 from ftpsproxy.ftp.directory import Place
-from ftpsproxy.ftp.orders import Transfer
-from ftpsproxy.observe import lines, log
+from ftpsproxy.ftp.orders import Ending, HangUp, Ignored, Transfer
+from ftpsproxy.observe import log
+from ftpsproxy.observe.events import EVENTS as EVENTS_SAID
+from ftpsproxy.observe.events import Of
+from tests.support import vocabulary
 
 Format = Literal["json", "logfmt", "console"]
 FORMATS: list[Format] = ["json", "logfmt", "console"]
@@ -31,9 +34,11 @@ EVIL = 'a\nb\r\n{"event":"session.login"}\x1b[2J\x00\x85\u2028\u202e\udcff é " 
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    lines.bound.set(None)
+    log.bind("0123456789ab", "10.0.0.1", "scanners", "archive")
+    log.configure("json", "info", io.StringIO())
+    session_in()
     yield
-    lines.bound.set(None)
+    log.unbind()
     log.configure("json", "info", io.StringIO())
 
 
@@ -58,7 +63,7 @@ def transfer(**changed: Any) -> None:
         "bytes": 12345,
         "seconds": 0.12345678,
         "ttfb_seconds": 0.0123,
-        "client_mode": "pasv",
+        "client_mode": "passive",
         "upstream_mode": "epsv",
         "tls_version": "TLSv1.3",
         "cipher": "TLS_AES_256_GCM_SHA384",
@@ -66,7 +71,8 @@ def transfer(**changed: Any) -> None:
         "close_notify": True,
         "reply": 226,
         "outcome": "complete",
-        "reason": "",
+        "why": "",
+        "failed": None,
         "sha256": None,
     }
     order = order_of(**{key: changed.pop(key) for key in ("number", "verb", "path") if key in changed})
@@ -78,21 +84,26 @@ def order_of(number: int = 1, verb: str = "RETR", path: str = "/a file") -> Tran
 
 
 def closed() -> None:
-    log.session_closed(seconds=1.23456, reason="quit", commands=3, transfers=2, torn=1, bytes_up=4, bytes_down=5)
+    end = HangUp(Ending.QUIT)
+    log.session_closed(seconds=1.23456, end=end, commands=3, transfers=2, torn=1, bytes_up=4, bytes_down=5)
 
 
+LISTENING: list[log.Endpoint] = [
+    {"listener": "a", "address": "127.0.0.1", "port": 21, "upstream": "u", "url": "ftpes://x:21"},
+    {"listener": "b", "address": "::1", "port": 22, "upstream": "u", "url": "ftpes://x:21"},
+]
 EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
-    "gateway.ready": ("info", lambda: log.gateway_ready(listeners=["a 127.0.0.1:21", "b [::1]:21"])),
-    "gateway.reloaded": ("info", lambda: log.gateway_reloaded(listeners=["a 127.0.0.1:21"], admin="127.0.0.1:9121")),
-    "gateway.reload_failed": ("error", lambda: log.gateway_reload_failed(reason="ftpsproxy.toml: no such file")),
+    "gateway.ready": ("info", lambda: log.gateway_ready(listening=LISTENING)),
+    "gateway.reloaded": ("info", lambda: log.gateway_reloaded(listening=LISTENING, admin="127.0.0.1:9121")),
+    "gateway.reload_failed": ("error", lambda: log.gateway_reload_failed(detail="ftpsproxy.toml: no such file")),
     "gateway.worker_lost": ("error", lambda: log.gateway_worker_lost(worker=1, pid=99, status=-9)),
     "gateway.worker_retired": (
         "error",
-        lambda: log.gateway_worker_retired(worker=1, pid=99, reason="too many open files"),
+        lambda: log.gateway_worker_retired(worker=1, pid=99, detail="too many open files"),
     ),
     "gateway.crashed": ("error", lambda: log.gateway_crashed(error=ValueError("x"))),
-    "gateway.starved": ("error", lambda: log.gateway_starved(reason="too many open files")),
-    "gateway.draining": ("info", lambda: log.gateway_draining(sessions=2, seconds=30.0)),
+    "gateway.starved": ("error", lambda: log.gateway_starved(detail="too many open files")),
+    "gateway.draining": ("info", lambda: log.gateway_draining(sessions=2, drain_seconds=30.0)),
     "gateway.stopped": ("info", lambda: log.gateway_stopped(seconds=9.0)),
     "session.queued": (
         "info",
@@ -101,55 +112,56 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     "session.opened": ("info", lambda: log.session_opened(waited_seconds=1.5)),
     "session.refused": (
         "warning",
-        lambda: log.session_refused(client="1.2.3.4", listener="a", reason="too many", limit="sessions"),
+        lambda: log.session_refused(client="1.2.3.4", listener="a", detail="too many", limit="sessions"),
     ),
     "session.login": ("info", lambda: log.session_login(user="bob", ok=True, reply=230)),
     "session.command": ("debug", lambda: log.session_command(verb="CWD", argument="/x")),
-    "session.reply": ("debug", lambda: log.session_reply(code=250, text="OK")),
+    "session.reply": ("debug", lambda: log.session_reply(reply=250, text="OK")),
     "session.limit": ("warning", lambda: log.session_limit(limit="line_bytes", detail="9000 bytes")),
-    "command.refused": ("info", lambda: log.command_refused(verb="AUTH", reason="plain FTP here")),
+    "command.refused": ("info", lambda: log.command_refused(verb="AUTH", detail="plain FTP here")),
     "session.foreign": ("warning", lambda: log.session_foreign(protocol="http")),
     "session.closed": ("info", closed),
-    "session.unused": ("debug", lambda: log.session_unused(seconds=0.1, reason="client gone")),
+    "session.unused": ("debug", lambda: log.session_unused(seconds=0.1, end=HangUp(Ending.CLIENT_GONE))),
     "session.crashed": ("error", lambda: log.session_crashed(error=RuntimeError("x"))),
     "upstream.secured": (
         "info",
         lambda: log.upstream_secured(
-            version="TLSv1.3",
+            tls_version="TLSv1.3",
             cipher="TLS_AES_256_GCM_SHA384",
             resumed=False,
-            host="ftp.example.com",
-            address="192.0.2.1",
-            port=21,
             server="ftp.example.com:21",
+            server_address="192.0.2.1",
             certificate_sha256="ab" * 32,
             pin="sha256/x",
             verified_by="chain",
             subject="CN=ftp.example.com",
             days_left=90,
-            milliseconds=12.3456,
+            handshake_seconds=0.0123456,
         ),
     ),
     "upstream.certificate_expiring": (
         "warning",
         lambda: log.upstream_certificate_expiring(days_left=3, subject="CN=ftp.example.com"),
     ),
-    "upstream.failed": ("warning", lambda: log.upstream_failed(reason="unknown_ca", detail="?", shown=[("pin", "x")])),
-    "upstream.address_ignored": ("info", lambda: log.upstream_address_ignored(reply_host="10.0.0.1", peer="192.0.2.1")),
+    "upstream.failed": ("warning", lambda: log.upstream_failed(cause="unknown_ca", detail="?", shown=[("pin", "x")])),
+    "upstream.address_ignored": (
+        "info",
+        lambda: log.upstream_address_ignored(reply_host="10.0.0.1", server_address="192.0.2.1"),
+    ),
     "upstream.session_reuse_refused": (
         "warning",
-        lambda: log.upstream_session_reuse_refused(reply="522 reuse", hint="try another version"),
+        lambda: log.upstream_session_reuse_refused(said="522 reuse", hint="try another version"),
     ),
-    "upstream.reply_ignored": ("info", lambda: log.upstream_reply_ignored(reply="227 (1,2)", reason="an address")),
+    "upstream.reply_ignored": ("info", lambda: log.upstream_reply_ignored(said="227 (1,2)", why=Ignored.ADDRESS)),
     "upstream.close_notify_missing": ("warning", lambda: log.upstream_close_notify_missing(verb="LIST")),
-    "data.contested": ("warning", lambda: log.data_contested(address="10.0.0.1", port=50000)),
+    "data.contested": ("warning", lambda: log.data_contested(came_from="10.0.0.1", port=50000)),
     "data.failed": (
         "warning",
         lambda: log.data_failed(DataFailure("server", Cause.NO_ANSWER, "no answer", "epsv", "192.0.2.1", 2000)),
     ),
     "data.stranger": (
         "warning",
-        lambda: log.data_stranger(address="1.2.3.4", port=50000, expected=["10.0.0.1"], count=1),
+        lambda: log.data_stranger(came_from="1.2.3.4", port=50000, expected=["10.0.0.1"], count=1),
     ),
     "transfer.refused": ("warning", lambda: log.transfer_refused(verb="STOR", path="a", reply=553, text="no")),
     "transfer.started": (
@@ -175,11 +187,11 @@ EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
 @pytest.mark.parametrize("event", EVENTS)
 def test_every_event_has_its_name_level_and_order(event: str) -> None:
     level, call = EVENTS[event]
-    log.bind("s1", "10.0.0.1:3333", "scanners", "archive")
-    if event in ("session.refused", "session.queued"):
-        lines.bound.set(None)  # it stands for a client that never had a session
+    of_session = EVENTS_SAID[event].of is Of.SESSION
+    if not of_session:
+        log.unbind()
     found = record(call)
-    bound = [] if event in ("session.refused", "session.queued") else ["session", "client", "listener", "upstream"]
+    bound = ["session", "client", "listener", "upstream"] if of_session else []
     assert list(found)[: 3 + len(bound)] == ["timestamp", "level", "event", *bound]
     assert (found["event"], found["level"]) == (event, level)
 
@@ -210,7 +222,7 @@ def test_a_transfer_in_full() -> None:
         "bytes": 12345,
         "seconds": 0.123457,
         "ttfb_seconds": 0.0123,
-        "client_mode": "pasv",
+        "client_mode": "passive",
         "upstream_mode": "epsv",
         "tls_version": "TLSv1.3",
         "cipher": "TLS_AES_256_GCM_SHA384",
@@ -218,15 +230,11 @@ def test_a_transfer_in_full() -> None:
         "close_notify": True,
         "reply": 226,
         "outcome": "complete",
-        "reason": "",
-    }
-
-
-def test_a_transfer_in_a_session_stands_alone() -> None:
-    log.bind("s1", "10.0.0.1:3333", "scanners", "archive")
-    session_in()
-    found = record(transfer)
-    assert {key: found[key] for key in list(found)[-7:]} == {
+        "reason": "",  # an old name
+        "session": "0123456789ab",
+        "client": "10.0.0.1",
+        "listener": "scanners",
+        "upstream": "archive",
         "user": "bob",
         "server": "ftp.example.com:21",
         "server_address": "192.0.2.1",
@@ -235,6 +243,9 @@ def test_a_transfer_in_a_session_stands_alone() -> None:
         "directory": "daily",
         "directory_relative": True,
     }
+
+
+def test_what_is_not_known_of_a_file_is_said_so() -> None:
     for format in FORMATS:
         text = logged(format, lambda: log.file_changed(Change(Action.DELETED, "DELE", "a"), reply=250, place=None))
         assert "bob" in text
@@ -247,8 +258,6 @@ def session_in() -> None:
 
 
 def test_what_is_said_of_a_file_is_rendered_once() -> None:
-    log.bind("s1", "10.0.0.1:3333", "scanners", "archive")
-    session_in()
     here = Place(b"/in")
     facts = log.facts(here)
     assert log.facts(here) is facts
@@ -268,16 +277,16 @@ def test_a_change_that_was_not_done_is_a_warning() -> None:
 
 
 def test_the_same_transfer_in_the_other_formats() -> None:
-    log.bind("s1", "10.0.0.1:3333", "scanners", "archive")
     words = shlex.split(logged("logfmt", transfer))
     fields = dict(word.split("=", 1) for word in words)
     assert fields["event"] == "transfer.finished"
-    assert (fields["session"], fields["path"], fields["resumed"], fields["reason"]) == ("s1", "/a file", "true", "")
+    assert (fields["session"], fields["path"], fields["resumed"]) == ("0123456789ab", "/a file", "true")
     text = logged("console", transfer)
-    assert re.match(r"\S+Z info    transfer\.finished  session=s1 client=10\.0\.0\.1:3333 listener=", text)
+    assert re.match(r"\S+Z info    transfer\.finished  session=0123456789ab client=10\.0\.0\.1 listener=", text)
     assert 'path="/a file"' in text
     assert "\x1b" not in text  # no colour when it is not a terminal
-    assert "listeners=a,b" in logged("logfmt", lambda: log.gateway_ready(listeners=["a", "b"]))
+    text = logged("logfmt", lambda: log.gateway_ready(listening=LISTENING))
+    assert 'listening="listener:a address:127.0.0.1 port:21 upstream:u url:ftpes://x:21,listener:b ' in text
 
 
 def test_what_failed_is_a_warning() -> None:
@@ -315,11 +324,12 @@ async def test_tasks_of_a_session_share_its_names() -> None:
         log.session_opened()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(session, "s1")
-        nursery.start_soon(session, "s2")
-    log.session_opened()
+        nursery.start_soon(session, "0000000000a1")
+        nursery.start_soon(session, "0000000000a2")
+    log.unbind()
+    log.gateway_stopped(seconds=1.0)
     sessions = [json.loads(line).get("session") for line in stream.getvalue().splitlines()]
-    assert sorted(sessions[:-1]) == ["s1", "s1", "s2", "s2"]
+    assert sorted(sessions[:-1]) == ["0000000000a1", "0000000000a1", "0000000000a2", "0000000000a2"]
     assert sessions[-1] is None
 
 
@@ -328,13 +338,14 @@ async def test_tasks_of_a_session_share_its_names() -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_peer_cannot_forge_a_line_or_steer_a_terminal(format: Format) -> None:
-    log.bind("s1", EVIL, "scanners", "archive")
+    log.bind("0123456789ab", EVIL, "scanners", "archive")
+    session_in()
     for call in (
-        lambda: transfer(path=EVIL, reason=EVIL),
+        lambda: transfer(path=EVIL, outcome="torn", why=EVIL),
         lambda: log.session_command(verb=EVIL, argument=EVIL),
-        lambda: log.session_reply(code=200, text=EVIL),
+        lambda: log.session_reply(reply=200, text=EVIL),
         lambda: log.session_login(user=EVIL, ok=True, reply=230),
-        lambda: log.upstream_failed(reason="x", detail=EVIL),
+        lambda: log.upstream_failed(cause="unknown_ca", detail=EVIL),
         lambda: log.session_crashed(error=RuntimeError(EVIL)),
     ):
         text = logged(format, call)
@@ -372,10 +383,10 @@ def test_no_secret_in_any_event(format: Format, verb: str) -> None:
     for call in (
         lambda: log.session_command(verb=verb, argument="hunter2"),
         lambda: log.session_command(verb=f"{verb} hunter2", argument=""),
-        lambda: log.session_reply(code=500, text=f"'{verb} hunter2' not understood"),
+        lambda: log.session_reply(reply=500, text=f"'{verb} hunter2' not understood"),
         lambda: log.session_limit(limit="bad_lines", detail=f"{verb} hunter2"),
-        lambda: log.upstream_failed(reason="x", detail=f"{verb}\thunter2"),
-        lambda: log.upstream_session_reuse_refused(reply=f"{verb} hunter2"),
+        lambda: log.upstream_failed(cause="unknown_ca", detail=f"{verb}\thunter2"),
+        lambda: log.upstream_session_reuse_refused(said=f"{verb} hunter2"),
         crash,
     ):
         text = logged(format, call)
@@ -450,7 +461,7 @@ def test_whoever_reads_the_log_is_not_waited_for(kind: str, monkeypatch: pytest.
         monkeypatch.setattr(os, "open", _denied)
     with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb") as pipe:
         log.configure("json", "info", stream)
-        for number in range(300):
+        for number in range(1, 301):
             transfer(number=number, path="y" * 9000)
         found: list[int] = []
         lost = 0
@@ -462,8 +473,8 @@ def test_whoever_reads_the_log_is_not_waited_for(kind: str, monkeypatch: pytest.
                 found.append(event["number"])
         assert 0 < lost < 200
         assert found == sorted(found)
-        transfer(number=300)
-        assert json.loads(pipe.readline())["number"] == 300
+        transfer(number=301)
+        assert json.loads(pipe.readline())["number"] == 301
 
 
 def _denied(*_: object) -> int:
@@ -483,10 +494,10 @@ def test_the_end_of_the_process_waits_a_moment_for_a_slow_reader() -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb") as pipe:
         log.configure("json", "info", stream)
-        for number in range(50):
+        for number in range(1, 51):
             transfer(number=number, path="y" * 9000)
         log.flush()  # in vain, and not for long
-        for number in range(50):
+        for number in range(1, 51):
             assert json.loads(pipe.readline())["number"] == number
         log.flush()
 
@@ -519,9 +530,8 @@ def test_auto_is_json_unless_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_rendering_is_cheap() -> None:
     """About 12 µs of CPU on the machines this was written on; the bound only catches a blunder."""
-    with open(os.devnull, "w") as stream:
+    with open(os.devnull, "w") as stream, vocabulary.unwatched():
         log.configure("json", "info", stream)
-        log.bind("s1", "10.0.0.1:3333", "scanners", "archive")
         best = 1.0
         for _ in range(5):
             start = time.process_time()

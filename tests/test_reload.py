@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import io
-import json
 import os
 import resource
 import shutil
@@ -24,6 +23,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support import vocabulary
 from tests.support.certificates import Certificates
 from tests.support.gateway import Event, Gateway, configuration, run_gateway
 from tests.support.ports import free_range
@@ -165,13 +165,13 @@ def test_what_is_of_no_use_changes_nothing(server: Server, certificates: Certifi
             for more, reason in _OF_NO_USE.items():
                 event = gateway.gateway.reload(gateway.config(more=more))
                 assert event["event"] == "gateway.reload_failed"
-                assert reason in event["reason"]
-                assert "\n" not in event["reason"]
+                assert reason in event["detail"]
+                assert "\n" not in event["detail"]
                 assert works(before)
         with gateway.login() as after:
             assert works(after)
         event = gateway.gateway.reload(gateway.config(process={"workers": 3}))
-        assert event["reason"] == f"process.workers: {workers} run, 3 need a new start of the gateway"
+        assert event["detail"] == f"process.workers: {workers} run, 3 need a new start of the gateway"
         assert gateway.page("/readyz")[0] == 200
         assert gateway.metric("reloads_total", result="failed") == len(_OF_NO_USE) + 1
         gateway.reload()
@@ -207,11 +207,11 @@ def test_an_address_that_another_has_changes_nothing(server: Server, certificate
         more = f'[[listener]]\nname = "more"\nupstream = "server"\nlisten = "{HOST}:{port}"\n'
         event = gateway.gateway.reload(gateway.config(more=more))
         where = f"listener more: can't listen on {HOST}:{port}: address already in use; another program has it"
-        assert event["reason"] == where
+        assert event["detail"] == where
         port = gateway.gateway.endpoint.port
         more = more.replace(f"{HOST}:{taken.getsockname()[1]}", f"0.0.0.0:{port}")
         event = gateway.gateway.reload(gateway.config(more=more))
-        assert "this gateway itself has that port, at another address" in event["reason"]
+        assert "this gateway itself has that port, at another address" in event["detail"]
         with gateway.login() as ftp:
             assert works(ftp)
 
@@ -449,7 +449,7 @@ def test_a_worker_that_can_not_take_the_settings_is_replaced(
         gateway.reload(other.url, more=more)
         event = gateway.gateway.wait_for_event("gateway.worker_retired")
         assert event["pid"] == short
-        assert "too many open files" in event["reason"]
+        assert "too many open files" in event["detail"]
         wait_for(lambda: short not in _children(gateway.gateway.pid) and len(_children(gateway.gateway.pid)) == 2)
         for _ in range(8):
             with gateway.login() as ftp:
@@ -566,7 +566,7 @@ def test_an_address_that_was_left_is_free_for_others(server: Server, certificate
             with gateway.login() as ftp:
                 assert works(ftp)
             event = gateway.gateway.reload(gateway.config(listen=f"{HOST}:{first}"))
-            assert "another program has it" in event["reason"]
+            assert "another program has it" in event["detail"]
         gateway.reload(listen=f"{HOST}:{first}")
         with gateway.login() as ftp:
             assert works(ftp)
@@ -587,7 +587,7 @@ def test_a_hangup_while_it_starts_does_not_end_it(server: Server, certificates: 
     ) as process:
         try:
             assert process.stdout is not None
-            events = [json.loads(process.stdout.readline())["event"] for _ in range(2)]
+            events = [vocabulary.read(process.stdout.readline())["event"] for _ in range(2)]
             assert events == ["gateway.ready", "gateway.reloaded"]
         finally:
             process.terminate()

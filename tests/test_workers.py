@@ -2,7 +2,6 @@
 
 import contextlib
 import ftplib
-import json
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from ftpsproxy.config import Limits, Listener, Process, Settings, Upstream
 from ftpsproxy.serve.heartbeat import Pulse
 from ftpsproxy.serve.limits import TOO_MANY, TOO_MANY_OF_CLIENT, LocalSessionLimits, SessionLimits, SharedSessionLimits
 from ftpsproxy.serve.supervisor import share
+from tests.support import vocabulary
 from tests.support.certificates import Certificates
 from tests.support.gateway import Gateway, start_gateway
 from tests.support.servers import ROOT, Server, pyftpdlib
@@ -202,12 +202,12 @@ sys.exit(main(sys.argv[1:]))
     ) as process:
         assert process.stdout is not None
         try:
-            assert json.loads(process.stdout.readline())["event"] == "gateway.ready"
+            assert vocabulary.read(process.stdout.readline())["event"] == "gateway.ready"
             time.sleep(1.1)  # one that is lost later than a second after its start is replaced at once
             os.kill(min(children(process.pid)), signal.SIGKILL)
-            events = [json.loads(process.stdout.readline()) for _ in range(3)]
+            events = [vocabulary.read(process.stdout.readline()) for _ in range(3)]
             assert [event["event"] for event in events] == ["gateway.worker_lost", *["gateway.starved"] * 2]
-            assert events[1]["reason"] == "no worker process: resource temporarily unavailable"
+            assert events[1]["detail"] == "no worker process: resource temporarily unavailable"
             wait_for(lambda: len(children(process.pid)) == 2)
         finally:
             process.terminate()
@@ -248,7 +248,7 @@ def test_a_worker_that_does_nothing_is_replaced(server: Server, certificates: Ce
         os.kill(stuck, signal.SIGSTOP)
         event = gateway.wait_for_event("gateway.worker_lost", PATIENCE)
         assert (event["pid"], event["status"]) == (stuck, -signal.SIGKILL)
-        assert event["reason"] == "it did nothing for 15 seconds"
+        assert event["detail"] == "it did nothing for 15 seconds"
         wait_for(lambda: len(children(gateway.pid)) == 2 and stuck not in children(gateway.pid))
 
 

@@ -37,7 +37,7 @@ class Tried:
         facts = self.facts
         left = f", {facts['days_left']} days left" if facts.get("days_left") is not None else ""
         return (
-            f"ok: {facts.get('version')} {facts.get('cipher')} with {facts.get('address')}, certificate "
+            f"ok: {facts.get('tls_version')} {facts.get('cipher')} with {facts.get('server_address')}, certificate "
             f"{facts.get('subject') or '(its subject can not be read)'}{left}, verified by {facts.get('verified_by')}, "
             f"pin {facts.get('pin')}, {self.milliseconds:.0f} ms"
         )

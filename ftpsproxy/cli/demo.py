@@ -293,7 +293,7 @@ def report(console: Console, sums: tuple[str, str, str], events: list[dict[str, 
         legs.add_column(heading, justify="left", overflow="fold")
     legs.add_row("client, all of it", "plaintext")
     if secured is not None:
-        legs.add_row("server, control", secured["version"], secured["cipher"], "new")
+        legs.add_row("server, control", secured["tls_version"], secured["cipher"], "new")
     for one in transfers:
         session = "resumed" if one.get("resumed") else "not resumed"
         legs.add_row(f"server, {one['verb']}", one.get("tls_version", "none"), one.get("cipher", ""), session)

@@ -81,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", metavar="FILE", type=Path, default=Path("client.csr"), help="default: client.csr")
     sub.add_argument("--show", metavar="FILE", nargs="+", help="say what keys, requests and certificates these hold")
     sub.set_defaults(command=_csr, options=["--subject", "--name", "--rsa", "--key", "--out", "--show"])
+    text = "the schema of the log's JSON lines"
+    sub = commands.add_parser("logs", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    sub.add_argument("--schema", action="store_true", help="print it: JSON Schema 2020-12, every event and field")
+    sub.set_defaults(command=_logs, options=["--schema"])
     text = "an FTPS server, the gateway in front of it, a file sent through and back, and what happened"
     sub = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
     sub.add_argument("--keep", action="store_true", help="leave the server and the gateway running afterwards")
@@ -107,7 +111,7 @@ def _unknown(word: str, options: argparse.Namespace) -> str:
 
 
 def _missing(_options: argparse.Namespace) -> int:
-    return fail("say what to do: run, check, probe, csr or demo; see ftpsproxy --help", WRONG)
+    return fail("say what to do: run, check, probe, csr, logs or demo; see ftpsproxy --help", WRONG)
 
 
 def _version(_options: argparse.Namespace) -> int:
@@ -141,6 +145,12 @@ def _csr(options: argparse.Namespace) -> int:
     from ftpsproxy.cli.csr import csr
 
     return csr(options)
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from ftpsproxy.cli.logs import logs
+
+    return logs(options)
 
 
 def _demo(options: argparse.Namespace) -> int:

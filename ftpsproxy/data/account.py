@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ftpsproxy.data.endpoints import Endpoints
 from ftpsproxy.data.relay.flow import Flow
 from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.data_failure import Cause, Side
 from ftpsproxy.ftp.orders import Outcome, Transfer
 from ftpsproxy.observe import log
 from ftpsproxy.tls import Tls
@@ -14,13 +15,15 @@ from ftpsproxy.tls import Tls
 @dataclass(frozen=True, slots=True)
 class TransferResult:
     """All there is to say of a transfer's end. `reply` is what the client has heard, 0 where nobody was there to hear
-    it; `ttfb` how many of the `seconds` had passed when the first byte did; `facts` are the log's own."""
+    it; `failed` whose data connection did, and by what; `ttfb` how many of the `seconds` had passed when the first byte
+    did; `facts` are the log's own."""
 
     order: Transfer
     direction: Direction
     outcome: Outcome
     reply: int
-    reason: str
+    why: str
+    failed: tuple[Side, Cause] | None
     seconds: float
     ttfb: float | None
     client_mode: str
@@ -47,7 +50,8 @@ class TransferResult:
             close_notify=flow.close_notify,
             reply=self.reply or None,
             outcome=self.outcome,
-            reason=self.reason,
+            why=self.why,
+            failed=self.failed,
             sha256=flow.digest.hexdigest() if flow.digest is not None else None,
         )
 

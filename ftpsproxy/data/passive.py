@@ -104,7 +104,7 @@ class PendingConnection:
         if self._contested:
             return
         self._contested = True
-        log.data_contested(address=self.host, port=self.port)
+        log.data_contested(came_from=self.host, port=self.port)
         if self.sock is not None:
             net.reset(self.sock)
             self.sock = None
@@ -257,7 +257,7 @@ class PassiveListener:
         self._strangers += 1
         if now() >= self._quiet_until:
             expected = list(itertools.islice(self.expected, _MOST_NAMED))
-            log.data_stranger(address=peer, port=self.port, expected=expected, count=self._strangers)
+            log.data_stranger(came_from=peer, port=self.port, expected=expected, count=self._strangers)
             self._quiet_until, self._strangers = now() + _QUIET_SECONDS, 0
 
     def forget(self, pending: PendingConnection) -> None:

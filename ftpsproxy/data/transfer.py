@@ -21,7 +21,7 @@ from ftpsproxy.data.server_tls import ServerTls
 from ftpsproxy.data.service import SessionData
 from ftpsproxy.ftp.blocks import Blocks
 from ftpsproxy.ftp.commands import Direction
-from ftpsproxy.ftp.data_failure import Cause
+from ftpsproxy.ftp.data_failure import Cause, Side
 from ftpsproxy.ftp.events import RelayFinished, TransferClosed
 from ftpsproxy.ftp.orders import FinishTransfer
 from ftpsproxy.ftp.orders import Transfer as Order
@@ -57,6 +57,7 @@ class Transfer:
         self._in_band = False
         self._drained = False
         self._failed = ""
+        self._failed_by: tuple[Side, Cause] | None = None
         self._contest = ""
         self._over = False
         self._stopped = self._noted = False
@@ -271,6 +272,7 @@ class Transfer:
     def _note_failure(self, error: RelayError) -> None:
         """For the log, the first time, and unless it was broken off."""
         if not self._failed and (self._finish is None or self._finish.whole):
+            self._failed_by = error.side, error.cause
             log.data_failed(self.endpoints.failure(error.side, error.cause, error.why, error.came_from))
 
     def _note_failed_tls(self) -> None:
@@ -377,7 +379,8 @@ class Transfer:
             direction=self.direction,
             outcome="torn" if torn else finish.outcome,
             reply=426 if torn else finish.code,
-            reason=self._failed if torn else finish.why or in_band,
+            why=self._failed if torn else finish.why or in_band,
+            failed=self._failed_by if torn or finish.outcome == "torn" else None,
             seconds=self.account.seconds,
             ttfb=self.account.ttfb,
             client_mode=self.endpoints.client_mode,

@@ -145,5 +145,5 @@ class Changes:
             return change
         path, at = first
         # Where the client has gone to another directory in between, a relative name says nothing any more.
-        same = at is not None and at == place
+        same = at is not None and place is not None and (at.path, at.relative) == (place.path, place.relative)
         return Change(change.action, change.verb, path if same or (path or "").startswith("/") else None, change.to)

@@ -13,6 +13,7 @@ from ftpsproxy.ftp.events import (
 )
 from ftpsproxy.ftp.exchange import Exchange, Phase
 from ftpsproxy.ftp.orders import (
+    Ending,
     HangUp,
     NoteCommandRefused,
     NoteForeign,
@@ -74,7 +75,7 @@ def _bad_line(state: State, why: str, orders: list[Order]) -> list[Order]:
     state.bad_lines += 1
     if state.bad_lines < state.policy.bad_lines:
         return orders
-    return [NoteLimit("bad_lines", why), *state.goodbye("Too many bad lines, closing.", "bad lines")]
+    return [NoteLimit("bad_lines", why), *state.goodbye("Too many bad lines, closing.", Ending.BAD_LINES)]
 
 
 def execute(state: State, command: Command) -> list[Order]:
@@ -96,7 +97,7 @@ def execute(state: State, command: Command) -> list[Order]:
             reason = "Not an FTP command."
             return [NoteCommandRefused(command.shown_verb, reason), TellClient(replies.own(502, reason))]
         state.closed = True
-        return [NoteForeign("http"), HangUp("foreign protocol")]
+        return [NoteForeign("http"), HangUp(Ending.FOREIGN_PROTOCOL)]
     return forward(state, command)
 
 
@@ -104,7 +105,7 @@ def _before_the_server(state: State, command: Command) -> list[Order]:
     """A command before the server is reached: most wait for it; none for what is refused here anyway."""
     match command.verb:
         case b"QUIT":
-            return state.goodbye("Goodbye.", "quit", 221)
+            return state.goodbye("Goodbye.", Ending.QUIT, code=221)
         case b"NOOP":  # what probes say
             return [TellClient(replies.own(200, "NOOP ok."))]
         case verb if verb in commands.REFUSED or commands.is_http(command):

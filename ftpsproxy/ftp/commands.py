@@ -160,18 +160,25 @@ _HIDDEN_FEATURES = REFUSED.keys()
 
 _BLANKS = re.compile(r"[\s\0]+")
 _UNPRINTED = re.compile(r"[^\x21-\x7e]+")
+_MOST_WORDS, _MOST_PARTS = 24, 4  # nobody says a password behind more
 _WORD = re.compile(rb"[A-Za-z0-9]*")
 _VERB = re.compile(rb"[A-Z][A-Z0-9]*")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # UTF-8, from scripts that a Windows editor has written
 
 
 def pieces(text: str) -> tuple[str, ...]:
-    """What of a text that may hold a password anywhere must not be shown: its words, what stands behind PASS in one
-    without a blank, behind a colon or an equals sign, and between what does not print."""
-    words = [word for word in _BLANKS.split(text) if word]
+    """What of a text that may hold a password anywhere must not be shown: its first words, what stands behind PASS in
+    one without a blank, behind a colon or an equals sign, and between what does not print."""
+    words = [word for word in _BLANKS.split(text.strip(), maxsplit=_MOST_WORDS)[:_MOST_WORDS] if word]
     behind = [word[len(name) :] for word in words for name in SECRET if word.upper().startswith(name.decode())]
-    parts = [part for word in words for part in (word.partition(mark)[2] for mark in ":=") if part]
-    return (*words, *behind, *parts, *(part for part in _UNPRINTED.split(text) if part and part not in words))
+    parts = [part for word in words for part in (*word.partition(":")[2:], *word.partition("=")[2:]) if part]
+    printed = [
+        part
+        for word in words
+        for part in _UNPRINTED.split(word, maxsplit=_MOST_PARTS)[:_MOST_PARTS]
+        if part and part != word
+    ]
+    return (*words, *behind, *parts, *printed)
 
 
 def parse(line: bytes) -> Command | None:

@@ -3,7 +3,7 @@
 from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.events import ClientLost, ServerLost, ServerRefused, Stopped, TimedOut, TurnedAway
 from ftpsproxy.ftp.exchange import Phase
-from ftpsproxy.ftp.orders import HangUp, NoteLimit, NoteTurnedAway, Order, TellClient, TellServer
+from ftpsproxy.ftp.orders import Ending, HangUp, NoteLimit, NoteTurnedAway, Order, TellClient, TellServer
 from ftpsproxy.ftp.state import State
 from ftpsproxy.ftp.waiting import Waiting
 
@@ -17,7 +17,7 @@ def server_refused(state: State, event: ServerRefused) -> list[Order]:
 
 def turned_away(state: State, event: TurnedAway) -> list[Order]:
     """There is no place at the server."""
-    farewell = state.goodbye(f"Service not available: {event.text}", f"turned away: {event.limit}")
+    farewell = state.goodbye(f"Service not available: {event.text}", Ending.TURNED_AWAY, event.limit)
     return [NoteTurnedAway(event.limit, event.text), *farewell]
 
 
@@ -33,17 +33,17 @@ def server_lost(state: State, event: ServerLost) -> list[Order]:
         state.closed = True
         if not state.farewell_told or not state.idle:
             orders.append(TellClient(said))
-        return [*orders, HangUp(f"server: 421 {said.text}")]
+        return [*orders, HangUp(Ending.SERVER_FAREWELL, f"421 {said.text}")]
     if exchange is not None and exchange.command.verb == b"QUIT" and exchange.transfer is None:
-        return state.goodbye("Goodbye.", "quit", 221)
+        return state.goodbye("Goodbye.", Ending.QUIT, code=221)
     orders = state.abandon(426, f"control connection to the server lost: {event.why}")
     if (asking := state.asking) is not None and asking.asked:
         return state.goodbye(
-            f"Connection to the server lost over {_unanswered(state)}: {event.why}", f"server lost: {event.why}"
+            f"Connection to the server lost over {_unanswered(state)}: {event.why}", Ending.SERVER_LOST, event.why
         )
     if orders:
         orders.append(TellClient(replies.own(426, "Transfer failed: control connection to the server lost.")))
-    return orders + state.goodbye(f"Connection to the server lost: {event.why}", f"server lost: {event.why}")
+    return orders + state.goodbye(f"Connection to the server lost: {event.why}", Ending.SERVER_LOST, event.why)
 
 
 def _unanswered(state: State) -> str:
@@ -65,13 +65,13 @@ def client_lost(state: State, event: ClientLost) -> list[Order]:
     orders = state.abandon(0, f"the client's control connection was lost: {why}")
     orders += state.take_leave()
     state.closed = True
-    return [*orders, HangUp(f"client gone: {event.why}" if event.why else "client gone")]
+    return [*orders, HangUp(Ending.CLIENT_GONE, event.why)]
 
 
 def stopped(state: State, event: Stopped) -> list[Order]:
     """The gateway ends the session."""
     orders = state.abandon(421, event.why)
-    return orders + state.take_leave() + state.goodbye(event.why, event.why)
+    return orders + state.take_leave() + state.goodbye(event.why, Ending.STOPPED, event.why)
 
 
 def timed_out(state: State, event: TimedOut) -> list[Order]:
@@ -81,17 +81,17 @@ def timed_out(state: State, event: TimedOut) -> list[Order]:
             step = state.opening.step if state.opening is not None else ""
             return state.refuse("timeout", f"the server did not answer in time; {step} was awaited")
         case Waiting.LOGIN:
-            farewell = state.goodbye("Login timed out.", "login timeout")
+            farewell = state.goodbye("Login timed out.", Ending.LOGIN_TIMEOUT)
             return [NoteLimit("login_timeout", ""), *state.take_leave(), *farewell]
         case Waiting.CLIENT:
-            return [TellServer(_QUIT), *state.goodbye("Idle for too long, closing.", "idle timeout")]
+            return [TellServer(_QUIT), *state.goodbye("Idle for too long, closing.", Ending.IDLE_TIMEOUT)]
         case Waiting.TORN if (exchange := state.exchange) and exchange.ended:
             return exchange.rouse(exchange.ended.why)
         case Waiting.VERDICT:
             why = "no final reply from the server in time"
             orders = [NoteLimit("final_reply_timeout", why), *state.abandon(426, why)]
             told = TellClient(replies.own(426, f"Transfer failed: {why}."))
-            return [*orders, told, *state.goodbye("The server does not answer.", "reply timeout")]
+            return [*orders, told, *state.goodbye("The server does not answer.", Ending.REPLY_TIMEOUT)]
         case Waiting.DATA | Waiting.CONNECTION:
             return []
         case Waiting.ABORT if (exchange := state.exchange) and exchange.abort and not exchange.abort.asked:
@@ -103,8 +103,8 @@ def timed_out(state: State, event: TimedOut) -> list[Order]:
             why = "the server did not say the SIZE in time"
             told = TellClient(replies.own(426, f"Transfer failed: {why}."))
             torn = [NoteLimit("reply_timeout", why), *state.abandon(426, why), told]
-            return [*torn, *state.goodbye("The server does not answer.", "reply timeout")]
+            return [*torn, *state.goodbye("The server does not answer.", Ending.REPLY_TIMEOUT)]
         case _:
             asked = _unanswered(state)
             note = NoteLimit("reply_timeout", f"the server did not answer {asked}")
-            return [note, *state.goodbye(f"The server does not answer {asked}.", "reply timeout")]
+            return [note, *state.goodbye(f"The server does not answer {asked}.", Ending.REPLY_TIMEOUT)]

@@ -1,5 +1,6 @@
 """What the protocol machine wants done."""
 
+import enum
 from dataclasses import dataclass
 from typing import Literal
 
@@ -164,11 +165,42 @@ class FinishInBand:
     number: int
 
 
+class Ending(enum.Enum):
+    """Why a session ends; the values are the log's own."""
+
+    QUIT = "quit"
+    CLIENT_GONE = "client_gone"
+    FOREIGN_PROTOCOL = "foreign_protocol"
+    BAD_LINES = "bad_lines"
+    LOGIN_ATTEMPTS = "login_attempts"
+    LOGIN_TIMEOUT = "login_timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    TURNED_AWAY = "turned_away"  # there was no place at the server
+    UPSTREAM_FAILED = "upstream_failed"  # there was no secure session with it
+    SERVER_LOST = "server_lost"
+    SERVER_FAREWELL = "server_farewell"  # it had said 421
+    REPLY_TIMEOUT = "reply_timeout"
+    STOPPED = "stopped"  # by the gateway: it ends, or a limit was met
+    STOPPED_AT_ONCE = "stopped_at_once"
+    CRASHED = "crashed"
+
+
 @dataclass(frozen=True, slots=True)
 class HangUp:
     """Close both control connections, after what was told has been sent."""
 
-    why: str
+    ending: Ending
+    detail: str = ""
+
+    @property
+    def why(self) -> str:
+        """The ending in words."""
+        if self.ending in (Ending.STOPPED, Ending.UPSTREAM_FAILED) and self.detail:
+            return self.detail
+        if self.ending is Ending.SERVER_FAREWELL:
+            return f"server: {self.detail}"
+        words = self.ending.value.replace("_", " ")
+        return f"{words}: {self.detail}" if self.detail else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,12 +286,36 @@ class NoteFileChanged:
     place: Place | None = None
 
 
+class Ignored(enum.Enum):
+    """Why a client does not hear what the server says; the values are the log's own."""
+
+    EARLY = "early"
+    UNASKED = "unasked"
+    NO_END = "no_end"
+    ADDRESS = "address"
+    NO_CODE = "no_code"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return _IGNORED[self]
+
+
+_IGNORED = {
+    Ignored.EARLY: "it was there before anybody had asked",
+    Ignored.UNASKED: "nobody asked for it",
+    Ignored.NO_END: "a transfer ends by 226 or 250",
+    Ignored.ADDRESS: "it holds an address",
+    Ignored.NO_CODE: "it begins with no code",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class NoteReplyIgnored:
     """For the log: a reply of the server's that the client did not hear."""
 
     reply: str
-    why: str
+    why: Ignored
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from ftpsproxy.ftp.events import (
     TurnedAway,
 )
 from ftpsproxy.ftp.exchange import Exchange, Phase
-from ftpsproxy.ftp.orders import HangUp, NoteFileChanged, Order, TellServer
+from ftpsproxy.ftp.orders import Ending, HangUp, NoteFileChanged, Order, TellServer
 from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from ftpsproxy.ftp.state import Policy, State
 from ftpsproxy.ftp.waiting import Waiting
@@ -140,7 +140,7 @@ def _go_on(state: State) -> list[Order]:
         orders += client_side.erred(state, held) if isinstance(held, ClientErred) else client_side.execute(state, held)
     if state.client_gone and state.idle and not state.closed:
         state.closed = True
-        orders += [TellServer(_QUIT), HangUp("client gone")]
+        orders += [TellServer(_QUIT), HangUp(Ending.CLIENT_GONE)]
     return orders
 
 

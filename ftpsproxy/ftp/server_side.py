@@ -22,7 +22,9 @@ from ftpsproxy.ftp.orders import (
     BeginTransfer,
     Dial,
     DropEndpoints,
+    Ending,
     HangUp,
+    Ignored,
     NoteFileChanged,
     NoteLimit,
     NoteLogin,
@@ -89,7 +91,7 @@ def said(state: State, event: ServerSaid) -> list[Order]:
         state.read = event.read
         asking = state.exchange is not None and state.exchange.phase is Phase.ABORTING
         if event.read == state.asked_at and not asking:
-            return _stray(state, reply, "it was there before anybody had asked")
+            return _stray(state, reply, Ignored.EARLY)
     if state.opening is not None:
         return _open(state, state.opening, reply)
     orders = _hear(state, reply)
@@ -109,13 +111,13 @@ def _hear(state: State, reply: Reply) -> list[Order]:
     if exchange is None or (exchange.settled and reply.code == 421):
         # Nobody asked. Passed on, it would be taken for the answer to the client's next command; a farewell is said
         # when the server has gone, if it does go.
-        return _stray(state, reply, "nobody asked for it")
+        return _stray(state, reply, Ignored.UNASKED)
     if reply.code in _ADDRESSES and exchange.phase not in (Phase.ABORTING, Phase.PREPARING):
-        return [NoteReplyIgnored(_shown(reply), "it holds an address"), *_replied(state, exchange, _withheld(reply))]
+        return [NoteReplyIgnored(_shown(reply), Ignored.ADDRESS), *_replied(state, exchange, _withheld(reply))]
     return _replied(state, exchange, reply)
 
 
-def _stray(state: State, reply: Reply, why: str) -> list[Order]:
+def _stray(state: State, reply: Reply, why: Ignored) -> list[Order]:
     """A reply of no use; a server that goes on so is of none, too."""
     state.strays += 1
     if state.strays > _MOST_STRAYS:
@@ -173,7 +175,7 @@ def _final(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
     if reply.good and state.endpoints.ready and exchange.command.verb in commands.DATA_VERBS:
         if reply.code not in _ENDS:
             # Some servers say 200 to a command long answered, and only then 150: ftplib passes over it, too.
-            return _stray(state, reply, "a transfer ends by 226 or 250")
+            return _stray(state, reply, Ignored.NO_END)
         # A final reply without 150: the data connection still has to show what it carries.
         exchange.reply = reply
         orders = _begin(state, exchange, reply)
@@ -276,7 +278,7 @@ def _answered(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
             return [TellClient(Reply(reply.code, commands.visible_features(reply.lines)))]
         case b"QUIT":
             state.closed = True
-            return [TellClient(reply), HangUp("quit")]
+            return [TellClient(reply), HangUp(Ending.QUIT)]
         case b"MODE" if reply.good:
             state.mode = (command.argument or b"S").strip()[:1].upper()
         case b"TYPE" if reply.good:
@@ -330,7 +332,7 @@ def _login_step(state: State, orders: list[Order]) -> list[Order]:
         return [*orders, TellServer(_QUIT), *state.refuse(login.refusal.reason, login.refusal.detail)]
     if login.exhausted:
         note = NoteLimit("login_attempts", f"{state.policy.login_attempts} logins refused")
-        goodbye = state.goodbye("Too many refused logins, closing.", "login attempts")
+        goodbye = state.goodbye("Too many refused logins, closing.", Ending.LOGIN_ATTEMPTS)
         return [*orders, note, TellServer(_QUIT), *goodbye]
     return orders
 

@@ -13,7 +13,7 @@ from ftpsproxy.ftp.events import ClientErred, ClientLost, ServerLost, ServerRefu
 from ftpsproxy.ftp.exchange import ABORTABLE, ASKED, Exchange, Phase
 from ftpsproxy.ftp.login import Login
 from ftpsproxy.ftp.opening import Opening, Refusal
-from ftpsproxy.ftp.orders import Dial, HangUp, LeaveServer, NoteUpstreamFailed, Order, TellClient, TellServer
+from ftpsproxy.ftp.orders import Dial, Ending, HangUp, LeaveServer, NoteUpstreamFailed, Order, TellClient, TellServer
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.restart import Restart
 from ftpsproxy.ftp.server_endpoint import DeferredEndpoint, ServerEndpoint, UpstreamQuirks
@@ -199,7 +199,7 @@ class State:
         note = NoteUpstreamFailed(reason, detail, shown)
         for_now = self.farewell is not None and self.farewell.code < 500
         if self.opening is None or not self.greets_first or for_now:
-            return [note, *self.goodbye(_UNAVAILABLE + detail, reason)]
+            return [note, *self.goodbye(_UNAVAILABLE + detail, Ending.UPSTREAM_FAILED, reason)]
         self.dialled, self.opening, self.no_server = False, None, Refusal(reason, detail)
         return [note, LeaveServer(), *self.answer_without_server(self.held.popleft(), self.no_server)]
 
@@ -208,16 +208,16 @@ class State:
         text = _sentence(_UNAVAILABLE + why.detail)
         if isinstance(command, Command) and command.verb not in commands.LOGIN_VERBS:
             return [TellClient(replies.own(530, text))]
-        return self.goodbye(text, why.reason, 530)
+        return self.goodbye(text, Ending.UPSTREAM_FAILED, why.reason, 530)
 
     def take_leave(self) -> list[Order]:
         """Say QUIT to a server that waits for the next command."""
         return [TellServer(b"QUIT\r\n")] if self.dialled and self.idle else []
 
-    def goodbye(self, text: str, why: str, code: int = 421) -> list[Order]:
+    def goodbye(self, text: str, ending: Ending, detail: str = "", code: int = 421) -> list[Order]:
         """A last reply, and the end."""
         self.closed = True
-        return [TellClient(replies.own(code, _sentence(text))), HangUp(why)]
+        return [TellClient(replies.own(code, _sentence(text))), HangUp(ending, detail)]
 
 
 def _sentence(text: str) -> str:

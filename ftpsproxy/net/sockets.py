@@ -207,7 +207,7 @@ def _say_starved(error: OSError) -> None:
     global _starved
     if now() - _starved >= _STARVED_SECONDS:
         _starved = now()
-        log.gateway_starved(reason=errors.words(error))
+        log.gateway_starved(detail=errors.words(error))
 
 
 # accept(2): errors of the new connection, not of the listener.

@@ -15,6 +15,7 @@ import structlog
 
 from ftpsproxy import errors
 from ftpsproxy.ftp.directory import Place
+from ftpsproxy.observe.old_names import OLD
 from ftpsproxy.observe.output import Output
 
 bound: ContextVar["Bound | None"] = ContextVar("ftpsproxy_log", default=None)
@@ -77,6 +78,8 @@ def make(output: Output, form: Form, level: int) -> Any:
     def render(_logger: object, level_name: str, event: MutableMapping[str, Any]) -> str:
         name = event.pop("event")
         facts: Fields | None = event.pop("facts", None)
+        if (old := OLD.get(name)) is not None:
+            event.update(old(event))
         mine = bound.get()
         parts = [] if mine is None else [mine.text(form)]
         fields = {key: value for key, value in event.items() if value is not None}
@@ -87,7 +90,8 @@ def make(output: Output, form: Form, level: int) -> Any:
         return form.line(level_name, name, parts)
 
     def lost(count: int) -> str:
-        return form.line("error", "gateway.log_lost", [form.fields({"count": count})])
+        name, fields = "gateway.log_lost", {"lost": count}
+        return form.line("error", name, [form.fields({**fields, **OLD[name](fields)})])
 
     output.lost = lost
     wrapper: Any = structlog.make_filtering_bound_logger(level)
@@ -155,7 +159,9 @@ def _word(value: object) -> str:
     if value is None:
         return "null"
     if isinstance(value, list):
-        return ",".join(str(item) for item in value)
+        return ",".join(_word(item) for item in value)
+    if isinstance(value, dict):
+        return " ".join(f"{key}:{_word(item)}" for key, item in value.items())
     return str(value)
 
 

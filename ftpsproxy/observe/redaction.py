@@ -10,9 +10,9 @@ from ftpsproxy.observe.lines import bound
 SECRET_VERBS = frozenset(verb.decode() for verb in SECRET)
 _SECRET_IN_TEXT = re.compile(rf"(?<![A-Za-z])({'|'.join(sorted(SECRET_VERBS))})[ \t]+[^\r\n]*", re.IGNORECASE)
 _SHORTEST_SECRET, _LONG = 3, 6  # shorter ones are found in every text, or in many
-# Each of them is looked for in all that is said, which a client must not make dear. Of a line so many words; of each
-# verb so many times, of those in no table together.
-_MOST_WORDS = 32
+# Each of them is looked for in all that is said, which a client must not make dear. Of a line so many; of each verb so
+# many times, of those in no table together.
+_MOST_OF_LINE = 96
 _MOST_TIMES, _MOST_TIMES_UNKNOWN = 8, 32
 
 
@@ -22,7 +22,7 @@ def hide(verb: str, *secrets: str) -> None:
     mine = bound.get()
     if mine is not None and secrets:
         known = mine.secrets.setdefault(verb, [])
-        stripped = dict.fromkeys(one.strip() for one in secrets[:_MOST_WORDS])
+        stripped = dict.fromkeys(one.strip() for one in secrets[:_MOST_OF_LINE])
         known.append(tuple((one, one.lower()) for one in stripped if len(one) >= _SHORTEST_SECRET))
         del known[: -(_MOST_TIMES if verb else _MOST_TIMES_UNKNOWN)]
 

@@ -82,7 +82,7 @@ class Admin:
             except OSError as error:
                 if sock.fileno() < 0:
                     return  # it was closed in favour of another
-                log.gateway_starved(reason=f"for probes: {errors.words(error)}")
+                log.gateway_starved(detail=f"for probes: {errors.words(error)}")
                 await trio.sleep(_AGAIN_SECONDS)
 
     async def _have_room(self) -> None:

@@ -220,7 +220,7 @@ class Gateway:
         self._places.close(_STOPPING)
         if not self._clients:
             return
-        log.gateway_draining(sessions=len(self._sessions), seconds=timeouts.drain)
+        log.gateway_draining(sessions=len(self._sessions), drain_seconds=timeouts.drain)
         self._sessions_nursery.cancel_scope.deadline = net.now() + timeouts.drain + timeouts.linger
         self._stop_sessions(now=False)
         with trio.move_on_after(timeouts.drain):
@@ -302,7 +302,7 @@ def build_contexts(settings: Settings) -> dict[str, Context]:
 
 def _turn_away(sock: Socket, client: str, service: Service, why: Refusal) -> None:
     """Say why, without waiting, and close."""
-    log.session_refused(client=client, listener=service.listener.name, reason=why.text, limit=why.limit)
+    log.session_refused(client=client, listener=service.listener.name, detail=why.text, limit=why.limit)
     try:
         sock.send(replies.own(421, f"Service not available: {why.text}.").encode())
         sock.shutdown(net.SHUT_WR)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ftpsproxy import errors, net
 from ftpsproxy.config import Settings, endpoint
 from ftpsproxy.net import Socket
+from ftpsproxy.observe import log
 
 ADMIN = "admin"
 
@@ -100,11 +101,13 @@ def real(settings: Settings, sockets: Sockets) -> Settings:
     return dataclasses.replace(settings, listeners=tuple(listeners), admin=admin)
 
 
-def shown(settings: Settings) -> tuple[list[str], str | None]:
-    """For the log: the listeners, `NAME ADDR:PORT -> URL`, and where metrics are to be had."""
-    lines = []
+def shown(settings: Settings) -> tuple[list[log.Endpoint], str | None]:
+    """For the log: the listeners, and where metrics are to be had."""
+    listening: list[log.Endpoint] = []
     for one in settings.listeners:
         upstream = settings.upstreams[one.upstream]
-        scheme = "ftps" if upstream.implicit else "ftpes"
-        lines.append(f"{one.name} {one.endpoint} -> {scheme}://{upstream.endpoint}")
-    return lines, settings.admin.endpoint if settings.admin.host else None
+        url = f"{'ftps' if upstream.implicit else 'ftpes'}://{upstream.endpoint}"
+        listening.append(
+            {"listener": one.name, "address": one.host, "port": one.port, "upstream": upstream.name, "url": url}
+        )
+    return listening, settings.admin.endpoint if settings.admin.host else None

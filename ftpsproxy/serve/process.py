@@ -42,12 +42,12 @@ def say_reloaded(settings: Settings) -> None:
     """These settings, with real ports, are in use; the log is written by them from here on."""
     log.configure(settings.log.format, settings.log.level)
     listeners, admin = listening.shown(settings)
-    log.gateway_reloaded(listeners=listeners, admin=admin)
+    log.gateway_reloaded(listening=listeners, admin=admin)
 
 
 def say_not_reloaded(error: Exception) -> None:
     """The new settings are of no use. An error that nobody thought of ends no session either."""
-    log.gateway_reload_failed(reason=reason(error))
+    log.gateway_reload_failed(detail=reason(error))
 
 
 def is_plain(error: BaseException) -> bool:
@@ -79,7 +79,7 @@ async def serve(
     async with trio.open_nursery() as nursery:
         real = await nursery.start(gateway.serve, stop if stop is not None else trio.Event())
         listeners, admin = listening.shown(real)
-        log.gateway_ready(listeners=listeners, admin=admin)
+        log.gateway_ready(listening=listeners, admin=admin)
         task_status.started((gateway, real))
     log.gateway_stopped(seconds=round(time.monotonic() - started, 3))
 

@@ -133,7 +133,7 @@ class _Parent:
         self._start_missing()
         self._await_ready()
         listeners, admin = listening.shown(settings)
-        log.gateway_ready(listeners=listeners, workers=settings.process.workers, admin=admin)
+        log.gateway_ready(listening=listeners, workers=settings.process.workers, admin=admin)
         while self._workers or (self._missing and not self._stopping):
             due = min(self._missing.values(), default=float("inf")) - time.monotonic()
             got = signal.sigtimedwait(_SIGNALS, min(_PULSE_SECONDS, max(0.0, due)))
@@ -166,7 +166,7 @@ class _Parent:
                     self._start(worker)
                     del self._missing[worker]
                 except OSError as error:
-                    log.gateway_starved(reason=f"no worker process: {errors.words(error)}")
+                    log.gateway_starved(detail=f"no worker process: {errors.words(error)}")
                     self._missing[worker] = time_now + _SOON_SECONDS
 
     def _end_stuck(self) -> None:
@@ -251,7 +251,7 @@ class _Parent:
                     worker=worker,
                     pid=pid,
                     status=os.waitstatus_to_exitcode(status),
-                    reason=_STUCK if state.stuck else last[1:].decode() if last[:1] == _FAILED else None,
+                    detail=_STUCK if state.stuck else last[1:].decode() if last[:1] == _FAILED else None,
                 )
 
     # --- other settings -----------------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ class _Parent:
     def _retire(self, worker: int, why: str) -> None:
         """Let a worker end, for another one."""
         state = self._workers[worker]
-        log.gateway_worker_retired(worker=worker, pid=state.pid, reason=why)
+        log.gateway_worker_retired(worker=worker, pid=state.pid, detail=why)
         state.retired = True
         _tell(state, _DRAIN)
 

@@ -70,7 +70,7 @@ def _want_tls(session: "Session", order: StartTls) -> None:
 
 def _hang_up(session: "Session", order: HangUp) -> None:
     session.over = True
-    session.why = order.why
+    session.end = order
     session.server_hearing.interrupt()
 
 
@@ -86,7 +86,7 @@ def _note_foreign(session: "Session", order: NoteForeign) -> None:
 
 def _note_command_refused(session: "Session", order: NoteCommandRefused) -> None:
     session.show()
-    log.command_refused(verb=order.verb, reason=order.why)
+    log.command_refused(verb=order.verb, detail=order.why)
 
 
 def _note_turned_away(session: "Session", order: NoteTurnedAway) -> None:
@@ -109,7 +109,7 @@ def _note_unproved(session: "Session", order: NoteCloseNotifyMissing) -> None:
 
 def _note_address(session: "Session", order: NoteAddressIgnored) -> None:
     peer = net.unzoned(session.server.peer) if session.server is not None else ""
-    log.upstream_address_ignored(reply_host=order.host, peer=peer)
+    log.upstream_address_ignored(reply_host=order.host, server_address=peer)
 
 
 CARRY_OUT: dict[type[Order], Callable[["Session", Any], None]] = {
@@ -135,17 +135,17 @@ CARRY_OUT: dict[type[Order], Callable[["Session", Any], None]] = {
     HangUp: _hang_up,
     NoteLogin: _note_login,
     NoteUpstreamFailed: lambda session, order: log.upstream_failed(
-        reason=order.reason, detail=order.detail, shown=order.shown
+        cause=order.reason, detail=order.detail, shown=order.shown
     ),
     NoteAddressIgnored: _note_address,
     NoteReuseRefused: lambda session, order: log.upstream_session_reuse_refused(
-        reply=order.reply, hint=_data(session).not_resumed()
+        said=order.reply, hint=_data(session).not_resumed()
     ),
     NoteLimit: _note_limit,
     NoteForeign: _note_foreign,
     NoteTurnedAway: _note_turned_away,
     NoteCommandRefused: _note_command_refused,
-    NoteReplyIgnored: lambda session, order: log.upstream_reply_ignored(reply=order.reply, reason=order.why),
+    NoteReplyIgnored: lambda session, order: log.upstream_reply_ignored(said=order.reply, why=order.why),
     NoteCloseNotifyMissing: _note_unproved,
     NoteTransferRefused: lambda session, order: log.transfer_refused(
         verb=order.command.verb.decode(),

@@ -18,6 +18,7 @@ from ftpsproxy.ftp.events import (
     TimedOut,
     TurnedAway,
 )
+from ftpsproxy.ftp.orders import Ignored
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.waiting import Waiting
 from ftpsproxy.net import NEVER, now
@@ -230,10 +231,10 @@ class ServerHearing:
                 clock.reply_may_be_over(changes_class=replies.changes_class)
         if replies.passed_over:
             for said in replies.passed_over:
-                log.upstream_reply_ignored(reply=said, reason="it begins with no code")
+                log.upstream_reply_ignored(said=said, why=Ignored.NO_CODE)
             replies.passed_over.clear()
 
     def _hear_reply(self, reply: Reply) -> None:
         if self._session.service.debug:
-            log.session_reply(code=reply.code, text=reply.text)
+            log.session_reply(reply=reply.code, text=reply.text)
         self._session.feed(ServerSaid(reply, self._read))

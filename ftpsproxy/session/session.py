@@ -17,7 +17,7 @@ from ftpsproxy import net
 from ftpsproxy.data.connections import DataConnections, Totals
 from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.events import Accepted, Event, Stopped
-from ftpsproxy.ftp.orders import NoteReplyIgnored
+from ftpsproxy.ftp.orders import Ending, HangUp, NoteReplyIgnored
 from ftpsproxy.ftp.protocol import Policy, Protocol
 from ftpsproxy.ftp.waiting import Waiting
 from ftpsproxy.net import Socket
@@ -33,8 +33,8 @@ from ftpsproxy.session.service import Place, Service
 _SERVER_GOODBYE_SECONDS = 1.0
 _CLIENT_GOODBYE_SECONDS = 2.0
 # Why a session has ended for which nobody has decided that, in the log and for the client.
-_CRASHED = "crashed", "The gateway made a mistake and ends this session."
-_AT_ONCE = "stopped at once", "The gateway stops at once."
+_CRASHED = HangUp(Ending.CRASHED), "The gateway made a mistake and ends this session."
+_AT_ONCE = HangUp(Ending.STOPPED_AT_ONCE), "The gateway stops at once."
 
 
 class Session:
@@ -50,7 +50,7 @@ class Session:
         self.server: ServerControl | None = None
         self.data: DataConnections | None = None
         self.over = False
-        self.why = "ended"
+        self.end = _AT_ONCE[0]
         self.commands = 0
         self.unproved = False
         self.tls_wanted = False
@@ -101,6 +101,7 @@ class Session:
             self._nursery.start_soon(self._guard, task, *arguments)
 
     async def _guard(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        log.join(self._log)  # somebody else's may have started it, such as that of a passive port
         try:
             await task(*arguments)
         except Exception:
@@ -110,11 +111,11 @@ class Session:
     def _stop_hearing(self) -> None:
         """Nobody is heard any more. Where nobody has decided on that, it is a crash, or the whole gateway ends."""
         if not self.over or self._crashed:
-            self.why, text = _CRASHED if self._crashed else _AT_ONCE
+            self.end, text = _CRASHED if self._crashed else _AT_ONCE
             self.client.send(replies.own(421, text).encode())
         self.over = True
         if self.data is not None:
-            self.data.close(self.why)
+            self.data.close(self.end.why)
 
     async def _leave(self) -> None:
         """Close everything, with a word of farewell where there is time for it."""
@@ -128,12 +129,12 @@ class Session:
         seconds = round(time.monotonic() - self._opened, 3)
         if not self.shown:
             if not self._turned_away:
-                log.session_unused(seconds=seconds, reason=self.why)
+                log.session_unused(seconds=seconds, end=self.end)
             return
         totals = self.data.totals if self.data is not None else Totals()
         log.session_closed(
             seconds=seconds,
-            reason=self.why,
+            end=self.end,
             commands=self.commands,
             transfers=totals.transfers,
             torn=totals.torn,
@@ -173,7 +174,7 @@ class Session:
     def turned_away(self, limit: str, text: str) -> None:
         """There was no place for it at the server."""
         self._turned_away = True
-        log.session_refused(client=self.address, listener=self.service.listener.name, reason=text, limit=limit)
+        log.session_refused(client=self.address, listener=self.service.listener.name, detail=text, limit=limit)
 
     # --- how it is told to end --------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import time
 import trio
 
 from ftpsproxy import errors, net
+from ftpsproxy.config import endpoint
 from ftpsproxy.data.service import Start
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.session.recognising import protocol_at
@@ -70,19 +71,17 @@ async def secure(server: ServerControl, service: Service) -> Tls:
     except (TlsError, OSError, Refused) as error:
         raise explain_opening(error, upstream) from None
     log.upstream_secured(
-        version=tls.version,
+        tls_version=tls.version,
         cipher=tls.cipher,
         resumed=tls.resumed,
-        host=net.unzoned(upstream.host),
-        address=net.unzoned(server.peer),
-        port=upstream.port,
-        server=net.unzoned(upstream.endpoint),
+        server=endpoint(net.unzoned(upstream.host), upstream.port),
+        server_address=net.unzoned(server.peer),
         certificate_sha256=certificate.fingerprint,
         pin=certificate.pin,
         verified_by=upstream.verify,
         subject=certificate.subject,
         days_left=certificate.days_left,
-        milliseconds=round((time.monotonic() - started) * 1000, 1),
+        handshake_seconds=time.monotonic() - started,
     )
     if certificate.not_after is not None and (days_left := certificate.days_left) is not None:
         metrics.UPSTREAM_EXPIRY.set(upstream.name, value=certificate.not_after.timestamp())

@@ -45,7 +45,7 @@ def test_a_whole_file_of_a_server_that_never_says_close_notify(stage: Stage) -> 
         downloaded, replies = client.download()
         assert (downloaded, replies[-1].code) == (Downloaded(FILE, "fin"), 226)
     finished = stage.event("transfer.finished")
-    assert (finished["outcome"], finished["reason"], finished["close_notify"]) == ("complete", "proved by SIZE", False)
+    assert (finished["outcome"], finished["remark"], finished["close_notify"]) == ("complete", "proved_by_size", False)
 
 
 def test_the_rest_of_a_file(stage: Stage) -> None:
@@ -71,7 +71,7 @@ def test_what_can_not_be_proved_is_torn(stage: Stage, command: str, sizes: dict[
         assert (downloaded.ended, replies[-1].code) == ("reset", 426)
         assert b'close_notify = "reply"' in replies[-1].raw
         assert client.command("PWD").code == 257
-    assert 'close_notify = "reply"' in stage.event("transfer.finished")["reason"]
+    assert 'close_notify = "reply"' in stage.event("transfer.finished")["detail"]
 
 
 def test_a_listing_is_taken_and_told_once(fresh_stages: Stages) -> None:

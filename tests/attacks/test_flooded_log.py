@@ -120,7 +120,7 @@ def test_illegal_addresses_are_bad_lines(gateway: Gateway, command: str) -> None
             assert client.reply().code in (500, 501)
         assert client.rest()[0].startswith(b"421 ")
     closed = gateway.wait_for_event("session.closed")
-    assert closed["reason"] == "bad lines"
+    assert closed["cause"] == "bad_lines"
     assert gateway.events("session.limit")[-1]["limit"] == "bad_lines"
 
 

@@ -125,7 +125,7 @@ def test_a_server_that_is_not_verified(watched: tuple[Stage, Neighbour], data: b
     stage.server.quirks = Quirks(greeting=b"", flood={"": data * (65536 // len(data))})
     with BadClient(stage.port) as client:
         assert client.refusal().code == 530
-    assert stage.event("upstream.failed")["reason"] in ("protocol_error", "timeout")
+    assert stage.event("upstream.failed")["cause"] in ("protocol_error", "timeout")
 
 
 @pytest.mark.parametrize("word", [b"a", b"|", b"1 ", b".", b" "], ids=repr)
@@ -157,7 +157,7 @@ def test_a_verified_server(watched: tuple[Stage, Neighbour], data: bytes, record
     with stage.logged_in() as client:
         client.send(b"SITE x\r\n")
         assert client.rest()[1] == "fin"
-    closed = stage.event("session.closed")["reason"]
+    closed = stage.event("session.closed")["detail"]
     assert closed
 
 

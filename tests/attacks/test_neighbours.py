@@ -90,4 +90,6 @@ def test_a_second_connection_in_mid_transfer_tears_it(few_ports: Stage) -> None:
         assert client.command("PWD").code == 257
     finished = few_ports.event("transfer.finished")
     assert finished["outcome"] == "torn"
-    assert "a second data connection came from 127.0.0.1" in finished["reason"]
+    assert "a second data connection came from 127.0.0.1" in finished["detail"]
+    failed = few_ports.event("data.failed")
+    assert (failed["cause"], failed["session"]) == ("contested", finished["session"])

@@ -148,7 +148,7 @@ def test_a_long_reply_overflows_nothing(stages: Stages, verb: str) -> None:
     with stage.logged_in() as client:
         client.send(verb.encode() + b" x\r\n" if verb in ("MDTM", "SIZE") else verb.encode() + b"\r\n")
         assert len(client.rest()[0]) < 1_100_000
-    assert stage.event("session.closed")["reason"]
+    assert stage.event("session.closed")["cause"]
 
 
 def test_format_characters_in_the_log_are_characters(stage: Stage) -> None:

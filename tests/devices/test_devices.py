@@ -43,7 +43,7 @@ def check_log(device: Device, played: Played, events: Iterable[Event]) -> None:
     assert len(finished) - len(uploads) >= len(played.downloads) + device.aborts, finished
     closed = [event for event in events if event["event"] == "session.closed"]
     # One that is just gone has not read all: then its TCP says RST, and the log so.
-    assert [event["reason"][:11] for event in closed] == (["quit"] if device.quits else ["client gone"]) * len(closed)
+    assert [event["cause"] for event in closed] == (["quit"] if device.quits else ["client_gone"]) * len(closed)
     assert sum(event["torn"] for event in closed) == device.aborts, closed
 
 

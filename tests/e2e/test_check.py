@@ -47,5 +47,5 @@ def test_each_upstream_is_tried(certificates: Certificates, tmp_path: Path) -> N
     assert "connection refused" in refused["upstream gone"]
     connect = json.loads(told.stdout)["connect"]
     assert {name: one["ok"] for name, one in connect.items()} == {"good": True, "stranger": False, "gone": False}
-    assert connect["stranger"]["facts"]["reason"] == "self_signed"
+    assert connect["stranger"]["facts"]["cause"] == "self_signed"
     assert "USER" not in logs

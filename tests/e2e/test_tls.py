@@ -43,7 +43,7 @@ def test_bad_certificate(certificates: Certificates, bad: str, implicit: bool) -
             (secured,) = gateway.events("upstream.secured")
             assert (secured["verified_by"], secured["pin"]) == ("pin", pair.spki_pin)
     assert said.startswith("421"), said
-    assert failed["reason"], failed
+    assert failed["cause"], failed
     assert "USER" not in log, log
 
 
@@ -111,7 +111,7 @@ def test_tls_version_limits(certificates: Certificates, limits: dict[str, Any], 
         logged_in(gateway.endpoint) as ftp,
     ):
         assert ftp.nlst() == []
-        assert gateway.wait_for_event("upstream.secured")["version"] == version
+        assert gateway.wait_for_event("upstream.secured")["tls_version"] == version
         assert gateway.wait_for_event("transfer.finished")["tls_version"] == version
 
 

@@ -163,7 +163,7 @@ def test_quit_during_a_download_waits_for_its_end(stage: Stage) -> None:
         assert client.reply().code == 226
         assert client.reply().code == 221
         assert client.rest() == (b"", "fin")
-    assert stage.event("session.closed")["reason"] == "quit"
+    assert stage.event("session.closed")["cause"] == "quit"
 
 
 def test_quit_during_an_upload_waits_for_its_end(stage: Stage) -> None:

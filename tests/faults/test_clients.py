@@ -41,7 +41,7 @@ def test_a_client_that_ends_its_side_hears_its_replies(stage: Stage, end: bytes,
         said, ended = client.rest()
     codes = [int(line[:3]) for line in said.splitlines()]
     assert (codes, ended) == ([220, 331, 230, 257, 221][: 3 + end.count(b"\n")], "fin")
-    assert stage.event("session.closed")["reason"] == ("quit" if b"QUIT" in end else "client gone")
+    assert stage.event("session.closed")["cause"] == ("quit" if b"QUIT" in end else "client_gone")
     stage.wait(lambda: stage.server.last.verbs()[-1:] == ["QUIT"], "QUIT at the server, which reads in its own time")
 
 

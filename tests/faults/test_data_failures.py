@@ -45,7 +45,7 @@ def test_the_servers_passive_port_is_closed_to_us(hasty: Stage, how: str) -> Non
     assert (first["side"], first["mode"], first["cause"], first["address"]) == ("server", "epsv", cause, "127.0.0.1")
     assert first["port"] > 1024
     assert "passive ports" in first["hint"]
-    assert (second["mode"], second["cause"], second["reason"]) == ("pasv", "not_offered", "PASV: 502 no PASV")
+    assert (second["mode"], second["cause"], second["detail"]) == ("pasv", "not_offered", "PASV: 502 no PASV")
     assert "data_mode" in second["hint"]
 
 

@@ -72,7 +72,7 @@ def test_the_address_in_a_227_is_ignored(stages: Stages, host: str) -> None:
         assert not ignored  # it means "the same host"
     else:
         assert ignored[0]["reply_host"] == host.replace(",", ".")
-        assert ignored[0]["peer"] == "127.0.0.1"
+        assert ignored[0]["server_address"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize(

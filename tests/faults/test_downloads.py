@@ -24,7 +24,7 @@ def _assert_torn(stage: Stage, quirks: Quirks, *, mode: str = "EPSV", codes: tup
         assert replies[-1].code in codes, replies
         finished = stage.event("transfer.finished")
         assert finished["outcome"] == "torn"
-        assert finished["reason"]
+        assert finished["detail"]
         assert finished["level"] == "warning"
         if quirks.control is Control.OPEN:
             assert client.command("PWD").code == 257
@@ -251,7 +251,7 @@ def test_a_silent_client_does_not_hear_226_for_what_lies_in_our_buffers(stages: 
         assert client.command("PWD").code == 257
     finished = stage.event("transfer.finished")
     assert (finished["outcome"], finished["reply"]) == ("torn", 426)
-    assert finished["reason"] == "the client took no bytes for 1.5 seconds"
+    assert finished["detail"] == "the client took no bytes for 1.5 seconds"
 
 
 @pytest.mark.parametrize("how", ["reset", "gone"])

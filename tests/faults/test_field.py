@@ -104,7 +104,7 @@ def test_an_alert_in_an_idle_session_is_a_lost_server_and_no_failed_handshake(st
     with stage.logged_in() as client:
         assert client.command("PWD").code == 257
         assert client.reply().code == 421
-    assert stage.event("session.closed")["reason"].startswith("server lost: it ended TLS by an alert")
+    assert stage.event("session.closed")["detail"].startswith("it ended TLS by an alert")
     assert not stage.events("upstream.failed")
 
 
@@ -169,7 +169,7 @@ def test_a_server_that_leaves_behind_its_226_does_not_undo_it(stage: Stage, cont
         assert client.reply().code == 421
     finished = stage.event("transfer.finished")
     assert (finished["outcome"], finished["bytes"]) == ("complete", len(body))
-    assert stage.event("session.closed")["reason"].startswith("server")
+    assert stage.event("session.closed")["cause"].startswith("server")
 
 
 # --- addresses, names, verbs ------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_no_passive_reply_of_the_servers_reaches_the_client(stage: Stage, comman
         assert b"192" not in said.raw
         assert b"1025" not in said.raw
         assert client.command("PWD").code == 257
-    assert stage.event("upstream.reply_ignored")["reason"] == "it holds an address"
+    assert stage.event("upstream.reply_ignored")["cause"] == "address"
 
 
 NAMES = [b"\xff\xf4", b"a\xff", b"\xff\xfb\xffx", b"\xdf\xff\xff\xdf", b"\xff", b" \xff ", b"\xc4\xff\xf0\xff\xff"]
@@ -325,9 +325,9 @@ def test_a_data_connection_from_another_address_is_named(fresh_stages: Stages) -
             said = client.reply()
             assert said.code == 425
             assert b"127.0.0.3" in said.raw
-    assert "127.0.0.3" in stage.event("transfer.finished")["reason"]
+    assert "127.0.0.3" in stage.event("transfer.finished")["detail"]
     told = stage.gateway.wait_for_event("data.stranger")
-    assert (told["address"], told["port"], told["expected"]) == ("127.0.0.3", address[1], ["127.0.0.1"])
+    assert (told["came_from"], told["port"], told["expected"]) == ("127.0.0.3", address[1], ["127.0.0.1"])
 
 
 def test_whoever_is_refused_is_in_the_log(stage: Stage) -> None:
@@ -399,7 +399,7 @@ def test_nothing_without_tls_is_whole_before_the_server_says_so(stages: Stages) 
         downloaded, replies = client.download("", verb="LIST")
         assert (downloaded.ended, replies[-1].code) == ("reset", 426)
         assert client.command("PWD").code == 257
-    assert "TLS handshake" in stage.event("transfer.finished")["reason"]
+    assert "TLS handshake" in stage.event("transfer.finished")["detail"]
 
 
 def test_abor_before_the_client_has_come_for_nothing(stage: Stage) -> None:

@@ -28,7 +28,7 @@ def test_sessions_of_one_client(stages: Stages) -> None:
     stage = stages("few_per_client")
     with stage.logged_in() as one, stage.logged_in():
         assert _refused(stage)
-        assert stage.event("session.refused")["reason"]
+        assert stage.event("session.refused")["detail"]
         with stage.logged_in(local="127.0.0.2") as other:
             assert other.command("PWD").code == 257
         assert one.download()[0].data == FILE
@@ -142,7 +142,7 @@ def test_want_of_descriptors_is_said_and_passes(stages: Stages) -> None:
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), hard))
     try:
         waiting = BadClient(stage.port, greeting=False)
-        assert stage.event("gateway.starved")["reason"] == "too many open files"
+        assert stage.event("gateway.starved")["detail"] == "too many open files"
         assert waiting.quiet()
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))

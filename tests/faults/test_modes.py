@@ -49,7 +49,7 @@ def test_a_download_whose_connection_stays_open(stages: Stages, mode: str, size:
         if mode == "MODE B":
             assert time.monotonic() - started < 2.0  # the end was seen, and nothing waited for
     finished = stage.event("transfer.finished", 2)
-    assert (finished["outcome"], finished["reason"], finished["bytes"]) == ("complete", "ended_in_band", len(body))
+    assert (finished["outcome"], finished["remark"], finished["bytes"]) == ("complete", "ended_in_band", len(body))
 
 
 @pytest.mark.parametrize("mode", END_OF_FILE)
@@ -111,7 +111,7 @@ def test_an_upload_whose_connection_stays_open(stages: Stages, mode: str, size: 
     assert stage.server.files[b"up"] == body
     assert stage.server.last.data[0].ended == "close_notify"
     finished = stage.event("transfer.finished")
-    assert (finished["outcome"], finished["reason"]) == ("complete", "ended_in_band")
+    assert (finished["outcome"], finished["remark"]) == ("complete", "ended_in_band")
 
 
 @pytest.mark.parametrize("mode", END_OF_FILE)
@@ -140,7 +140,7 @@ def test_connections_that_are_closed_as_ever(stage: Stage, mode: str) -> None:
         assert (downloaded.data, downloaded.ended, replies[-1].code) == (body, "fin", 226)
         assert client.upload(body, "up")[-1].code == 226
     assert stage.server.files[b"up"] == body
-    assert not any(event["reason"] for event in stage.events("transfer.finished"))
+    assert not any("remark" in event for event in stage.events("transfer.finished"))
 
 
 @pytest.mark.parametrize("fault", [Fault.RESET, Fault.CUT_RECORD, Fault.CORRUPT, Fault.ALERT, Fault.HALF_RECORD])

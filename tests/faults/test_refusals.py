@@ -25,7 +25,7 @@ def _assert_refused(stage: Stage, *reasons: str) -> str:
         assert len(reply.raw.splitlines()) == 1
         client.rest()
     failed = stage.event("upstream.failed")
-    assert failed["reason"] in reasons, failed
+    assert failed["cause"] in reasons, failed
     assert failed["detail"]
     assert failed["level"] == "warning"
     stage.event("session.closed")
@@ -274,7 +274,7 @@ def test_prot_refused(stage: Stage) -> None:
         assert client.command("USER anna").code == 331
         assert client.command("PASS x").code == 421
         client.rest()
-    assert stage.event("upstream.failed")["reason"] == "prot_refused"
+    assert stage.event("upstream.failed")["cause"] == "prot_refused"
 
 
 def test_prot_after_the_login(stage: Stage) -> None:

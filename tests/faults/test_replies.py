@@ -63,7 +63,7 @@ def test_another_protocol_ends_the_session(stage: Stage, reply: bytes) -> None:
     with stage.logged_in() as client:
         assert client.command("SITE WHO").code == 421
         client.rest()
-    assert stage.event("upstream.failed")["reason"] == "protocol_error"
+    assert stage.event("upstream.failed")["cause"] == "protocol_error"
 
 
 @pytest.mark.parametrize("kind", ["bytes", "lines", "endless-line"])
@@ -79,7 +79,7 @@ def test_replies_have_bounds(stages: Stages, kind: str) -> None:
     with stage.logged_in() as client:
         assert client.command("SITE WHO").code == 421
         client.rest()
-    assert stage.event("session.closed")["reason"]
+    assert stage.event("session.closed")["cause"]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_a_server_that_vanishes_between_commands(stage: Stage) -> None:
     with stage.logged_in() as client:
         assert client.command("PWD").code == 421
         client.rest()
-    assert "server" in stage.event("session.closed")["reason"]
+    assert "server" in stage.event("session.closed")["cause"]
 
 
 def test_a_reply_nobody_asked_for(stage: Stage) -> None:

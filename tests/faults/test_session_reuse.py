@@ -133,7 +133,7 @@ def test_data_connections_are_like_their_control_connection(stage: Stage, tls_ma
     assert {(data.version, data.cipher) for data in seen.data} == {(seen.version, seen.cipher)}
     secured = stage.event("upstream.secured")
     for event in stage.events("transfer.finished"):
-        assert (event["tls_version"], event["cipher"]) == (secured["version"], secured["cipher"])
+        assert (event["tls_version"], event["cipher"]) == (secured["tls_version"], secured["cipher"])
 
 
 def test_refusals_again_and_again_have_a_hint(fresh_stages: Stages) -> None:
@@ -222,7 +222,7 @@ def test_tls_max_1_2(stages: Stages) -> None:
         assert client.upload(FILE, "up")[-1].code == 226
     assert stage.server.last.version == "TLSv1.2"
     assert [data.version for data in stage.server.last.data] == ["TLSv1.2"] * 2
-    assert stage.event("upstream.secured")["version"] == "TLSv1.2"
+    assert stage.event("upstream.secured")["tls_version"] == "TLSv1.2"
 
 
 def test_a_server_that_renegotiates(stage: Stage) -> None:

@@ -30,7 +30,7 @@ def test_an_implicit_server_behind_an_explicit_url(stages: Stages) -> None:
     stage.play(Quirks(implicit=True))
     said = refusal(stage)
     assert "it is implicit" in said
-    assert stage.event("upstream.failed")["reason"] == "implicit_tls"
+    assert stage.event("upstream.failed")["cause"] == "implicit_tls"
     cure = re.search(r"\((ftps://\S+)\)", said)
     assert cure is not None, said
     with start_gateway(cure[1], stage.certificates.ca_file) as gateway:
@@ -56,7 +56,7 @@ def test_a_web_server(stages: Stages) -> None:
     with web_server() as port:
         stage = stages("impatient", upstream_port=port)
         assert "speaks HTTP, not FTP" in refusal(stage)
-        assert stage.event("upstream.failed")["reason"] == "protocol_error"
+        assert stage.event("upstream.failed")["cause"] == "protocol_error"
 
 
 def test_a_server_that_is_slow_to_greet_is_waited_for(stages: Stages) -> None:

@@ -32,7 +32,7 @@ def test_the_systems_roots(fault_certificates: Certificates, tmp_path: Path, whe
         if where == "neither":
             with BadClient(gateway.endpoint.port) as client:
                 assert client.refusal().code == 530
-                assert gateway.wait_for_event("upstream.failed")["reason"] == "unknown_ca"
+                assert gateway.wait_for_event("upstream.failed")["cause"] == "unknown_ca"
         else:
             with BadClient(gateway.endpoint.port) as client:
                 client.login()

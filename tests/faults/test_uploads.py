@@ -72,7 +72,7 @@ def test_a_client_that_leaves_after_its_last_byte_has_delivered(stage: Stage, si
         client.close()
         data.close()
     finished = stage.event("transfer.finished")
-    assert (finished["outcome"], finished["reason"]) == ("complete", "client_gone_before_226")
+    assert (finished["outcome"], finished["remark"]) == ("complete", "client_gone_before_226")
     assert stage.server.files[b"up"] == BIG[:size]
     assert stage.server.last.data[0].ended == "close_notify"
     stage.server.wait(lambda: stage.server.last.over)

@@ -123,7 +123,7 @@ def test_whoever_leaves_leaves_the_queue(stages: Stages) -> None:
         first.reset()
         assert fourth.reply().code == 331
         fourth.login()
-    assert all("left" in event["reason"] for event in stage.events("session.refused"))
+    assert all(event["limit"] == "left" for event in stage.events("session.refused"))
     assert len(stage.server.sessions) == 2
 
 
@@ -137,7 +137,7 @@ def test_nobody_waits_for_ever(stages: Stages) -> None:
             )
             assert second.rest() == (b"", "fin")
         assert first.command("PWD").code == 257
-    assert "no place" in stage.event("session.refused")["reason"]
+    assert "no place" in stage.event("session.refused")["detail"]
     assert len(stage.server.sessions) == 1
 
 

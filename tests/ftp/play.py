@@ -122,7 +122,7 @@ class Play:
                 case StartDataTls(direction):
                     self.tls_for.append(direction)
                 case NoteReplyIgnored(said, why):
-                    self.noted.append(f"ignored {said}: {why}")
+                    self.noted.append(f"ignored {said}: {why.words}")
                 case NoteCloseNotifyMissing(verb):
                     self.noted.append(f"unproved {verb}")
                 case NoteDataFailed(DataFailure(side, cause, why, mode)):

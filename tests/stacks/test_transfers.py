@@ -38,7 +38,7 @@ def test_it_is_the_stack_meant(stage: Stage) -> None:
     assert stage.server.name.startswith(stage.stack.name), stage.server.name
     with stage.logged_in():
         secured = stage.gateway.wait_for_event("upstream.secured")
-    assert secured["version"] in {f"TLSv{version}" for version in stage.stack.versions}
+    assert secured["tls_version"] in {f"TLSv{version}" for version in stage.stack.versions}
 
 
 def test_no_two_stacks_are_the_same() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support import vocabulary
 from tests.support.servers import PASSWORD, ROOT, USER, Endpoint, end_process
 
 Event = dict[str, Any]
@@ -67,6 +67,7 @@ class Gateway:
                         event = json.loads(line)
                         if isinstance(event, dict):
                             self._events.append(event)
+                            vocabulary.check(event)
                     self._news.notify_all()
         with self._news:
             self._ended = True
@@ -170,14 +171,8 @@ class Gateway:
 
 
 def _parse_ready(event: Event) -> dict[str, Endpoint]:
-    """``["name 127.0.0.1:40123 -> ftpes://host:port", …]`` to endpoints by listener name."""
-    endpoints = {}
-    for text in event["listeners"]:
-        match = re.match(r"(\S+)\s+(\[[^\]]+\]|[^\s:]+):(\d+)", text)
-        assert match, f"gateway.ready names a listener so: {text!r}"
-        name, host, port = match.groups()
-        endpoints[name] = Endpoint(host.strip("[]"), int(port), USER, PASSWORD)
-    return endpoints
+    """The endpoints by listener name."""
+    return {one["listener"]: Endpoint(one["address"], one["port"], USER, PASSWORD) for one in event["listening"]}
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ standard error hears of it once (`output`). Until `configure` is called nothing 
 from ftpsproxy.observe.lines import Bound, Facts
 from ftpsproxy.observe.log.data import data_contested, data_failed, data_stranger, upstream_close_notify_missing
 from ftpsproxy.observe.log.gateway import (
+    Endpoint,
     gateway_crashed,
     gateway_draining,
     gateway_ready,
@@ -61,6 +62,7 @@ from ftpsproxy.observe.log.writing import (
     debugs,
     facts,
     flush,
+    join,
     sum_up,
     unbind,
     within,
@@ -68,6 +70,7 @@ from ftpsproxy.observe.log.writing import (
 
 __all__ = [
     "Bound",
+    "Endpoint",
     "Facts",
     "bind",
     "bound_now",
@@ -89,6 +92,7 @@ __all__ = [
     "gateway_stopped",
     "gateway_worker_lost",
     "gateway_worker_retired",
+    "join",
     "session_closed",
     "session_command",
     "session_crashed",

@@ -19,7 +19,7 @@ def data_failed(failure: DataFailure) -> None:
         port=failure.port,
         cause=cause,
         came_from=failure.came_from or None,
-        reason=redact(failure.why),
+        detail=redact(failure.why),
         hint=failure.hint,
     )
 
@@ -31,12 +31,12 @@ def upstream_close_notify_missing(*, verb: str, again: bool = False) -> None:
         say("warning", "upstream.close_notify_missing", verb=verb)
 
 
-def data_contested(*, address: str, port: int) -> None:
+def data_contested(*, came_from: str, port: int) -> None:
     """A second connection came for one transfer: neither is kept."""
     metrics.DATA_CONTESTED.add()
-    say("warning", "data.contested", address=address, port=port)
+    say("warning", "data.contested", came_from=came_from, port=port)
 
 
-def data_stranger(*, address: str, port: int, expected: list[str], count: int) -> None:
+def data_stranger(*, came_from: str, port: int, expected: list[str], count: int) -> None:
     """Somebody who is not expected at a passive port came there, and was reset; `count` since the last such line."""
-    limited("warning", "data.stranger", of=address, address=address, port=port, expected=expected, count=count)
+    limited("warning", "data.stranger", of=came_from, came_from=came_from, port=port, expected=expected, count=count)

@@ -1,15 +1,18 @@
 """What the log hears of a session and its client."""
 
 import re
+from typing import Any
 
+from ftpsproxy.ftp.orders import HangUp
 from ftpsproxy.observe import metrics
-from ftpsproxy.observe.log.writing import bind_user, close_account, limited, say, where
+from ftpsproxy.observe.log.writing import bind_user, bound_now, close_account, limited, say, where
 from ftpsproxy.observe.redaction import SECRET_VERBS, redact, told
 
 
 def session_queued(*, client: str, listener: str, upstream: str, ahead: int) -> None:
     """A client waits, without a session yet, for a place at its upstream; `ahead` of it so many in this process."""
-    limited("info", "session.queued", of=client, client=client, listener=listener, upstream=upstream, ahead=ahead)
+    whose = _whose(client=client, listener=listener, upstream=upstream)
+    limited("info", "session.queued", of=client, ahead=ahead, **whose)
 
 
 def session_opened(*, waited_seconds: float | None = None) -> None:
@@ -19,11 +22,17 @@ def session_opened(*, waited_seconds: float | None = None) -> None:
     say("info", "session.opened", waited_seconds=None if waited_seconds is None else round(waited_seconds, 3))
 
 
-def session_refused(*, client: str, listener: str, reason: str, limit: str) -> None:
+def session_refused(*, client: str, listener: str, detail: str, limit: str) -> None:
     """A client was turned away before it had a session; `limit` is a key of the configuration (clients, sessions,
     sessions_per_client, queue), or `shutdown`, `changed` (settings), `left` (it has gone itself)."""
     metrics.SESSIONS_REFUSED.add(listener, limit)
-    limited("warning", "session.refused", of=client, client=client, listener=listener, reason=reason, limit=limit)
+    whose = _whose(client=client, listener=listener)
+    limited("warning", "session.refused", of=client, detail=detail, limit=limit, **whose)
+
+
+def _whose(**names: str) -> dict[str, Any]:
+    """Whom a line is about that may be none of a session; in one of a session that stands already."""
+    return names if bound_now() is None else {}
 
 
 def session_login(*, user: str, ok: bool, reply: int) -> None:
@@ -41,14 +50,14 @@ def session_command(*, verb: str, argument: str) -> None:
     say("debug", "session.command", verb=redact(verb), argument=argument)
 
 
-def session_reply(*, code: int, text: str) -> None:
+def session_reply(*, reply: int, text: str) -> None:
     """A reply to the client."""
-    say("debug", "session.reply", code=code, text=redact(text))
+    say("debug", "session.reply", reply=reply, text=redact(text))
 
 
-def command_refused(*, verb: str, reason: str) -> None:
+def command_refused(*, verb: str, detail: str) -> None:
     """A command that the gateway itself refuses; `verb` is empty for a line that is no command."""
-    limited("info", "command.refused", verb=redact(verb), reason=redact(reason))
+    limited("info", "command.refused", verb=redact(verb), detail=redact(detail))
 
 
 def session_limit(*, limit: str, detail: str) -> None:
@@ -63,7 +72,7 @@ def session_foreign(*, protocol: str) -> None:
 
 
 def session_closed(
-    *, seconds: float, reason: str, commands: int, transfers: int, torn: int, bytes_up: int, bytes_down: int
+    *, seconds: float, end: HangUp, commands: int, transfers: int, torn: int, bytes_up: int, bytes_down: int
 ) -> None:
     """The session's totals; `torn` counts the transfers that were not complete."""
     close_account()
@@ -71,7 +80,8 @@ def session_closed(
         "info",
         "session.closed",
         seconds=round(seconds, 3),
-        reason=redact(reason),
+        cause=end.ending.value,
+        detail=redact(end.detail) or None,
         commands=commands,
         transfers=transfers,
         torn=torn,
@@ -80,9 +90,9 @@ def session_closed(
     )
 
 
-def session_unused(*, seconds: float, reason: str) -> None:
+def session_unused(*, seconds: float, end: HangUp) -> None:
     """A client has left, as probes do, before it said anything that is for the server: there was no session."""
-    limited("debug", "session.unused", seconds=seconds, reason=redact(reason))
+    limited("debug", "session.unused", seconds=seconds, cause=end.ending.value, detail=redact(end.detail) or None)
 
 
 def session_crashed(*, error: BaseException) -> None:

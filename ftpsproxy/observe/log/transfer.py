@@ -1,11 +1,12 @@
 """What the log hears of transfers, and of what else becomes of files. Each of these lines stands alone: by its `facts`
 it says who, at which server, known by what, in which directory."""
 
-from typing import Any, Literal
+from typing import Any
 
 from ftpsproxy.ftp.changes import Change
+from ftpsproxy.ftp.data_failure import Cause, Side
 from ftpsproxy.ftp.directory import Place
-from ftpsproxy.ftp.orders import Transfer
+from ftpsproxy.ftp.orders import Outcome, Transfer
 from ftpsproxy.observe import metrics
 from ftpsproxy.observe.lines import Facts
 from ftpsproxy.observe.log.writing import facts as facts_in
@@ -71,12 +72,13 @@ def transfer_finished(
     resumed: bool | None,
     close_notify: bool | None,
     reply: int | None,
-    outcome: Literal["complete", "torn", "aborted"],
-    reason: str,
+    outcome: Outcome,
+    why: str,
+    failed: tuple[Side, Cause] | None,
     sha256: str | None,
 ) -> None:
     """All there is to say of one transfer. `bytes` passed the gateway, the first of them `ttfb_seconds` behind the
-    beginning; None is what was never known and is left out."""
+    beginning; `why` it has ended so, and whose data connection `failed` by what cause. None is what was never known."""
     listener_and_upstream = where()
     metrics.TRANSFERS.add(*listener_and_upstream, direction, outcome)
     metrics.TRANSFER_SECONDS.observe(*listener_and_upstream, direction, value=seconds)
@@ -91,17 +93,23 @@ def transfer_finished(
         bytes=bytes,
         seconds=round(seconds, 6),
         ttfb_seconds=ttfb_seconds,
-        client_mode=client_mode,
-        upstream_mode=upstream_mode,
+        client_mode=client_mode or None,
+        upstream_mode=upstream_mode or None,
         tls_version=tls_version,
         cipher=cipher,
         resumed=resumed,
         close_notify=close_notify,
         reply=reply,
         outcome=outcome,
-        reason=redact(reason),
+        remark=_REMARKS.get(why, why or None) if outcome == "complete" else None,
+        side=failed[0] if failed is not None else None,
+        cause=failed[1].value if failed is not None else None,
+        detail=redact(why) if outcome != "complete" else None,
         sha256=sha256,
     )
+
+
+_REMARKS = {"proved by SIZE": "proved_by_size"}
 
 
 def _named(transfer: Transfer) -> dict[str, Any]:

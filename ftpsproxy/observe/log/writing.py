@@ -70,6 +70,11 @@ def bound_now() -> Bound | None:
     return bound.get()
 
 
+def join(session: Bound | None) -> None:
+    """The current task belongs to this session, whoever has started it."""
+    bound.set(session)
+
+
 @contextlib.contextmanager
 def within(session: Bound | None) -> Iterator[None]:
     """What is said meanwhile is said of this session."""
