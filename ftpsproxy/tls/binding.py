@@ -36,8 +36,8 @@ NAMES = (
     "SSL_write", "TLS1_2_VERSION", "TLS1_3_VERSION", "TLS_client_method", "X509_CHECK_FLAG_NEVER_CHECK_SUBJECT",
     "X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS", "X509_STORE_set_flags", "X509_VERIFY_PARAM_set1_host",
     "X509_VERIFY_PARAM_set1_ip", "X509_VERIFY_PARAM_set_hostflags", "X509_V_FLAG_CRL_CHECK", "X509_V_OK", "X509_free",
-    "X509_verify_cert_error_string", "d2i_SSL_SESSION", "i2d_SSL_SESSION", "i2d_X509_bio", "sk_X509_num",
-    "sk_X509_value",
+    "X509_get_pubkey", "X509_verify_cert_error_string", "EVP_PKEY_free", "d2i_SSL_SESSION", "i2d_PUBKEY_bio",
+    "i2d_SSL_SESSION", "i2d_X509_bio", "sk_X509_num", "sk_X509_value",
 )
 # fmt: on
 """What is used of it."""

@@ -1,24 +1,25 @@
 """What stands in a server's certificate, for the log and for people, and its pin.
 
 OpenSSL is who verifies it. Other parsers are stricter in what they like (letters of names, versions, serial numbers);
-what they can't read is left out and is no reason to refuse a server. The pin is read from the bytes themselves.
+what they can't read is left out and is no reason to refuse a server. A server's pin is of the key that OpenSSL has
+found, and the handshake proved: who reads the bytes by rules of his own may be shown another one.
 """
 
 import base64
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
-_SEQUENCE, _VERSION = 0x30, 0xA0
+_SEQUENCE, _INTEGER, _VERSION = b"\x30", b"\x02", b"\xa0"
 # Of a certificate with hundreds of names, or with long ones: in a line for people, and in one of the log.
 _MOST_NAMES, _SHOWN = 4, 80
 _MOST_LOGGED, _LOGGED = 50, 255
-_BEFORE_THE_KEY = 5  # serial number, signature, issuer, validity, subject (RFC 5280 section 4.1)
+# Serial number, signature, issuer, validity, subject (RFC 5280 section 4.1).
+_BEFORE_THE_KEY = (_INTEGER, *(_SEQUENCE,) * 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,26 +100,24 @@ def _cut(text: str, most: int = _SHOWN) -> str:
 
 
 @lru_cache(maxsize=256)
-def read(der: bytes) -> Certificate:
-    """What stands in it. Raises ValueError where not even its key can be found."""
-    fingerprint = hashlib.sha256(der).hexdigest()
-    key_fingerprint = hashlib.sha256(public_key(der)).hexdigest()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what will be refused by its parser one day
+def read(der: bytes, key: bytes | None = None) -> Certificate:
+    """What stands in it; `key` is its public key in OpenSSL's reading, which is the one that counts where a server has
+    proved to have it. Raises ValueError where not even its key can be found."""
+    known = Certificate(hashlib.sha256(der).hexdigest(), hashlib.sha256(key or public_key(der)).hexdigest())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what will be refused by its parser one day
+        try:
             parsed = x509.load_der_x509_certificate(der)
-            return Certificate(
-                fingerprint,
-                key_fingerprint,
-                parsed.subject.rfc4514_string(),
-                names_of(parsed),
-                parsed.issuer.rfc4514_string(),
-                f"{parsed.serial_number:x}",
-                parsed.not_valid_before_utc,
-                parsed.not_valid_after_utc,
+            known = replace(
+                known,
+                serial=f"{parsed.serial_number:x}",
+                not_before=parsed.not_valid_before_utc,
+                not_after=parsed.not_valid_after_utc,
+                names=names_of(parsed),
             )
-    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
-        return Certificate(fingerprint, key_fingerprint)
+            return replace(known, subject=parsed.subject.rfc4514_string(), issuer=parsed.issuer.rfc4514_string())
+        except Exception:  # whatever a parser makes of a stranger's bytes: this is to be shown, and decides nothing
+            return known
 
 
 def names_of(parsed: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
@@ -132,28 +131,30 @@ def names_of(parsed: x509.Certificate | x509.CertificateSigningRequest) -> tuple
 
 
 def public_key(der: bytes) -> bytes:
-    """The SubjectPublicKeyInfo of a certificate, as it stands there. Raises ValueError."""
-    _, at, _ = _element(der, 0)
-    _, at, end = _element(der, at)
-    tag, _, after = _element(der, at)
-    if tag == _VERSION:
-        at = after
-    for _ in range(_BEFORE_THE_KEY):
-        _, _, at = _element(der, at)
-    tag, _, after = _element(der, at)
-    if tag != _SEQUENCE or after > end:
-        raise ValueError("no public key where it should be")
+    """The SubjectPublicKeyInfo of a certificate, as it stands there. Raises ValueError for what is no strict DER up to
+    there: OpenSSL takes more, and would find another key in it."""
+    begin, end = _inside(der, 0, len(der), _SEQUENCE)
+    at, end = _inside(der, begin, end, _SEQUENCE)
+    if der[at : at + 1] == _VERSION:
+        _, at = _inside(der, at, end, _VERSION)
+    for tag in _BEFORE_THE_KEY:
+        _, at = _inside(der, at, end, tag)
+    _, after = _inside(der, at, end, _SEQUENCE)
     return der[at:after]
 
 
-def _element(der: bytes, at: int) -> tuple[int, int, int]:
-    """The element at this place of a DER structure: its tag, where its content begins and where it ends (X.690)."""
-    if at + 2 > len(der):
-        raise ValueError("it ends too early")
+def _inside(der: bytes, at: int, end: int, tag: bytes) -> tuple[int, int]:
+    """Where the content of the element at this place, of that tag, begins and ends (X.690 section 10.1: the length is
+    definite, in as few octets as can be). Raises ValueError."""
+    if der[at : at + 1] != tag or at + 2 > end:
+        raise ValueError("no certificate in DER")
     size, begin = der[at + 1], at + 2
     if size & 0x80:
         begin += size & 0x7F
-        size = int.from_bytes(der[at + 2 : begin], "big")
-    if begin + size > len(der):
+        octets = der[at + 2 : begin]
+        size = int.from_bytes(octets, "big")
+        if not octets or octets[0] == 0 or size < 0x80:
+            raise ValueError("a length that is no DER")
+    if begin + size > end:
         raise ValueError("it ends too early")
-    return der[at], begin, begin + size
+    return begin, begin + size

@@ -299,13 +299,21 @@ class Connection:
     @property
     def certificate(self) -> bytes | None:
         """The server's, in DER."""
+        shown = self._shown()
+        return None if shown is None else _written(lib.i2d_X509_bio, shown)
+
+    @property
+    def public_key(self) -> bytes | None:
+        """The key that the server has proved to have, in DER (SubjectPublicKeyInfo), as OpenSSL itself has understood
+        the certificate: another reader could be led to another key in the same bytes. None where it knows no such
+        key."""
+        shown = self._shown()
+        key = NULL if shown is None else lib.X509_get_pubkey(shown)
+        return None if key == NULL else _written(lib.i2d_PUBKEY_bio, ffi.gc(key, lib.EVP_PKEY_free))
+
+    def _shown(self) -> Any:
         certificate = lib.SSL_get_peer_certificate(self._ssl)
-        if certificate == NULL:
-            return None
-        try:
-            return _der(certificate)
-        finally:
-            lib.X509_free(certificate)
+        return None if certificate == NULL else ffi.gc(certificate, lib.X509_free)
 
     @property
     def chain(self) -> tuple[bytes, ...]:
@@ -313,13 +321,14 @@ class Connection:
         chain = lib.SSL_get_peer_cert_chain(self._ssl)
         if chain == NULL:
             return ()
-        return tuple(_der(lib.sk_X509_value(chain, at)) for at in range(lib.sk_X509_num(chain)))
+        return tuple(_written(lib.i2d_X509_bio, lib.sk_X509_value(chain, at)) for at in range(lib.sk_X509_num(chain)))
 
 
-def _der(certificate: Any) -> bytes:
+def _written(write: Callable[[Any, Any], int], what: Any) -> bytes:
+    """A certificate, or a key, in DER."""
     bio = lib.BIO_new(lib.BIO_s_mem())
     try:
-        if lib.i2d_X509_bio(bio, certificate) != 1:
+        if write(bio, what) != 1:
             raise last_error("the certificate can't be written out")
         size = lib.BIO_get_mem_data(bio, _pointer)
         der: bytes = ffi.unpack(_pointer[0], size)

@@ -42,11 +42,11 @@ def build_context(upstream: Upstream) -> Context:
 
 def certificate_of(tls: Connection) -> Certificate:
     """The server's certificate. Raises Refused when there is none or it can't be read."""
-    der = tls.certificate
-    if der is None:
-        raise Refused("no_certificate", "the server showed no certificate")
+    der, key = tls.certificate, tls.public_key
+    if der is None or key is None:
+        raise Refused("no_certificate", "the server showed no certificate, or none with a key that is known here")
     try:
-        return certificate.read(der)
+        return certificate.read(der, key)
     except ValueError as error:
         raise Refused("certificate", f"the server's certificate can't be read: {error}") from None
 

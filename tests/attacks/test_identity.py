@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
 from tests.faults.test_refusals import _assert_refused
 from tests.support.bad_server import Quirks
+from tests.support.certificates import KeyPair
 
 
 def test_a_host_named_by_the_subject_alone(stages: Stages) -> None:
@@ -45,6 +47,53 @@ def test_a_certificate_of_no_known_version(stages: Stages, tmp_path: Path, versi
 
 
 _DER = serialization.Encoding.DER
+
+
+def _element(tag: int, *content: bytes) -> bytes:
+    """One element of DER."""
+    joined = b"".join(content)
+    size = len(joined)
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, size] if size < 128 else [tag, 0x80 | len(octets), *octets]) + joined
+
+
+def _forged(like: KeyPair, folder: Path, algorithm: bytes, subject: bytes) -> KeyPair:
+    """A certificate by hand, of a key of its own. Nobody has signed it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = _element(0x30, _element(0x31, _element(0x30, bytes.fromhex("0603550403"), subject)))
+    time = _element(0x30, _element(0x17, b"200101000000Z"), _element(0x17, b"400101000000Z"))
+    spki = key.public_key().public_bytes(_DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    signed = _element(0x30, bytes.fromhex("a003020102020105"), algorithm, name, time, name, spki)
+    der = _element(0x30, signed, _ECDSA, _element(0x03, bytes.fromhex("003006020101020101")))
+    certificate_file, key_file = folder / "forged.pem", folder / "forged.key"
+    certificate_file.write_text(ssl.DER_cert_to_PEM_cert(der))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    key_file.chmod(0o600)
+    return replace(like, certificate_file=certificate_file, key_file=key_file)
+
+
+_ECDSA_OID = bytes.fromhex("06082a8648ce3d040302")
+_ECDSA = _element(0x30, _ECDSA_OID)
+
+
+def test_another_key_in_the_same_bytes(stages: Stages, tmp_path: Path) -> None:
+    """OpenSSL reads BER: behind a length that is not said stands the pinned key, where a reader of DER would find it,
+    and his own where OpenSSL does."""
+    stage = stages("pin_only")
+    pinned = stage.certificates.server.certificate.public_key()
+    spki = pinned.public_bytes(_DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    algorithm = b"\x30\x80" + _ECDSA_OID + b"\x30\x80\x05\x00" + spki + bytes(4)
+    stage.play(Quirks(), certificate=_forged(stage.certificates.server, tmp_path, algorithm, _element(0x0C, b"x")))
+    _assert_refused(stage, "wrong_pin")
+
+
+def test_a_subject_that_no_parser_can_read(stage: Stage, tmp_path: Path) -> None:
+    """A string of bits, where cryptography raises a TypeError."""
+    bits = _element(0x03, b"\0a")
+    stage.play(Quirks(), certificate=_forged(stage.certificates.server, tmp_path, _ECDSA, bits))
+    assert "Shown: pin sha256/" in _assert_refused(stage, "self_signed", "unknown_ca", "certificate")
 
 
 def test_a_group_of_the_servers_choice(stage: Stage) -> None:
