@@ -279,10 +279,10 @@ def test_whoever_waits_for_a_place_gets_one_when_there_are_more(
             gateway.gateway.wait_for_event("session.queued", count=3)
             assert gateway.metric("sessions_waiting") == 3
             gateway.reload(upstream={"sessions": 3})
-            wait_for(lambda: sum(map(_greeted, waiting)) == 2)
+            wait_for(lambda: sum(map(_answered, waiting)) == 2)
             assert gateway.metric("sessions_waiting") == 1
             gateway.reload(upstream={"sessions": 0})
-            wait_for(lambda: sum(map(_greeted, waiting)) == 3)
+            wait_for(lambda: sum(map(_answered, waiting)) == 3)
             gateway.login().quit()
         first.quit()
         wait_for(lambda: gateway.metric("sessions_open") == 0)
@@ -295,13 +295,17 @@ def test_whoever_waits_for_a_place_gets_one_when_there_are_more(
 
 
 def _knock(endpoint: Endpoint) -> socket.socket:
-    return socket.create_connection((endpoint.host, endpoint.port), timeout=PATIENCE)
+    """A client that is greeted, and waits for the answer to USER."""
+    sock = socket.create_connection((endpoint.host, endpoint.port), timeout=PATIENCE)
+    assert sock.recv(500).startswith(b"220 ")
+    sock.sendall(f"USER {USER}\r\n".encode())
+    return sock
 
 
-def _greeted(sock: socket.socket) -> bool:
+def _answered(sock: socket.socket) -> bool:
     sock.settimeout(0.05)
     with contextlib.suppress(TimeoutError):
-        return sock.recv(3, socket.MSG_PEEK) == b"220"
+        return sock.recv(3, socket.MSG_PEEK) == b"331"
     return False
 
 
@@ -334,7 +338,7 @@ def test_authorities_are_read_anew(server: Server, certificates: Certificates, t
     shutil.copy(certificates.other_authority.certificate_file, ca_file)
     upstream = {"ca_file": ca_file}
     with running(server, certificates, workers, upstream=upstream) as gateway:
-        with pytest.raises(ftplib.error_temp, match="not trusted here"):
+        with pytest.raises(ftplib.error_perm, match="not trusted here"):
             gateway.login()
         shutil.copy(certificates.ca_file, ca_file)
         gateway.reload(upstream=upstream)
@@ -527,14 +531,14 @@ def test_whoever_waits_while_its_listener_changes(
             gateway.gateway.wait_for_event("session.queued", count=2)
             gateway.reload(other.url, upstream={"sessions": 1})
             first.quit()
-            wait_for(lambda: _greeted(second) or _greeted(third))
-            served, waiting = (second, third) if _greeted(second) else (third, second)
+            wait_for(lambda: _answered(second) or _answered(third))
+            served, waiting = (second, third) if _answered(second) else (third, second)
             assert "other" in _list(served)
             renamed = gateway.config().replace("[upstream.server]", "[upstream.new]\nsessions = 1")
             renamed = renamed.replace('upstream = "server"', 'upstream = "new"')
             assert gateway.gateway.reload(renamed)["event"] == "gateway.reloaded"
             with gateway.login():
-                assert not _greeted(waiting)
+                assert not _answered(waiting)
                 served.close()
                 waiting.settimeout(PATIENCE)
                 assert waiting.recv(500).startswith(b"421 Service not available: the gateway's settings have changed")
@@ -543,12 +547,12 @@ def test_whoever_waits_while_its_listener_changes(
 
 
 def _list(sock: socket.socket) -> list[str]:
-    """The names a greeted client sees."""
+    """The names that a client sees whose USER was answered."""
     ftp = ftplib.FTP()
     ftp.sock, ftp.af, ftp.file, ftp.timeout = sock, sock.family, sock.makefile("r"), PATIENCE
     sock.settimeout(PATIENCE)
     ftp.host = HOST
-    ftp.welcome = ftp.getresp()
+    assert ftp.getresp().startswith("331")
     ftp.login(USER, PASSWORD)
     try:
         return ftp.nlst()

@@ -216,7 +216,8 @@ class Player:
         events = self._events(case, mark)
         opened = sum(event.get("event") == "session.opened" for event in events)
         closed = sum(event.get("event") == "session.closed" for event in events)
-        return bool(opened > 0 and closed >= opened)
+        unused = any(event.get("event") == "session.unused" for event in events)
+        return unused or bool(opened > 0 and closed >= opened)
 
     def _wait(self, case: Case, process: subprocess.Popen[bytes], mark: int) -> str:
         """Until both the client and the gateway are done -> what hung, if anything did."""

@@ -22,10 +22,11 @@ def logged_in(endpoint: Endpoint, *, passive: bool = True) -> Iterator[ftplib.FT
 
 
 def refusal(endpoint: Endpoint) -> str:
-    """What the gateway says instead of a greeting; the connection must end with it."""
+    """What the gateway says to a login where there is no session; the connection must end with it."""
     with ftplib.FTP(timeout=SECONDS) as ftp:
         try:
             ftp.connect(endpoint.host, endpoint.port)
+            ftp.sendcmd("USER anybody")
         except ftplib.Error as refused:
             assert ftp.sock is not None
             assert ftp.sock.recv(1) == b"", "the connection stays open after a refusal"

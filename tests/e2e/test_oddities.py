@@ -33,7 +33,7 @@ def test_a_server_that_refuses_our_alpn(stages: Stages, certificates: Certificat
     """Twisted without protocols of its own ends the handshake of whoever offers one (alert internal_error)."""
     server = stages("twisted").server
     with start_gateway(server.url, certificates.ca_file) as gateway:
-        assert refusal(gateway.endpoint).startswith("421")
+        assert refusal(gateway.endpoint).startswith("530")
         assert gateway.events("upstream.failed")[0]["cause"] == "handshake_refused"
 
 

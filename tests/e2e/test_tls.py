@@ -42,7 +42,7 @@ def test_bad_certificate(certificates: Certificates, bad: str, implicit: bool) -
                 assert ftp.nlst() == []
             (secured,) = gateway.events("upstream.secured")
             assert (secured["verified_by"], secured["pin"]) == ("pin", pair.spki_pin)
-    assert said.startswith("421"), said
+    assert said.startswith("530"), said
     assert failed["cause"], failed
     assert "USER" not in log, log
 
@@ -57,7 +57,7 @@ def _pin_in(said: str) -> str:
 def test_revoked_certificate(certificates: Certificates) -> None:
     with servers.vsftpd(certificates, certificate=certificates.revoked) as server:
         with start_gateway(server.url, certificates.ca_file, upstream={"crl_file": certificates.crl_file}) as gateway:
-            assert refusal(gateway.endpoint).startswith("421")
+            assert refusal(gateway.endpoint).startswith("530")
             gateway.wait_for_event("upstream.failed")
         assert "USER" not in server.log()
         with (
@@ -84,7 +84,7 @@ def test_pinned_self_signed_certificate(certificates: Certificates) -> None:
             assert ftp.nlst() == []
         wrong = {"verify": "pin", "pins": ["sha256/" + "A" * 43 + "="]}
         with start_gateway(server.url, None, upstream=wrong) as gateway:
-            assert refusal(gateway.endpoint).startswith("421")
+            assert refusal(gateway.endpoint).startswith("530")
 
 
 def test_client_certificate(certificates: Certificates) -> None:
@@ -96,7 +96,7 @@ def test_client_certificate(certificates: Certificates) -> None:
         ):
             assert ftp.nlst() == []
         with start_gateway(server.url, certificates.ca_file) as gateway:
-            assert refusal(gateway.endpoint).startswith("421")
+            assert refusal(gateway.endpoint).startswith("530")
         assert server.log().count(f"USER {USER}: Login successful") <= 1
 
 
@@ -120,7 +120,7 @@ def test_no_common_tls_version(certificates: Certificates) -> None:
         servers.proftpd(certificates, protocols="TLSv1.2") as server,
         start_gateway(server.url, certificates.ca_file, upstream={"tls_min": "1.3"}) as gateway,
     ):
-        assert refusal(gateway.endpoint).startswith("421")
+        assert refusal(gateway.endpoint).startswith("530")
         gateway.wait_for_event("upstream.failed")
 
 
@@ -129,7 +129,7 @@ def test_plaintext_server_is_refused(certificates: Certificates) -> None:
         servers.plaintext() as server,
         start_gateway(server.url, certificates.ca_file) as gateway,
     ):
-        assert refusal(gateway.endpoint).startswith("421")
+        assert refusal(gateway.endpoint).startswith("530")
         gateway.wait_for_event("upstream.failed")
         assert USER not in server.log()
 

@@ -174,8 +174,8 @@ class Stage:
         while True:
             names = Counter(event["event"] for event in self.events(case.address))
             opened = names["session.opened"]
-            if opened and opened == names["session.closed"]:
-                return [] if opened == 1 else [f"{opened} sessions"]
+            if names["session.unused"] or (opened and opened == names["session.closed"]):
+                return [] if opened + names["session.unused"] == 1 else [f"{opened} sessions"]
             if time.monotonic() > deadline:
                 return [f"the session is not over {OVER_SECONDS:.0f} s after its client: {names}"]
             time.sleep(0.02)
