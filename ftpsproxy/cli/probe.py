@@ -60,6 +60,9 @@ def _request(options: argparse.Namespace) -> Request:
         what = "say which server: " if not options.target else "one server at a time: "
         raise UsageError(f"{what}ftpsproxy probe ftp.example.com, or ftpes://HOST[:PORT], or ftps://HOST[:PORT]")
     targets = _targets(options.target[0])
+    for flag, written in (("--write", options.write), ("--password-file", options.password_file)):
+        if written == "":
+            raise UsageError(f"{flag}: name a file")
     if options.write and os.path.lexists(options.write):
         raise UsageError(f"--write: {options.write} is there already, and is not overwritten; name another file")
     for flag, written in (("--password-file", options.password_file), ("--upload", options.upload)):
@@ -125,6 +128,8 @@ def _password(options: argparse.Namespace) -> str:
         if options.password_file:
             with open(options.password_file, encoding="utf-8", errors="surrogateescape") as file:
                 line = file.readline(_MOST_PASSWORD + 1)
+        elif sys.stdin is None:  # it was closed
+            line = ""
         elif sys.stdin.isatty():
             line = getpass.getpass(f"password of {options.user}: ")
         else:

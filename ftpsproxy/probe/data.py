@@ -274,10 +274,11 @@ class _Data:
         net.finish(sock)
         # Closed with tickets unread, it would be reset, and its tail lost (TLS 1.3).
         with trio.move_on_after(_LINGER_SECONDS):
-            while raw := await net.receive(sock, _RECEIVED):
+            while not tls.ended and (raw := await net.receive(sock, _RECEIVED)):
                 tls.feed(raw)
                 while tls.read_some():
                     pass
+                await net.turn()
         self._moved.close_notify = tls.ended
 
 

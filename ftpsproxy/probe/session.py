@@ -25,7 +25,7 @@ class Login:
 
 @dataclass(slots=True)
 class Session:
-    """One session. `features` are the server's, in capitals; `protected`: it has taken PROT P."""
+    """One session. `features` are the server's, in capitals; `protected`: it has taken PROT P; `binary`: TYPE I."""
 
     link: Link
     context: Context
@@ -33,6 +33,7 @@ class Session:
     resumption: Resumption
     features: tuple[str, ...] = ()
     protected: bool = False
+    binary: bool = False
 
     @property
     def peer(self) -> str:
@@ -117,6 +118,7 @@ async def log_in(session: Session, login: Login, say: Say = unsaid) -> None:
     if not session.features:
         session.features = await _features(link, unsaid)
     binary: Reply = await link.ask("TYPE I")
+    session.binary = not binary.refused
     if binary.refused:
         say(None, f"TYPE I: {quoted(binary)}", name="type", reply=quoted(binary))
 

@@ -31,7 +31,10 @@ class Journal:
 
     def __init__(self, tell: Callable[[Step], None], secret: str = "") -> None:
         self._tell = tell
-        self._secret = secret if len(secret) >= _SHORTEST_SECRET else ""
+        # As it was written, and as it reads in the replies of a server that repeats bytes that are no UTF-8.
+        echoed = secret.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        secrets = {secret, echoed} if len(secret) >= _SHORTEST_SECRET else set()
+        self._secret = "|".join(map(re.escape, sorted(secrets, key=len, reverse=True)))
         self.steps: list[Step] = []
         self.part = ""
 
@@ -55,7 +58,7 @@ class Journal:
     def clean(self, text: str) -> str:
         """As it may be shown."""
         if self._secret:
-            text = re.sub(re.escape(self._secret), "***", text, flags=re.IGNORECASE)  # whatever case it is repeated in
+            text = re.sub(self._secret, "***", text, flags=re.IGNORECASE)  # whatever case it is repeated in
         text = errors.printable(text)
         return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 

@@ -16,9 +16,7 @@ from ftpsproxy.probe.session import Session
 from ftpsproxy.tls import Refused
 
 _SIZE = 256 * 1024  # more than fits into what is on its way at the end of an upload, where tails are lost
-_THERE, _NOT_KNOWN = 213, (500, 502, 504)
-_FORBIDDEN = (530, 532, 550, 553)  # the server has not begun: there is nothing to delete
-_NOT_TAKEN = "not_taken"
+_THERE, _NOT_THERE = 213, 550  # RFC 3659 section 4; some refuse SIZE in TYPE A by 550, too
 _DELETE_SECONDS = 15.0
 
 
@@ -28,6 +26,14 @@ class Tried:
 
     size_told: bool
     close_notify: bool
+
+
+@dataclass(slots=True)
+class _Trace:
+    """Whether an upload may have `left` a file that is ours: so it is with a name of our own, and with another once the
+    server has not refused it at once. Else the one there, if there is one, is another's."""
+
+    left: bool = False
 
 
 def name_of(path: str) -> str:
@@ -41,25 +47,16 @@ async def try_file(ground: Ground, session: Session, path: str, again: Callable[
     name = name_of(path)
     await _must_be_new(session, name, chosen=name == path)
     content = os.urandom(_SIZE)
+    trace = _Trace(name != path)
     try:
-        await _move(ground, session, f"STOR {name}", Job(f"STOR {name}", upload=content))
+        await _move(ground, session, Job(f"STOR {name}", upload=content), trace)
         size = await session.link.ask(f"SIZE {name}")
-        down = await _move(ground, session, f"RETR {name}", Job(f"RETR {name}", keep=_SIZE + 1))
-    except BaseException as why:
-        if isinstance(why, Refused) and why.reason == _NOT_TAKEN:
-            raise
+        down = await _move(ground, session, Job(f"RETR {name}", keep=_SIZE + 1), _Trace())
+    except BaseException:
         # In the middle of a transfer, nobody knows to which command the next reply belongs.
         session.link.close()
-        with trio.CancelScope(shield=True, deadline=now() + _DELETE_SECONDS):
-            try:
-                other = await again()
-            except Refused as error:
-                ground.journal.say(
-                    False, f"please look whether {name} is there, and delete it: {error.detail}", name="dele"
-                )
-            else:
-                await _delete(ground, other, name)
-                await other.link.leave()
+        if trace.left:
+            await _clean_up(ground, name, again)
         raise
     await _delete(ground, session, name)
     same = down.received == content
@@ -71,19 +68,34 @@ async def try_file(ground: Ground, session: Session, path: str, again: Callable[
     return Tried(size_told, down.close_notify)
 
 
+async def _clean_up(ground: Ground, name: str, again: Callable[[], Awaitable[Session]]) -> None:
+    """Delete what an interrupted upload has left."""
+    with trio.CancelScope(shield=True, deadline=now() + _DELETE_SECONDS):
+        try:
+            other = await again()
+        except Refused as error:
+            said = f"please look whether {name} is there, and delete it: {error.detail}"
+            ground.journal.say(False, said, name="dele")
+        else:
+            await _delete(ground, other, name)
+            await other.link.leave()
+
+
 async def _must_be_new(session: Session, name: str, *, chosen: bool) -> None:
     reply = await session.link.ask(f"SIZE {name}")
     if reply.code == _THERE:
         raise Refused("file_exists", f"--upload: {name} is there already, and is not overwritten; name another")
-    if chosen and reply.code in _NOT_KNOWN:
-        why = "the server can't be asked (SIZE) whether it is there; give a folder, as PATH/, for a new name in it"
+    if chosen and not (reply.code == _NOT_THERE and session.binary):
+        why = "the server does not say for sure (SIZE) that it is not there; give a folder, as PATH/, for a new name"
         raise Refused("file_exists", f"--upload: {name}: {why}")
 
 
-async def _move(ground: Ground, session: Session, what: str, job: Job) -> Moved:
-    mode, began = session.upstream.data_mode, now()
+async def _move(ground: Ground, session: Session, job: Job, trace: _Trace) -> Moved:
+    mode, began, what = session.upstream.data_mode, now(), job.command
+    ours_alone = trace.left
     try:
-        way, _ = await prepare(session, "epsv" if mode == "auto" else mode, job.command)
+        way, _ = await prepare(session, "epsv" if mode == "auto" else mode, what)
+        trace.left = True
         moved = await transfer(session, way, job)
     except NoWay as error:
         raise Refused("no_data_connection", f"{what}: {error}") from None
@@ -99,8 +111,9 @@ async def _move(ground: Ground, session: Session, what: str, job: Job) -> Moved:
         final_reply_milliseconds=moved.final_milliseconds,
     )
     if not well:
-        untouched = moved.reply is not None and moved.reply.code in _FORBIDDEN and not moved.size
-        raise Refused(_NOT_TAKEN if untouched else "transfer_failed", f"{what}: {moved.words}")
+        refused = moved.reply is not None and moved.reply.refused and not moved.size
+        trace.left = ours_alone or not refused
+        raise Refused("transfer_failed", f"{what}: {moved.words}")
     return moved
 
 

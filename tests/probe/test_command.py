@@ -40,6 +40,7 @@ COMMAND = [sys.executable, "-m", "ftpsproxy", "probe"]
         (["a.example", "--user", "anna", "--password-file", "/no/such"], "cannot read /no/such"),
         (["a.example", "--user", "anna", "--password-file", "/dev/null"], "no password in /dev/null"),
         (["a.example", "--key-file", "/etc/hostname"], "a key without a certificate"),
+        (["a.example", "--write", ""], "--write: name a file"),
         (["a.example", "--password", "secret"], "unknown argument '--password'; did you mean '--password-file'?"),
     ],
 )
@@ -49,6 +50,12 @@ def test_wrong_usage(probe: Probe, arguments: list[str], told: str) -> None:
     assert told in said.err
     assert said.err.count("\n") == 1
     assert "secret" not in said.err
+
+
+def test_no_standard_input(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    said = probe("a.example", "--user", "anna")
+    assert (said.code, "no password in standard input" in said.err) == (2, True)
 
 
 def test_what_is_written_overwrites_nothing(

@@ -149,8 +149,20 @@ def test_a_file_that_is_there_stays_as_it_is(play: Any, bad_server: BadServer) -
     assert not any(verb in ("STOR", "DELE") for seen in bad_server.sessions for verb in seen.verbs())
 
 
-def test_a_server_that_can_not_say_whether_it_is_there(play: Any, bad_server: BadServer) -> None:
-    said = play(Quirks(replies={"SIZE": b"502 no\r\n"}), "--upload", "/orders.csv")
+@pytest.mark.parametrize(
+    "replies",
+    [
+        {"SIZE": b"502 no\r\n"},
+        {"SIZE": b"202 superfluous\r\n"},
+        {"SIZE": b"450 busy\r\n"},
+        {"SIZE": b"530 not for you\r\n"},
+        {"TYPE": b"504 no\r\n", "SIZE": b"550 SIZE not allowed in ASCII mode\r\n"},
+    ],
+)
+def test_a_server_that_does_not_say_whether_it_is_there(
+    play: Any, bad_server: BadServer, replies: dict[str, bytes]
+) -> None:
+    said = play(Quirks(replies=replies), "--upload", "/orders.csv")
     assert "give a folder" in said.refusal()
     assert "STOR" not in [verb for seen in bad_server.sessions for verb in seen.verbs()]
 
@@ -185,6 +197,25 @@ def test_an_upload_that_is_refused(play: Any) -> None:
     said = play(Quirks(replies={"STOR": b"553 read only\r\n"}), "--upload", "/new")
     assert "STOR /new: 553 read only" in said.refusal()
     assert "delete" not in said.out
+
+
+def test_what_is_anothers_is_not_deleted(play: Any, bad_server: BadServer) -> None:
+    """The server hides that it is there, and does not take ours."""
+    hidden = {"SIZE": b"550 no such file\r\n", "STOR": b"450 somebody is writing it\r\n"}
+    said = play(Quirks(replies=hidden), "--upload", "/orders.csv", files={b"/orders.csv": b"1;2;3"})
+    assert "450 somebody is writing it" in said.refusal()
+    assert bad_server.files == {b"/orders.csv": b"1;2;3"}
+    assert "DELE" not in [verb for seen in bad_server.sessions for verb in seen.verbs()]
+
+
+def test_a_password_that_is_no_utf_8_is_not_shown(
+    probe: Probe, bad_server: BadServer, certificates: Certificates, tmp_path: Path
+) -> None:
+    bad_server.play(Quirks(replies={"PASS": b"530 wrong password gehe\xefm1 here\r\n"}))
+    (tmp_path / "password").write_bytes(b"gehe\xefm1\n")
+    where = [f"127.0.0.1:{bad_server.port}", "--ca-file", certificates.ca_file]
+    said = probe(*where, "--user", "anna", "--password-file", tmp_path / "password")
+    assert "wrong password *** here" in said.refusal()
 
 
 def test_ctrl_c_leaves_no_file(
