@@ -76,13 +76,14 @@ def stopped(state: State, event: Stopped) -> list[Order]:
 
 def timed_out(state: State, event: TimedOut) -> list[Order]:
     """What is waited for has lasted too long."""
+    if event.login and state.opening is None:
+        return _login_timed_out(state)
     match state.waiting:
         case Waiting.OPENING:
             step = state.opening.step if state.opening is not None else ""
             return state.refuse("timeout", f"the server did not answer in time; {step} was awaited")
         case Waiting.LOGIN:
-            farewell = state.goodbye("Login timed out.", Ending.LOGIN_TIMEOUT)
-            return [NoteLimit("login_timeout", ""), *state.take_leave(), *farewell]
+            return _login_timed_out(state)
         case Waiting.CLIENT:
             return [TellServer(_QUIT), *state.goodbye("Idle for too long, closing.", Ending.IDLE_TIMEOUT)]
         case Waiting.TORN if (exchange := state.exchange) and exchange.ended:
@@ -108,3 +109,9 @@ def timed_out(state: State, event: TimedOut) -> list[Order]:
             asked = _unanswered(state)
             note = NoteLimit("reply_timeout", f"the server did not answer {asked}")
             return [note, *state.goodbye(f"The server does not answer {asked}.", Ending.REPLY_TIMEOUT)]
+
+
+def _login_timed_out(state: State) -> list[Order]:
+    why = "the client has not logged in in time"
+    orders = [NoteLimit("login_timeout", ""), *state.abandon(421, why), *state.take_leave()]
+    return [*orders, *state.goodbye("Login timed out.", Ending.LOGIN_TIMEOUT)]

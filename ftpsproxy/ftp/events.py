@@ -133,7 +133,9 @@ class TransferClosed:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """What `Protocol.waiting` says has lasted too long."""
+    """What `Protocol.waiting` says has lasted too long; or, with `login`, the client has not logged in."""
+
+    login: bool = False
 
 
 @dataclass(frozen=True, slots=True)

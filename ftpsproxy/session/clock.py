@@ -19,7 +19,7 @@ class Clock:
         self._now = trio.lowlevel.current_clock().current_time  # asked at each event: `now` would look it up each time
         self.patience = patience
         self.due = NEVER  # when what is waited for has lasted too long
-        self.login_due = NEVER  # when a login has
+        self.login_due = NEVER  # when a login has; never, once there is one
         self.reply_ends = NEVER  # when a reply that may be over is
         self.unused_by = NEVER  # when what was prepared for a transfer has waited too long for it
         self.limit = TimeLimit()
@@ -28,14 +28,10 @@ class Clock:
     def arm(self, waiting: Waiting) -> None:
         """Something has happened, and this is being waited for now."""
         time = self.quiet_since = self._now()
-        if waiting is Waiting.LOGIN:
-            self.due = self.login_due
-        elif waiting is Waiting.OPENING:
+        if waiting is Waiting.OPENING:
             self.greeted = time
-            # A server that says 120 again and again would never be late.
-            self.due = min(time + self.patience[waiting], self.login_due)
-        else:
-            self.due = time + self.patience[waiting]
+        # Whoever goes on saying commands, or a server that says 120 again and again, would never be late for the login.
+        self.due = self.login_due if waiting is Waiting.LOGIN else min(time + self.patience[waiting], self.login_due)
         self.set_limit()
 
     def set_limit(self) -> None:

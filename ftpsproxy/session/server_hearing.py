@@ -192,7 +192,7 @@ class ServerHearing:
         if not session.over and now() >= clock.due:
             server = session.server
             if server is None or self._read or self._asked or session.service.upstream.tls_first:
-                session.feed(TimedOut())
+                session.feed(TimedOut(login=now() >= clock.login_due))
             else:
                 self._asked = True
                 clock.arm(session.protocol.waiting)

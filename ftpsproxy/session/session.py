@@ -20,7 +20,7 @@ from ftpsproxy.ftp.events import Accepted, Event, Stopped
 from ftpsproxy.ftp.orders import Ending, HangUp, NoteReplyIgnored
 from ftpsproxy.ftp.protocol import Policy, Protocol
 from ftpsproxy.ftp.waiting import Waiting
-from ftpsproxy.net import Socket
+from ftpsproxy.net import NEVER, Socket
 from ftpsproxy.observe import log
 from ftpsproxy.session.client import ClientControl
 from ftpsproxy.session.client_hearing import ClientHearing
@@ -238,4 +238,6 @@ class Session:
         """Something has happened: the time for what is waited for begins anew."""
         if self.data is not None:
             self.clock.unused_by = self.data.unused_by
+        if self.protocol.logged_in:
+            self.clock.login_due = NEVER
         self.clock.arm(self.protocol.waiting)

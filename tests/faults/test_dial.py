@@ -76,6 +76,18 @@ def test_the_time_of_a_login_begins_anew_when_the_server_is_reached(stages: Stag
         assert client.command("PASS open-sesame").code == 230
 
 
+def test_whoever_goes_on_asking_must_log_in_all_the_same(stages: Stages) -> None:
+    """With a command always under way the time of a login passed unseen."""
+    stage = stages("hasty")
+    stage.play(Quirks(slow={"HELP": 0.2}))
+    with stage.client() as client:
+        started = time.monotonic()
+        client.send(b"HELP\r\n" * 200)
+        assert client.rest()[0].endswith(b"421 Login timed out.\r\n")
+        assert time.monotonic() - started < 10
+    assert stage.event("session.closed")["cause"] == "login_timeout"
+
+
 def test_a_script_that_says_all_at_once_and_ends_its_side(stages: Stages) -> None:
     stage = stages("default")
     with BadClient(stage.port) as client:
