@@ -312,6 +312,11 @@ class DataConnections:
             return self._transfer.control_lost()
         return self._endpoints.control_lost(self._control)
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a transfer is, or is about to be."""
+        return self._transfer is not None
+
     def note_progress(self, every: float) -> None:
         """Have a transfer under way say that it goes on, each time that so many seconds have passed."""
         if self._transfer is not None:

@@ -204,7 +204,8 @@ class Session:
 
     def note_progress(self) -> None:
         """Have a transfer that lasts say so in the log. To be called every second or so, from without."""
-        if self.data is not None and (every := self.service.progress_seconds):
+        # Most sessions are idle, and there may be thousands of them.
+        if self.data is not None and self.data.under_way and (every := self.service.progress_seconds):
             with log.within(self._log):
                 self.data.note_progress(every)
 
