@@ -137,4 +137,6 @@ class Stages:
                 start_gateway(server.url, self._certificates.ca_file, upstream=kind.upstream)
             )
             self._kept[name] = Stage(kind, server, gateway)
-        return self._kept[name]
+        stage = self._kept[name]
+        stage.gateway.wait_for_sessions()  # what the test before has left is no part of the next one
+        return stage

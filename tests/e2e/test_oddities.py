@@ -34,7 +34,7 @@ def test_a_server_that_refuses_our_alpn(stages: Stages, certificates: Certificat
     server = stages("twisted").server
     with start_gateway(server.url, certificates.ca_file) as gateway:
         assert refusal(gateway.endpoint).startswith("530")
-        assert gateway.events("upstream.failed")[0]["cause"] == "handshake_refused"
+        assert gateway.wait_for_event("upstream.failed")["cause"] == "handshake_refused"
 
 
 def test_an_empty_file_that_is_broken_off(stages: Stages) -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,16 @@ class Gateway:
         """The events called ``name`` (all, if None), in order."""
         with self._news:
             return [event for event in self._events[since:] if name is None or event.get("event") == name]
+
+    def wait_for_sessions(self, seconds: float = 30.0) -> None:
+        """Wait until the log has the end of every session whose beginning it has."""
+
+        def all_over() -> bool:
+            names = Counter(event["event"] for event in self._events)
+            return names["session.opened"] == names["session.closed"]
+
+        with self._news:
+            assert self._news.wait_for(all_over, seconds), f"a session goes on after {seconds} s:\n{self.text}"
 
     def wait_for_event(self, name: str, seconds: float = 30.0, *, count: int = 1, since: int = 0) -> Event:
         """The ``count``-th event of that name after ``since``, waited for; AssertionError if it does not come."""
