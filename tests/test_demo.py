@@ -2,7 +2,6 @@
 
 import ftplib
 import io
-import json
 import os
 import re
 import signal
@@ -41,9 +40,12 @@ def test_demo_sends_a_file_through_and_back(tmp_path: Path) -> None:
         assert re.search(rf"^server, {leg} +TLSv1\.[23] +\S+ +(new|resumed) *$", done.stdout, re.MULTILINE), leg
     assert "upload" in done.stdout
     assert "All well: 16 MiB each way" in done.stdout
-    events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    assert events[0]["event"] == "session.opened"
-    assert (events[-1]["event"], events[-1]["transfers"], events[-1]["torn"]) == ("session.closed", 2, 0)
+    log = done.stdout.partition("The session in the log\n")[2].splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d ·   session +demo +127\.0\.0\.1", log[0])
+    for arrow in "↑↓":
+        said = rf"\S+ ✓ {arrow} parcel\.bin +17 MB +\S+ m?s +\S+ .B/s  demo@demo +TLS 1\.[23]( resumed)? +127\.0\.0\.1"
+        assert [line for line in log if re.fullmatch(said, line)], log
+    assert re.search("session over after .* quit, 2 transfers, ↑ 17 MB, ↓ 17 MB$", log[-3]), log
     assert list(tmp_path.iterdir()) == []
 
 

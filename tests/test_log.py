@@ -336,8 +336,9 @@ async def test_tasks_of_a_session_share_its_names() -> None:
 # --- forgery --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("level", ["debug", "info"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_peer_cannot_forge_a_line_or_steer_a_terminal(format: Format) -> None:
+def test_a_peer_cannot_forge_a_line_or_steer_a_terminal(format: Format, level: Literal["debug", "info"]) -> None:
     log.bind("0123456789ab", EVIL, "scanners", "archive")
     session_in()
     for call in (
@@ -348,7 +349,9 @@ def test_a_peer_cannot_forge_a_line_or_steer_a_terminal(format: Format) -> None:
         lambda: log.upstream_failed(cause="unknown_ca", detail=EVIL),
         lambda: log.session_crashed(error=RuntimeError(EVIL)),
     ):
-        text = logged(format, call)
+        text = logged(format, call, level)
+        if level == "info" and not text:
+            continue  # what is said at debug alone
         assert text.endswith("\n")
         assert text[:-1].isprintable(), text
         assert len(text.splitlines()) == 1
@@ -518,14 +521,14 @@ def test_auto_is_json_unless_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     log.configure("auto", "info", plain)
     log.session_opened()
     log.configure("auto", "info", terminal)
-    log.session_opened()
+    transfer()
     monkeypatch.setenv("NO_COLOR", "1")
     log.configure("auto", "info", sober)
-    log.session_opened()
+    transfer()
     assert json.loads(plain.getvalue())["event"] == "session.opened"
-    assert terminal.getvalue().startswith("\x1b[32m")
-    assert terminal.getvalue().endswith("\x1b[0m\n")
-    assert re.match(r"\S+Z info    session\.opened", sober.getvalue())
+    assert "\x1b[32m" in terminal.getvalue()
+    assert re.match(r"\d\d:\d\d:\d\d ✓ ↓ ", sober.getvalue())
+    assert "\x1b" not in sober.getvalue()
 
 
 def test_rendering_is_cheap() -> None:

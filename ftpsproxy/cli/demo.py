@@ -32,9 +32,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
+from rich.text import Text
 
 from ftpsproxy.config import Listener, Settings, Upstream
-from ftpsproxy.observe import log
+from ftpsproxy.observe import log, rows, telling
 from ftpsproxy.serve import process
 
 with warnings.catch_warnings():  # what these two use of each other is no news to anyone here
@@ -305,8 +306,10 @@ def report(console: Console, sums: tuple[str, str, str], events: list[dict[str, 
     for where, digest in zip(("sent", "on server", "came back"), sums, strict=True):
         console.print(f"{where:<12} sha256 {digest}", soft_wrap=True)
     console.print("\n[bold]The session in the log[/bold]")
+    width = console.width if console.is_terminal else None
     for event in events:
-        console.print(json.dumps(event, separators=(",", ":")), markup=False, soft_wrap=True)
+        text = rows.shown(telling.row(event), width=width, colour=console.is_terminal and not console.no_color)
+        console.print(Text.from_ansi(text), soft_wrap=True)
     protected = secured is not None and all(one.get("tls_version") for one in transfers)
     whole = [one["outcome"] for one in transfers] == ["complete", "complete"]
     if same and protected and whole:

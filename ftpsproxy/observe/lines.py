@@ -5,29 +5,29 @@ escapes what is not printable. This is the only file that imports structlog.
 """
 
 import json
-import re
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 import structlog
 
-from ftpsproxy import errors
 from ftpsproxy.ftp.directory import Place
+from ftpsproxy.observe import rows, telling
 from ftpsproxy.observe.old_names import OLD
 from ftpsproxy.observe.output import Output
+from ftpsproxy.observe.rows import bare, quoted
 
 bound: ContextVar["Bound | None"] = ContextVar("ftpsproxy_log", default=None)
 """What stands in every line of the current task, and of the tasks it starts."""
 
 
 class Form(Protocol):
-    """A way to write an event. `fields` is rendered apart, so that what is bound is rendered once a session."""
+    """A way to write an event. `fields` makes a part of it, apart, so that what is bound is rendered once a session."""
 
-    def fields(self, fields: Mapping[str, object]) -> str: ...
+    def fields(self, fields: Mapping[str, object]) -> Any: ...
 
-    def line(self, level: str, event: str, parts: list[str]) -> str: ...
+    def line(self, level: str, event: str, parts: list[Any]) -> str: ...
 
 
 class Fields:
@@ -38,9 +38,9 @@ class Fields:
     def __init__(self, fields: Mapping[str, object]) -> None:
         self._fields = fields
         self._form: Form | None = None
-        self._text = ""
+        self._text: Any = ""
 
-    def text(self, form: Form) -> str:
+    def text(self, form: Form) -> Any:
         if self._form is not form:
             self._form, self._text = form, form.fields(self._fields)
         return self._text
@@ -114,7 +114,6 @@ def _timestamp() -> str:
 
 # --- rendering --------------------------------------------------------------------------------------------------------
 
-_BARE = re.compile(r"[A-Za-z0-9._:/@+,~%()\[\]-]+").fullmatch
 _COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str, check_circular=False).encode
 
@@ -133,7 +132,7 @@ class Logfmt:
         words = []
         for key, value in fields.items():
             text = _word(value)
-            words.append(f"{key}={text}" if _BARE(text) else f"{key}={_encode(text)}")
+            words.append(f"{key}={text}" if bare(text) else f"{key}={_encode(text)}")
         return " ".join(words)
 
     def line(self, level: str, event: str, parts: list[str]) -> str:
@@ -141,15 +140,34 @@ class Logfmt:
 
 
 class Console:
+    """All of it, in full words."""
+
     def __init__(self, colour: bool) -> None:
         self._colour = colour
 
     def fields(self, fields: Mapping[str, object]) -> str:
-        return " ".join(f"{key}={_readable(_word(value))}" for key, value in fields.items())
+        return " ".join(f"{key}={quoted(_word(value))}" for key, value in fields.items())
 
     def line(self, level: str, event: str, parts: list[str]) -> str:
         text = " ".join([f"{_timestamp()} {level:<7} {event:<18}", *parts])
         return f"{_COLOURS[level]}{text}\x1b[0m" if self._colour else text
+
+
+class Columns:
+    """For people: what matters of it, in columns (telling.py). `width`: how wide the terminal is now."""
+
+    def __init__(self, colour: bool, width: Callable[[], int | None]) -> None:
+        self._colour = colour
+        self._width = width
+
+    def fields(self, fields: Mapping[str, object]) -> Mapping[str, object]:
+        return fields
+
+    def line(self, level: str, event: str, parts: list[Mapping[str, object]]) -> str:
+        whole: dict[str, object] = {"timestamp": _timestamp(), "level": level, "event": event}
+        for part in parts:
+            whole |= part
+        return rows.shown(telling.row(whole), width=self._width(), colour=self._colour)
 
 
 def _word(value: object) -> str:
@@ -163,11 +181,3 @@ def _word(value: object) -> str:
     if isinstance(value, dict):
         return " ".join(f"{key}:{_word(item)}" for key, item in value.items())
     return str(value)
-
-
-def _readable(text: str) -> str:
-    """Text for a terminal: in quotes unless it is one plain word, with all that does not print escaped."""
-    if _BARE(text):
-        return text
-    text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{errors.printable(text)}"'

@@ -9,7 +9,7 @@ from typing import Any, Literal, TextIO
 
 from ftpsproxy.ftp.directory import Place
 from ftpsproxy.observe.budget import Budget, Said
-from ftpsproxy.observe.lines import Bound, Console, Facts, Json, Logfmt, bound, make
+from ftpsproxy.observe.lines import Bound, Columns, Console, Facts, Json, Logfmt, bound, make
 from ftpsproxy.observe.output import Output
 from ftpsproxy.observe.redaction import redact
 
@@ -22,18 +22,28 @@ _LAST_SECONDS = 0.3
 
 def configure(format: Format, level: Level, stream: TextIO | None = None) -> None:
     """Log events of `level` and above to `stream`, standard output by default. The format `auto` is console on a
-    terminal and json elsewhere; NO_COLOR in the environment keeps a terminal's lines plain."""
+    terminal and json elsewhere; NO_COLOR in the environment keeps a terminal's lines plain. Console is columns for
+    people; at debug it has all fields, in full words."""
     global _log, _output, _debugs
     target = sys.stdout if stream is None else stream
     terminal = target is not None and not target.closed and target.isatty()
     if format == "auto":
         format = "console" if terminal else "json"
     colour = terminal and not os.environ.get("NO_COLOR")
-    form = Json() if format == "json" else Logfmt() if format == "logfmt" else Console(colour)
+    console = Console(colour) if level == "debug" else Columns(colour, lambda: _width(target) if terminal else None)
+    form = Json() if format == "json" else Logfmt() if format == "logfmt" else console
     if _output.stream is not target or target is None or target.closed:
         _output = Output(target)
     _log = make(_output, form, getattr(logging, level.upper()))
     _debugs = level == "debug"
+
+
+def _width(stream: TextIO | None) -> int | None:
+    """Of the terminal behind it; None where it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None if stream is not None else None
+    except (OSError, ValueError):
+        return None
 
 
 def flush() -> None:
