@@ -8,7 +8,6 @@ import re
 import struct
 import termios
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -246,4 +245,4 @@ def test_a_terminal_that_does_not_know_its_width_has_the_whole_line() -> None:
 def test_a_note_leaves_columns_out_and_never_the_mark() -> None:
     row = Row("22:28:50", Mark.ODD, "x", note="n" * 200)
     assert rows.shown(row, width=60).startswith("22:28:50 !   x ")
-    assert rows.shown(replace(row, note=""), width=60) == "22:28:50 !   x"
+    assert rows.shown(row._replace(note=""), width=60) == "22:28:50 !   x"

@@ -22,3 +22,25 @@ PROBE_FLAGS = {
     "--write": ("FILE", "write the settings that work to this file, which must not be there yet"),
 }
 """By flag: what it takes, and what it is for."""
+
+LOGS_VIEWS = {
+    "transfers": "what became of each file (the default)",
+    "sessions": "who was there, and what came of it",
+    "failures": "what was refused or has failed, each with the reason in plain words and what to do",
+    "events": "all of it, as the console shows it",
+    "raw": "the lines as they are",
+}
+"""By the name of a view, which is its flag: what it shows."""
+
+LOGS_CHOICES = {
+    "client": ("NET", "from this address or network; several with commas"),
+    "user": ("GLOB", "who has logged in so"),
+    "upstream": ("NAME", "to this upstream"),
+    "path": ("GLOB", "of files whose path, as it is named or whole, is like this"),
+    "verb": ("VERB", "by this command: STOR, RETR, LIST, DELE"),
+    "outcome": ("OUTCOME", "complete, torn, aborted or refused"),
+    "since": ("TIME", "2h ago (30m, 7d), or 2026-01-31, 2026-01-31T14:00, in UTC"),
+    "until": ("TIME", "the same; a day is meant to its end"),
+    "session": ("ID", "of this session, or those whose id begins so"),
+}
+"""What is to be shown of a log, by flag."""

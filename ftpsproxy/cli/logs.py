@@ -1,14 +1,150 @@
-"""`ftpsproxy logs`: what the log can say; with --schema, as a JSON Schema."""
+"""`ftpsproxy logs`: the log as one wants to see it; with --schema, what it can say, as a JSON Schema."""
 
 import argparse
+import contextlib
+import gc
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ftpsproxy.cli.terminal import WRONG, fail, say
+from ftpsproxy import errors
+from ftpsproxy.cli.terminal import FAILED, INTERRUPTED, WRONG, UnwritableError, fail, fail_all, say
 from ftpsproxy.observe import schema
+
+if TYPE_CHECKING:
+    from ftpsproxy.reading.reading import Look, Reading
 
 
 def logs(options: argparse.Namespace) -> int:
     """See above → the exit code."""
-    if options.schema:
-        say(schema.text().rstrip("\n"))
-        return 0
-    return fail("say what of the log: --schema", WRONG)
+    for asked, command in _OTHERS.items():
+        if getattr(options, asked):
+            return command(options)
+    try:
+        import msgspec  # noqa: F401 - the extra is looked for before it is used
+    except ImportError:
+        return fail("to read a log: pip install 'ftpsproxy[logs]'", WRONG)
+    return _read(options)
+
+
+def _schema(_options: argparse.Namespace) -> int:
+    say(schema.text().rstrip("\n"))
+    return 0
+
+
+_OTHERS: Mapping[str, Callable[[argparse.Namespace], int]] = {"schema": _schema}
+"""What is no view, by its flag."""
+
+
+def _read(options: argparse.Namespace) -> int:
+    from ftpsproxy.reading import choosing, reading, sources
+
+    wishes = choosing.Wishes(
+        **{name: getattr(options, name) for name in choosing.Wishes.__dataclass_fields__}  # flags have their names
+    )
+    try:
+        choice = choosing.choice(wishes, datetime.now(UTC))
+        files = _files(options)
+        if options.follow and files and sources.is_packed(files[-1]):
+            return fail(f"--follow: {files[-1]} is packed, and does not grow", WRONG)
+    except (choosing.ChoiceError, sources.SourceError) as error:
+        return fail(error, WRONG)
+    if not files and not options.files and sys.stdin is not None and sys.stdin.isatty():
+        return fail("say which file to read, or - for standard input; see ftpsproxy logs --help", WRONG)
+    return _Run(reading.Reading(choice, _look(options)), files, options.follow).run()
+
+
+def _look(options: argparse.Namespace) -> "Look":
+    from ftpsproxy.reading.reading import Form, Look
+
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Look(
+        options.view,
+        Form(options.form),
+        terminal,
+        colour=terminal and not os.environ.get("NO_COLOR"),
+        width=lambda: shutil.get_terminal_size().columns if terminal else None,
+    )
+
+
+def _files(options: argparse.Namespace) -> list[Path]:
+    """Those to read, what was written first before the others; none: standard input. Raises SourceError."""
+    from ftpsproxy.reading import reading, sources
+
+    named = [Path(one) for one in options.files]
+    if not named or named == [Path("-")]:
+        return []
+    if Path("-") in named:
+        raise sources.SourceError("- is standard input, and stands alone")
+    if options.rotated:
+        named = [part for one in named for part in sources.rotated(one)]
+    named = list(dict.fromkeys(named))
+    for one in named:
+        sources.is_packed(one)  # it can be read
+    if len(named) > 1 and all(one.is_file() for one in named):  # a pipe can be read once
+        first = {one: _first(reading.first_moment, one) for one in named}
+        named.sort(key=lambda one: first[one])
+    return named
+
+
+def _first(moment: Callable[[Iterator[list[bytes]]], str], path: Path) -> str:
+    from ftpsproxy.reading import sources
+
+    with contextlib.suppress(sources.SourceError):
+        return moment(sources.batches(sources.of_file(path)))
+    return ""
+
+
+class _Run:
+    """One reading, as a command."""
+
+    def __init__(self, reading: "Reading", files: list[Path], follow: bool) -> None:
+        self._reading = reading
+        self._files = files
+        self._follow = follow
+        self._faults: list[str] = []
+
+    def run(self) -> int:
+        """→ the exit code."""
+        gc.set_threshold(50_000)  # there are no circles to be found in what is read, and looking costs a tenth
+        try:
+            _write(self._reading.begin())
+            try:
+                for batch in self._batches():
+                    _write(self._reading.texts(batch))
+            except KeyboardInterrupt:
+                if not self._follow:
+                    return INTERRUPTED
+            _write(self._reading.end())
+        except BrokenPipeError:  # whoever reads has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return 0
+        except OSError as error:
+            raise UnwritableError(errors.words(error)) from None
+        fail_all(self._reading.complaints(), 0)
+        return fail_all(self._faults, FAILED) if self._faults else 0
+
+    def _batches(self) -> Iterator[list[bytes]]:
+        from ftpsproxy.reading import sources
+
+        if not self._files:
+            yield from sources.batches(sources.of_stream(sys.stdin.buffer))
+            return
+        last = self._files[-1] if self._follow else None
+        for path in self._files:
+            blocks = sources.of_growing(path) if path is last else sources.of_file(path)
+            try:
+                yield from sources.batches(blocks)
+            except sources.SourceError as error:
+                self._faults.append(str(error))  # what could be read of it stands
+
+
+def _write(text: str) -> None:
+    """All of it, at once; bytes that were no text are again what they were."""
+    if text:
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()

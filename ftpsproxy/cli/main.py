@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ftpsproxy.cli.flags import FLAGS, PROBE_FLAGS
+from ftpsproxy.cli.flags import FLAGS, LOGS_CHOICES, LOGS_VIEWS, PROBE_FLAGS
 from ftpsproxy.cli.terminal import FAILED, INTERRUPTED, WRONG, UnwritableError, fail, say
 
 
@@ -81,10 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", metavar="FILE", type=Path, default=Path("client.csr"), help="default: client.csr")
     sub.add_argument("--show", metavar="FILE", nargs="+", help="say what keys, requests and certificates these hold")
     sub.set_defaults(command=_csr, options=["--subject", "--name", "--rsa", "--key", "--out", "--show"])
-    text = "the schema of the log's JSON lines"
-    sub = commands.add_parser("logs", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
-    sub.add_argument("--schema", action="store_true", help="print it: JSON Schema 2020-12, every event and field")
-    sub.set_defaults(command=_logs, options=["--schema"])
+    _add_logs(commands)
     text = "an FTPS server, the gateway in front of it, a file sent through and back, and what happened"
     sub = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
     sub.add_argument("--keep", action="store_true", help="leave the server and the gateway running afterwards")
@@ -102,6 +99,27 @@ def _add_probe(commands: "argparse._SubParsersAction[_Parser]") -> None:
         sub.add_argument(flag, metavar=metavar, help=explanation)
     sub.add_argument("--json", action="store_true", help="say all of it for machines, at the end")
     sub.set_defaults(command=_probe, options=[*PROBE_FLAGS, "--json"])
+
+
+def _add_logs(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    text = "read the log: transfers, sessions, failures; from files, rotated or packed, or standard input"
+    sub = commands.add_parser("logs", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    sub.add_argument("files", metavar="FILE", nargs="*", help="JSON lines, also .gz and .zst; - is standard input")
+    views = sub.add_mutually_exclusive_group()
+    for view, explanation in LOGS_VIEWS.items():
+        views.add_argument(f"--{view}", dest="view", action="store_const", const=view, help=explanation)
+    for choice, (metavar, explanation) in LOGS_CHOICES.items():
+        sub.add_argument(f"--{choice}", metavar=metavar, help=explanation)
+    sub.add_argument("--follow", action="store_true", help="go on with what is written, through rotation, until Ctrl-C")
+    sub.add_argument(
+        "--rotated", action="store_true", help="also what FILE was before: FILE.1, FILE.2.gz, FILE-20260131"
+    )
+    forms = sub.add_mutually_exclusive_group()
+    forms.add_argument("--json", dest="form", action="store_const", const="json", help="a JSON object for each")
+    forms.add_argument("--csv", dest="form", action="store_const", const="csv", help="a table, with a line of names")
+    sub.add_argument("--schema", action="store_true", help="print the log's JSON Schema: every event and field")
+    known = [f"--{name}" for name in (*LOGS_VIEWS, *LOGS_CHOICES, "follow", "rotated", "json", "csv", "schema")]
+    sub.set_defaults(command=_logs, options=known, view="transfers", form="people")
 
 
 def _unknown(word: str, options: argparse.Namespace) -> str:

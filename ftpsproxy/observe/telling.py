@@ -6,6 +6,7 @@ Fields have the shapes of `fields.py`; any may be missing. What is not known to 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ftpsproxy import errors
 from ftpsproxy.observe.rows import Mark, Row, count, duration, prose, quoted, rate, size
 
 Event = Mapping[str, Any]
@@ -16,8 +17,8 @@ _DONE = ("STOR", "RETR")  # what the arrow says already
 
 def row(event: Event) -> Row:
     """What stands in the line of this event."""
-    tell = _TELLERS.get(event["event"])
-    return _transfer(event) if tell is None and event["event"] in _OF_TRANSFERS else _other(event, tell)
+    name = event["event"]
+    return _transfer(event) if name in _OF_TRANSFERS else _other(event, _TELLERS.get(name))
 
 
 def failed(event: Event) -> bool:
@@ -36,11 +37,11 @@ def file_name(event: Event) -> str:
 
 
 def _time(event: Event) -> str:
-    text = event.get("timestamp", "")
-    return quoted(text[11:19])
+    return errors.printable(event.get("timestamp", "")[11:19])
 
 
-def _who(event: Event) -> str:
+def who(event: Event) -> str:
+    """The user, and whose server it is."""
     user, upstream = event.get("user"), event.get("upstream", "")
     if not user:
         return quoted(upstream) if upstream else ""
@@ -68,8 +69,8 @@ def _transfer(event: Event) -> Row:
         _named(event),
         _ARROWS.get(event.get("direction", ""), " "),
         ("", "", "") if name == "transfer.started" else figures,
-        _who(event),
-        _tls(event) if over else "",
+        who(event),
+        tls(event) if over else "",
         _client(event),
         _note(event, outcome),
     )
@@ -83,11 +84,15 @@ def _named(event: Event) -> str:
     return f"{quoted(verb)} {quoted(path)}" if path else quoted(verb)
 
 
-def _tls(event: Event) -> str:
+_VERSIONS = {"TLSv1.2": "TLS 1.2", "TLSv1.3": "TLS 1.3"}
+
+
+def tls(event: Event) -> str:
+    """How the connection is protected."""
     version = event.get("tls_version")
     if not version:
         return "no TLS"
-    text = prose(version.replace("TLSv", "TLS "))
+    text = _VERSIONS.get(version) or prose(version)
     return f"{text} resumed" if event.get("resumed") else text
 
 
@@ -99,21 +104,22 @@ _REMARKS = {
 
 
 def _note(event: Event, outcome: str) -> str:
-    parts = []
-    if offset := event.get("offset"):
-        parts.append(f"from byte {offset}")
+    offset, remark = event.get("offset"), event.get("remark")
+    if outcome == "complete" and not offset and not remark:
+        return ""
+    parts = [f"from byte {offset}"] if offset else []
     if event["event"] == "transfer.started":
         parts.append("has begun")
     elif event["event"] == "transfer.progress":
         parts.append("goes on")
     elif outcome != "complete":
         parts.append(": ".join(filter(None, (quoted(outcome), prose(event.get("detail", ""))))))
-    elif remark := event.get("remark"):
-        parts.append(_REMARKS.get(remark, prose(remark)))
+    elif remark:
+        parts.append(_REMARKS.get(remark) or prose(remark))
     return ", ".join(parts)
 
 
-_OF_TRANSFERS = ("transfer.started", "transfer.progress", "transfer.finished")
+_OF_TRANSFERS = frozenset({"transfer.started", "transfer.progress", "transfer.finished"})
 
 # --- the others -----------------------------------------------------------------------------------------------------
 
@@ -128,7 +134,7 @@ def _other(event: Event, tell: Callable[[Event], Told] | None) -> Row:
         mark, name, note = tell(event)
     if left_out := event.get("suppressed"):
         note = f"{note} ({left_out:,} more before this)".strip()
-    return Row(_time(event), mark, name, " ", None, _who(event), "", _client(event), note)
+    return Row(_time(event), mark, name, " ", None, who(event), "", _client(event), note)
 
 
 def _detail(mark: Mark, text: str, field: str = "detail") -> Callable[[Event], Told]:
@@ -223,7 +229,7 @@ def _command_refused(event: Event) -> Told:
 
 def _secured(event: Event) -> Told:
     by = event.get("verified_by", "")
-    parts = [_tls(event), f"verified by {'its pin' if by == 'pin' else 'its issuer'}" if by else ""]
+    parts = [tls(event), f"verified by {'its pin' if by == 'pin' else 'its issuer'}" if by else ""]
     if (days := event.get("days_left")) is not None:
         parts.append(f"{days} days left")
     return Mark.DONE, f"server {quoted(event.get('server', ''))}", ", ".join(filter(None, parts))
