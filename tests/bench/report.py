@@ -68,6 +68,9 @@ TARGETS = (
     Target("CPU per file, most sessions / one", "growth", "growth_file_ms", None, 1.25),
     Target("memory kept per ended session, bytes", "churn", "bytes_per_session", None, 64.0),
     Target("memory growth in a long transfer, KiB", "big", "growth_kib", None, 1024.0),
+    Target("log read as transfers, MB a CPU second", "logs", "mb_per_cpu_s_transfers", None, 40.0, at_least=True),
+    Target("log read as sessions, MB a CPU second", "logs", "mb_per_cpu_s_sessions", None, 40.0, at_least=True),
+    Target("memory to read a log, MiB", "logs", "peak_mib", None, 100.0),
 )
 
 

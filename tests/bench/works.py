@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from tests.bench import peers
+from tests.bench import peers, reading
 from tests.bench.driver import Driver, Numbers
 from tests.bench.peers import GIB, Gateway, Ground, Sizes
 from tests.bench.process import BenchError, cpu_seconds, pss_kib
@@ -88,10 +88,12 @@ class Work:
     """Start the gateway anew for every round (memory)."""
     admin: bool = False
     """Start ours with its listener for probes. Other works do without: it takes memory."""
+    here: bool = False
+    """It measures the files that stand here, whatever side there is besides."""
 
     def among(self, names: Collection[str]) -> list[str]:
         """The sides of ``names`` that take part, in turn; ``before`` is wherever ours is."""
-        turn = [name for side in self.sides for name in ((OURS, BEFORE) if side == OURS else (side,))]
+        turn = [name for side in self.sides for name in ((OURS, BEFORE) if side == OURS and not self.here else (side,))]
         return [name for name in turn if name in names]
 
 
@@ -326,6 +328,21 @@ def _churn(side: Side) -> Numbers:
     }
 
 
+def _logs(side: Side) -> Numbers:
+    """A log of sessions with a few files each, as long as a bulk file."""
+    for _ in range(10):
+        with side.sessions(1) as driver:
+            driver.call("files", path="1KiB", size=1024, count=5)
+    side.gateway.wait_at_rest()
+    peers.wait_a_tick()
+    log = side.ground.path("grown.log")
+    size = reading.grown(side.ground.path(f"{side.gateway.name}-{side.gateway.port}.log"), log, side.sizes.bulk_bytes)
+    try:
+        return reading.read(log, size)
+    finally:
+        log.unlink()
+
+
 def _works() -> Iterator[Work]:
     for streams in (1, 4, 16):
         three = (OURS, MOD_PROXY, STUNNEL) if streams == 1 else (OURS, MOD_PROXY)
@@ -345,6 +362,7 @@ def _works() -> Iterator[Work]:
     yield Work("growth", "small works beside many open sessions", _growth, (OURS,), upstream="light", once=True)
     yield Work("churn", "many sessions one after the other", _churn, (OURS,), upstream="light", once=True)
     yield Work("big", "20 GiB down in one transfer", _big, (OURS,), once=True, fresh=True)
+    yield Work("logs", "reading a log of 1 GiB", _logs, (OURS,), once=True, here=True)
 
 
 WORKS: dict[str, Work] = {work.name: work for work in _works()}
