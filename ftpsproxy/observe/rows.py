@@ -46,6 +46,7 @@ _GAP = 2
 _NAME, _SHORTEST_NAME, _LONGEST_NAME = 32, 20, 56
 _MOST_FOR_NOTE = 32
 _COLOURS = {Mark.DONE: "\x1b[32m", Mark.FAILED: "\x1b[31m", Mark.ODD: "\x1b[33m", Mark.SAID: ""}
+_NARROW = str.maketrans("↑↓→·", "    ")  # of ours, one cell each
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _PLAIN = "\x1b[0m"
 
@@ -78,7 +79,7 @@ def _plain(row: Row) -> str | None:
     else:
         size, took, rate = figures
         columns = f"{name:<32} {size:>7} {took:>8} {rate:>9}  {who:<18}  {tls:<15}  {client:<15}"
-    if not columns.isascii() or len(time) > _TIME:
+    if len(time) > _TIME or not (columns.isascii() or columns.translate(_NARROW).isascii()):
         return None
     return f"{time:<8} {mark} {arrow} {columns}  {note}".rstrip()
 

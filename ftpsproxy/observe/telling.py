@@ -23,7 +23,10 @@ def row(event: Event) -> Row:
 
 def failed(event: Event) -> bool:
     """Whether something was refused, has failed, or did not become whole."""
-    return event["event"] in _FAILURES and row(event).mark in (Mark.FAILED, Mark.ODD)
+    name = event["event"]
+    if name == "transfer.finished":
+        return bool(event.get("outcome") != "complete")
+    return not event.get("ok") if name in ("session.login", "file.changed") else name in _FAILURES
 
 
 def file_name(event: Event) -> str:
@@ -57,18 +60,16 @@ def _client(event: Event) -> str:
 
 
 def _transfer(event: Event) -> Row:
-    name = event["event"]
-    moved, seconds = event.get("bytes", 0), event.get("seconds", 0.0)
-    outcome = event.get("outcome", "")
-    over = name == "transfer.finished"
-    mark = Mark.SAID if not over else Mark.DONE if outcome == "complete" else Mark.FAILED
-    figures = (size(moved), duration(seconds), rate(moved, seconds))
+    get = event.get
+    moved, seconds, outcome = get("bytes", 0), get("seconds", 0.0), get("outcome", "")
+    over = event["event"] == "transfer.finished"
+    started = event["event"] == "transfer.started"
     return Row(
         _time(event),
-        mark,
+        Mark.SAID if not over else Mark.DONE if outcome == "complete" else Mark.FAILED,
         _named(event),
-        _ARROWS.get(event.get("direction", ""), " "),
-        ("", "", "") if name == "transfer.started" else figures,
+        _ARROWS.get(get("direction", ""), " "),
+        ("", "", "") if started else (size(moved), duration(seconds), rate(moved, seconds)),
         who(event),
         tls(event) if over else "",
         _client(event),
@@ -346,4 +347,8 @@ _TELLERS: Mapping[str, Callable[[Event], Told]] = {
     "transfer.refused": _transfer_refused,
     "file.changed": _file_changed,
 }
-_FAILURES = frozenset(_TELLERS) - {"session.closed"} | {"transfer.finished"}
+_FAILURES = frozenset(_TELLERS) - {
+    *("gateway.ready", "gateway.reloaded", "gateway.draining", "gateway.stopped"),
+    *("session.queued", "session.opened", "session.command", "session.reply", "session.closed", "session.unused"),
+    *("upstream.secured", "upstream.address_ignored"),
+}

@@ -74,7 +74,7 @@ def _is_ours(event: Event) -> bool:
     stamp, name = event.get("timestamp", ""), event.get("event", "")
     if len(stamp) != 24 or stamp[-1] != "Z" or "level" not in event:
         return False
-    return name in EVENTS or name.partition(".")[0] in _FAMILIES
+    return name in EVENTS or name.partition(".")[0] in _FAMILIES  # one of a later version
 
 
 def _type(shape: Shape, name: str) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +160,34 @@ def test_a_reader_that_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
         assert process.wait(PATIENCE_SECONDS) == 0
         assert process.stderr is not None
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("sober", [False, True])
+def test_on_a_terminal_it_keeps_to_its_width_and_to_no_color(tmp_path: Path, sober: bool) -> None:
+    path = tmp_path / "g.log"
+    path.write_text(line() + line(outcome="torn", detail="the server broke it " * 10, path="x" * 200))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+    program = [sys.executable, "-m", "ftpsproxy", "logs", "--events", str(path)]
+    try:
+        subprocess.run(
+            program,
+            stdout=theirs,
+            check=True,
+            timeout=PATIENCE_SECONDS,
+            env=kept | ({"NO_COLOR": "1"} if sober else {}),
+        )
+        shown = os.read(ours, 65536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert ("\x1b[31m" in shown) is not sober
+    plain = re.sub("\x1b\\[\\d*m", "", shown).splitlines()
+    assert len(plain[2]) == 70
+    assert "x" * 5 in plain[2]
+    assert "torn: the server" in plain[2]
+    assert all(len(one) <= 70 for one in plain[:3])
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
