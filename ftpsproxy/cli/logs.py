@@ -53,7 +53,7 @@ def _read(options: argparse.Namespace) -> int:
             return fail(f"--follow: {files[-1]} is packed, and does not grow", WRONG)
     except (choosing.ChoiceError, sources.SourceError) as error:
         return fail(error, WRONG)
-    if not files and not options.files and sys.stdin is not None and sys.stdin.isatty():
+    if not files and (sys.stdin is None or (not options.files and sys.stdin.isatty())):
         return fail("say which file to read, or - for standard input; see ftpsproxy logs --help", WRONG)
     return _Run(reading.Reading(choice, _look(options)), files, options.follow).run()
 
@@ -145,6 +145,6 @@ class _Run:
 
 def _write(text: str) -> None:
     """All of it, at once; bytes that were no text are again what they were."""
-    if text:
+    if text and sys.stdout is not None:
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
         sys.stdout.buffer.flush()

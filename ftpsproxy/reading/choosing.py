@@ -117,7 +117,10 @@ def _from(text: str) -> Test:
         except ValueError:
             return False
 
-    return lambda event: allowed(event.get("client", ""))
+    return lambda event: len(client := event.get("client", "")) <= _LONGEST_ADDRESS and allowed(client)
+
+
+_LONGEST_ADDRESS = 64  # with a zone
 
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")

@@ -12,6 +12,7 @@ from ftpsproxy.observe.events import EVENTS
 Event = dict[str, Any]
 
 _MOST = 16384
+_LONGEST_KEY, _LONGEST = 64, 200  # characters: a log may say anything, and this is kept
 
 _OF_SERVER = ("server", "server_address", "certificate_sha256", "verified_by")
 _OF_SESSION = ("session", "client", "listener", "upstream")
@@ -45,7 +46,7 @@ class Sessions:
     def hear(self, event: Event) -> Session | None:
         """Note what this says of its session; and have the event say who, and at which server, if it does not."""
         key = event.get("session")
-        if key is None:
+        if key is None or len(key) > _LONGEST_KEY:
             return None
         known = self._known.get(key)
         if known is None:
@@ -56,10 +57,10 @@ class Sessions:
         elif name == "session.opened":
             known.opened = event["timestamp"]
         elif name == "upstream.secured":
-            known.facts |= {field: event[field] for field in (*_OF_SERVER, "tls_version", "cipher") if field in event}
+            known.facts |= _short(event, (*_OF_SERVER, "tls_version", "cipher"))
         elif name == "session.login":
             if event.get("ok"):
-                known.facts["user"] = event.get("user")
+                known.facts |= _short(event, ("user",))
             else:
                 known.refused += 1
         elif name == "transfer.refused" or (name == "file.changed" and event.get("ok") is False):
@@ -69,7 +70,7 @@ class Sessions:
             if (user := facts.get("user")) is not None:
                 event["user"] = user
         elif "user" not in facts and name != "session.login":
-            facts["user"] = event["user"]
+            facts |= _short(event, ("user",))
         if "server" not in event and name.startswith(("transfer.", "file.")):
             event.update({field: facts[field] for field in _OF_SERVER if field in facts})
         if name == "session.closed":
@@ -77,7 +78,7 @@ class Sessions:
         return known
 
     def _begin(self, key: str, event: Event) -> Session:
-        found = self._known[key] = Session({field: event[field] for field in _OF_SESSION if field in event})
+        found = self._known[key] = Session(_short(event, _OF_SESSION))
         if len(self._known) > _MOST:
             self._known.popitem(last=False)
             self.forgotten += 1
@@ -86,6 +87,10 @@ class Sessions:
     def open(self) -> list[Session]:
         """Those whose end was not read."""
         return list(self._known.values())
+
+
+def _short(event: Event, fields: tuple[str, ...]) -> Event:
+    return {field: event[field][:_LONGEST] for field in fields if event.get(field) is not None}
 
 
 def summary(session: Session, end: Event | None) -> Event:

@@ -130,3 +130,14 @@ def test_too_many_sessions_that_do_not_end_are_forgotten() -> None:
     for number in range(sessions._MOST + 5):
         known.hear({"event": "session.opened", "timestamp": "", "session": f"{number:012x}"})
     assert (known.forgotten, len(known.open())) == (5, sessions._MOST)
+
+
+def test_what_is_kept_of_a_session_is_short() -> None:
+    known = sessions.Sessions()
+    long = dict.fromkeys(("user", "client", "listener", "upstream", "server", "cipher"), "x" * 1_000_000)
+    for event in ("session.opened", "upstream.secured", "session.login", "transfer.finished"):
+        known.hear({"event": event, "timestamp": "", "session": "0123456789ab", "ok": True, **long})
+        assert known.hear({"event": event, "timestamp": "", "session": "x" * 1000, **long}) is None
+    (session,) = known.open()
+    assert max(len(text) for text in session.facts.values()) == 200
+    assert records(line(client="1" * 1000), client="0.0.0.0/0") == []

@@ -190,6 +190,17 @@ def test_on_a_terminal_it_keeps_to_its_width_and_to_no_color(tmp_path: Path, sob
     assert all(len(one) <= 70 for one in plain[:3])
 
 
+@pytest.mark.parametrize("closed", [0, 1])
+def test_without_standard_input_or_output_there_is_no_traceback(tmp_path: Path, closed: int) -> None:
+    path = tmp_path / "g.log"
+    path.write_text(line())
+    shell = f'exec "$0" -m ftpsproxy logs {"" if closed == 0 else path} {closed}>&-'
+    program = ["sh", "-c", shell, sys.executable]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert (done.returncode, done.stdout) == (2 if closed == 0 else 0, "")
+    assert done.stderr.count("\n") == (closed == 0)
+
+
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "g.log"
     path.write_text(line())
