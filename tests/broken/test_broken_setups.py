@@ -15,6 +15,8 @@ import pytest
 
 from ftpsproxy.cli.main import main
 from tests.broken.setups import BROKEN, Broken, Printed, Settings
+from tests.support import servers
+from tests.support.bad_client import BadClient
 from tests.support.certificates import Certificates
 from tests.support.gateway import Event, Gateway, start_gateway
 from tests.support.servers import PASSWORD, USER
@@ -93,3 +95,20 @@ def test_it_is_told_and_mended_by_what_was_told(
                 assert _sends_a_file(gateway) == ""
                 outcomes = [event["outcome"] for event in _events(gateway) if event["event"] == "transfer.finished"]
             assert outcomes == ["complete", "complete"]
+
+
+def test_a_client_whose_data_comes_from_another_address(certificates: Certificates) -> None:
+    """A load balancer, a second interface. The remedy is the client's, and is named: one address for both."""
+    with servers.vsftpd(certificates) as server, start_gateway(server.url, certificates.ca_file) as gateway:
+        with BadClient(gateway.endpoint.port) as client, BadClient(gateway.endpoint.port, local="127.0.0.3") as other:
+            client.login()
+            address = client.passive_address()
+            with contextlib.suppress(ConnectionResetError):  # as early as in connect, on loopback
+                assert other.dial(address).read_to_end().ended == "reset"
+            assert client.command("STOR scan").code == 150
+            heard = client.reply()
+        assert (heard.code, "127.0.0.3" in heard.text) == (425, True)
+        failed = gateway.wait_for_event("data.failed")
+        assert (failed["side"], failed["cause"], failed["came_from"]) == ("client", "foreign_address", "127.0.0.3")
+        assert "control and data connection must come from one address" in failed["hint"]
+        assert _sends_a_file(gateway) == ""
