@@ -131,12 +131,9 @@ class _Run:
     def _batches(self) -> Iterator[list[bytes]]:
         from ftpsproxy.reading import sources
 
-        if not self._files:
-            yield from sources.batches(sources.of_stream(sys.stdin.buffer))
-            return
-        last = self._files[-1] if self._follow else None
-        for path in self._files:
-            blocks = sources.of_growing(path) if path is last else sources.of_file(path)
+        last = self._files[-1] if self._follow and self._files else None
+        inputs = [sources.of_growing(path) if path is last else sources.of_file(path) for path in self._files]
+        for blocks in inputs or [sources.of_input(sys.stdin.buffer)]:
             try:
                 yield from sources.batches(blocks)
             except sources.SourceError as error:

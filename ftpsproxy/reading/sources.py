@@ -54,6 +54,14 @@ def of_stream(stream: IO[bytes]) -> Iterator[bytes]:
         yield block
 
 
+def of_input(stream: IO[bytes]) -> Iterator[bytes]:
+    """The same of standard input. Raises SourceError."""
+    try:
+        yield from of_stream(stream)
+    except OSError as error:
+        raise SourceError(f"standard input: {errors.words(error)}") from None
+
+
 def of_file(path: Path) -> Iterator[bytes]:
     """All of it, unpacked if it is packed by gzip or Zstandard, by whatever name. Raises SourceError."""
     try:
@@ -130,6 +138,8 @@ def of_growing(path: Path, pause: Callable[[float], object] = time.sleep) -> Ite
             else:
                 yield b""
                 pause(_AGAIN_SECONDS)
+    except OSError as error:
+        raise SourceError(f"{path}: {errors.words(error)}") from None
     finally:
         file.close()
 

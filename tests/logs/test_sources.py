@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gzip
+import io
 import json
 import os
 import pty
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -77,6 +79,27 @@ def test_a_file_that_can_not_be_read_is_one_line(
 def command(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
     program = [sys.executable, "-m", "ftpsproxy", "logs", *arguments]
     return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def test_standard_input_that_breaks_is_named(capfd: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(io.RawIOBase):
+        said: ClassVar = [line().encode()]
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            if not self.said:
+                raise OSError(errno.EIO, "Input/output error")
+            text = self.said.pop()
+            buffer[: len(text)] = text
+            return len(text)
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Broken())))
+    assert main(["logs", "-"]) == 1
+    said, told = capfd.readouterr()
+    assert "1 transfer, 1 complete" in said
+    assert told == "ftpsproxy: standard input: input/output error\n"
 
 
 def test_standard_input_is_shown_as_it_comes() -> None:
