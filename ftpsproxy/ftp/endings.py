@@ -3,11 +3,9 @@
 from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.events import ClientLost, ServerLost, ServerRefused, Stopped, TimedOut, TurnedAway
 from ftpsproxy.ftp.exchange import Phase
-from ftpsproxy.ftp.orders import Ending, HangUp, NoteLimit, NoteTurnedAway, Order, TellClient, TellServer
+from ftpsproxy.ftp.orders import Ending, HangUp, NoteLimit, NoteTurnedAway, Order, TellClient
 from ftpsproxy.ftp.state import State
 from ftpsproxy.ftp.waiting import Waiting
-
-_QUIT = b"QUIT\r\n"
 
 
 def server_refused(state: State, event: ServerRefused) -> list[Order]:
@@ -85,7 +83,7 @@ def timed_out(state: State, event: TimedOut) -> list[Order]:
         case Waiting.LOGIN:
             return _login_timed_out(state)
         case Waiting.CLIENT:
-            return [TellServer(_QUIT), *state.goodbye("Idle for too long, closing.", Ending.IDLE_TIMEOUT)]
+            return [*state.take_leave(), *state.goodbye("Idle for too long, closing.", Ending.IDLE_TIMEOUT)]
         case Waiting.TORN if (exchange := state.exchange) and exchange.ended:
             return exchange.rouse(exchange.ended.why)
         case Waiting.VERDICT:

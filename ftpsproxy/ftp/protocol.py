@@ -48,8 +48,6 @@ from ftpsproxy.ftp.waiting import Waiting
 
 __all__ = ["Policy", "Protocol", "heard"]
 
-_QUIT = b"QUIT\r\n"
-
 
 def heard(line: bytes) -> ClientSaid | ClientErred | None:
     """What a line of the client's, without its ending, is to the machine; None for an empty one."""
@@ -140,7 +138,7 @@ def _go_on(state: State) -> list[Order]:
         orders += client_side.erred(state, held) if isinstance(held, ClientErred) else client_side.execute(state, held)
     if state.client_gone and state.idle and not state.closed:
         state.closed = True
-        orders += [TellServer(_QUIT), HangUp(Ending.CLIENT_GONE)]
+        orders += [*state.take_leave(), HangUp(Ending.CLIENT_GONE)]
     return orders
 
 

@@ -8,13 +8,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.support import servers
 from tests.support.bad_server import BadServer, Quirks
 from tests.support.certificates import Certificates, KeyPair
 from tests.support.gateway import Event
+from tests.support.web_server import web_server
 
 Settings = Mapping[str, Any]
 """`url`, `ca_file`, and the tables `upstream`, `listener`, `timeouts`."""
@@ -88,21 +88,10 @@ _BEHIND_A_FIREWALL = Quirks(
 )
 
 
-class _Quiet(BaseHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """What it hears is no HTTP, and is of no interest."""
-
-
 @contextlib.contextmanager
 def _web(_: Certificates) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"ftpes://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with web_server() as port:
+        yield f"ftpes://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import ssl
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.faults.profiles import Stages
 from tests.faults.stage import FILE, Stage
 from tests.support.bad_server import Quirks
 from tests.support.gateway import start_gateway
+from tests.support.web_server import web_server
 
 
 def refusal(stage: Stage) -> str:
@@ -67,15 +64,3 @@ def test_a_server_that_is_slow_to_greet_is_waited_for(stages: Stages) -> None:
         assert client.download()[0].data == FILE
     assert not stage.events("upstream.failed")
     assert all(b"USER" not in seen.in_clear for seen in stage.server.sessions)
-
-
-@contextlib.contextmanager
-def web_server() -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()

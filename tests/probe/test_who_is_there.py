@@ -12,12 +12,12 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from tests.faults.test_silent_servers import web_server
 from tests.probe.conftest import Probe
 from tests.probe.gateway import accepted, carries_a_file
 from tests.support import servers
 from tests.support.bad_server import BadServer, Handshake, Quirks
 from tests.support.certificates import Certificates
+from tests.support.web_server import web_server
 
 
 @contextlib.contextmanager
