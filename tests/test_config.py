@@ -285,6 +285,8 @@ def refused(path: Path | None = None, *, environ: dict[str, str] | None = None, 
         ("[limits]\nsessions = false", "limits.sessions: must be a whole number"),
         ("[limits]\nline_bytes = 10", "limits.line_bytes: must be from 512 to 65536, not 10"),
         ("[log]\nformat = 'jsno'", "one of json, logfmt, console, auto, not 'jsno' (did you mean 'json'?)"),
+        ("[log]\nchain = true\nformat = 'logfmt'", "log.chain: only JSON lines are chained"),
+        ("[log]\nchain_key_file = '/dev/null'", "log.chain_key_file: cannot read /dev/null: not a file"),
         ("[log]\nlevel = 3", "log.level: must be one of"),
         ('"a\\nb\\u001b" = 1', "a\\nb\\x1b: unknown key"),
         ("a = ", "not valid TOML"),
@@ -394,6 +396,24 @@ def test_pins_of_the_environment_as_openssl_writes_them() -> None:
         "FTPSPROXY_UPSTREAM__DEFAULT__PINS": f"sha256 Fingerprint={colons}, {PIN} SHA256 Fingerprint={colons}",
     }
     assert load(environ=environ).upstreams["default"].pins == (DIGEST, PIN, DIGEST)
+
+
+def test_a_key_of_the_log_is_read_once_and_never_shown(write: Any, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(b"s3cret" * 6 + b"\r\n")
+    key.chmod(0o600)
+    path = write(f"[log]\nchain = true\nchain_key_file = 'key'\n{UP}")
+    settings, written = config.read(path, flags={}, environ={})
+    assert settings.log.chain_by == b"s3cret" * 6
+    assert "s3cret" not in repr(settings)
+    shown = {one.key: one.value for one in config.effective(settings, written)}
+    assert (shown["log.chain"], shown["log.chain_key_file"]) == (True, str(key))
+    assert "set log.chain = true too" in refused(write(f"[log]\nchain_key_file = 'key'\n{UP}"))
+    key.chmod(0o604)
+    assert "others may read it" in refused(path)
+    key.chmod(0o600)
+    key.write_bytes(b"short\n")
+    assert "holds 5 bytes, and a key has 16 to 4096" in refused(path)
 
 
 def test_a_pin_is_kept_as_it_will_be_compared(write: Any) -> None:

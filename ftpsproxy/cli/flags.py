@@ -44,3 +44,10 @@ LOGS_CHOICES = {
     "session": ("ID", "of this session, or those whose id begins so"),
 }
 """What is to be shown of a log, by flag."""
+
+LOGS_VERIFYING = {
+    "verify": "say what of a chained log (log.chain) is missing, changed or out of order; exit code 0: it is whole",
+    "chain-key": "with --verify: the key of the chain (log.chain_key_file)",
+    "open": "with --verify: chains may have begun before these files, and go on behind them",
+}
+"""What proves a log, by flag."""

@@ -1,7 +1,7 @@
-"""`ftpsproxy logs`: the log as one wants to see it; with --schema, what it can say, as a JSON Schema."""
+"""`ftpsproxy logs`: the log as one wants to see it; with --schema, what it can say, as a JSON Schema; with --verify,
+whether a chained one is whole."""
 
 import argparse
-import contextlib
 import gc
 import os
 import shutil
@@ -36,7 +36,13 @@ def _schema(_options: argparse.Namespace) -> int:
     return 0
 
 
-_OTHERS: Mapping[str, Callable[[argparse.Namespace], int]] = {"schema": _schema}
+def _verify(options: argparse.Namespace) -> int:
+    from ftpsproxy.cli.verify import verify
+
+    return verify(options)
+
+
+_OTHERS: Mapping[str, Callable[[argparse.Namespace], int]] = {"schema": _schema, "verify": _verify}
 """What is no view, by its flag."""
 
 
@@ -48,7 +54,7 @@ def _read(options: argparse.Namespace) -> int:
     )
     try:
         choice = choosing.choice(wishes, datetime.now(UTC))
-        files = _files(options)
+        files = sources.chosen(options.files, options.rotated, reading.first_moment)
         if options.follow and files and sources.is_packed(files[-1]):
             return fail(f"--follow: {files[-1]} is packed, and does not grow", WRONG)
     except (choosing.ChoiceError, sources.SourceError) as error:
@@ -69,34 +75,6 @@ def _look(options: argparse.Namespace) -> "Look":
         colour=terminal and not os.environ.get("NO_COLOR"),
         width=lambda: shutil.get_terminal_size().columns if terminal else None,
     )
-
-
-def _files(options: argparse.Namespace) -> list[Path]:
-    """Those to read, what was written first before the others; none: standard input. Raises SourceError."""
-    from ftpsproxy.reading import reading, sources
-
-    named = [Path(one) for one in options.files]
-    if not named or named == [Path("-")]:
-        return []
-    if Path("-") in named:
-        raise sources.SourceError("- is standard input, and stands alone")
-    if options.rotated:
-        named = [part for one in named for part in sources.rotated(one)]
-    named = list(dict.fromkeys(named))
-    for one in named:
-        sources.is_packed(one)  # it can be read
-    if len(named) > 1 and all(one.is_file() for one in named):  # a pipe can be read once
-        first = {one: _first(reading.first_moment, one) for one in named}
-        named.sort(key=lambda one: first[one])
-    return named
-
-
-def _first(moment: Callable[[Iterator[list[bytes]]], str], path: Path) -> str:
-    from ftpsproxy.reading import sources
-
-    with contextlib.suppress(sources.SourceError):
-        return moment(sources.batches(sources.of_file(path)))
-    return ""
 
 
 class _Run:

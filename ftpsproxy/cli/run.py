@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
         return again
 
     warn(settings)
-    log.configure(settings.log.format, settings.log.level)
+    log.configure(settings.log.format, settings.log.level, chain=settings.log.chain_by)
     try:
         supervisor.run(settings, load_again)
     except Exception as error:

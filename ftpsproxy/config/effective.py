@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from ftpsproxy.config.parse import KeyFile
 from ftpsproxy.config.sources import DEFAULT, SECTIONS, Leaf, Table, Written
 from ftpsproxy.config.values import TABLES, Admin, Listener, Settings, Upstream
 
@@ -51,7 +52,7 @@ def _plain(value: object) -> object:
         return f"{value[0]}-{value[1]}"  # ports
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
-    return str(value) if isinstance(value, Path | IPv4Network | IPv6Network) else value
+    return str(value) if isinstance(value, Path | KeyFile | IPv4Network | IPv6Network) else value
 
 
 def _origin(leaf: Leaf | None) -> str:

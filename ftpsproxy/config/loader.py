@@ -61,12 +61,24 @@ def _settings(written: Written) -> Settings:
     return Settings(
         listeners=listeners,
         upstreams=upstreams,
-        log=Log(**_values(written, "log", written.plain["log"])),
+        log=_log(written),
         limits=Limits(**_values(written, "limits", written.plain["limits"])),
         timeouts=Timeouts(**_values(written, "timeouts", written.plain["timeouts"])),
         process=process,
         admin=admin,
     )
+
+
+def _log(written: Written) -> Log:
+    table = written.plain["log"]
+    log = Log(**_values(written, "log", table))
+    if log.chain and log.format not in ("json", "auto"):
+        written.fault(
+            table["chain"].place, f"only JSON lines are chained, and log.format is '{log.format}'; write 'json'"
+        )
+    if "chain_key_file" in table and not log.chain and "chain" not in written.plain["log"]:
+        written.fault(table["chain_key_file"].place, "a key without a chain; set log.chain = true too")
+    return log
 
 
 def _check_ports(written: Written, process: Process, leaf: Leaf | None, ports: PortRange | None) -> None:

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ftpsproxy.config import names
 _MOST_KNOWN = 40  # words in one line
 _MOST_SHOWN = 200  # of a value that is wrong
 _DIGEST_BYTES = 32
+_LEAST_KEY_BYTES, _MOST_KEY_BYTES = 16, 4096
 # 64 digits, as they are written by openssl (`sha256 Fingerprint=AB:CD:…`), browsers and our own log.
 _OPENSSL = re.compile(r"sha-?256 +fingerprint=", re.IGNORECASE)
 _HEX_PIN = re.compile(r"(?:sha-?256)?(?: fingerprint)?[=:/ ]*((?:[0-9a-f]{2}:?){31}[0-9a-f]{2})", re.IGNORECASE)
@@ -31,6 +33,17 @@ PortRange = tuple[int, int]
 
 class Cores(int):
     """A number of workers that was counted, as the operator said `auto`."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A file with a secret key, and what it held when it was read."""
+
+    path: Path
+    key: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return str(self.path)
 
 
 class ConfigError(Exception):
@@ -275,6 +288,19 @@ def private(value: object) -> Path:
             "chmod 0600 or 0640, in Kubernetes defaultMode: 0440"
         )
     return path
+
+
+def key_file(value: object) -> KeyFile:
+    """The same for a file with a secret key: bytes, of which line ends at its end are no part."""
+    path = private(value)
+    with path.open("rb") as file:
+        key = file.read(_MOST_KEY_BYTES + 1).rstrip(b"\r\n")
+    if not _LEAST_KEY_BYTES <= len(key) <= _MOST_KEY_BYTES:
+        raise ValueError(
+            f"{path} holds {len(key)} bytes, and a key has {_LEAST_KEY_BYTES} to {_MOST_KEY_BYTES}; "
+            "openssl rand -hex 32 makes one"
+        )
+    return KeyFile(path, key)
 
 
 def pins(value: object) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 from ftpsproxy.config import names, parse
-from ftpsproxy.config.parse import Cores, Network, Parser, PortRange, seconds, whole
+from ftpsproxy.config.parse import Cores, KeyFile, Network, Parser, PortRange, seconds, whole
 
 _WEEK = 7 * 24 * 3600.0
 
@@ -125,6 +125,15 @@ class Log:
     format: Literal["json", "logfmt", "console", "auto"] = "auto"
     level: Literal["debug", "info", "warning"] = "info"
     progress_seconds: Annotated[float, seconds(0, _WEEK)] = 60.0  # so often a transfer that lasts says so; 0: never
+    chain: Annotated[bool, parse.boolean] = False  # it costs each line some 200 bytes
+    chain_key_file: Annotated[KeyFile | None, parse.key_file] = (
+        None  # without one whoever changes a line can chain it anew
+    )
+
+    @property
+    def chain_by(self) -> bytes | None:
+        """The key to chain lines by, empty where there is none; None: they are not chained."""
+        return (self.chain_key_file.key if self.chain_key_file is not None else b"") if self.chain else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ class Of(Enum):
 
 
 IN_EVERY_LINE = ("timestamp", "level", "event")
+IN_A_CHAIN = ("writer", "seq", "chain")
 IN_A_SESSION = ("session", "client", "listener", "upstream")
 ABOUT_A_FILE = ("user", "server", "server_address", "certificate_sha256", "verified_by", "directory")
 
@@ -100,6 +101,17 @@ EVENTS: Mapping[str, Event] = {
         of=Of.GATEWAY,
         old={"count": fields.COUNT},
     ),
+    "gateway.chain_begun": Event(
+        "The first line of a process whose lines are chained.",
+        INFO,
+        ("gateway_version", "hostname", "pid", "keyed"),
+        ("forked_from",),
+        of=Of.GATEWAY,
+    ),
+    "gateway.chain_forked": Event(
+        "This process has started another one, with a chain of its own.", INFO, ("pid", "child"), of=Of.GATEWAY
+    ),
+    "gateway.chain_ended": Event("The last line of such a process.", INFO, of=Of.GATEWAY),
     "gateway.crashed": Event("A mistake of ours, in no session.", ERROR, _CRASH, of=Of.ANY),
     "session.queued": Event(
         "A client waits for a place at a server that takes only so many sessions.",

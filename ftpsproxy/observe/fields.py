@@ -23,6 +23,8 @@ INTEGER: Final[Shape] = {"type": "integer"}
 COUNT: Final[Shape] = {"type": "integer", "minimum": 0}
 SECONDS: Final[Shape] = {"type": "number", "minimum": 0}
 PORT: Final[Shape] = {"type": "integer", "minimum": 0, "maximum": 65535}
+_DIGEST: Final[Shape] = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_WRITER: Final[Shape] = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
 REPLY: Final[Shape] = {"type": "integer", "minimum": 100, "maximum": 599}
 
 
@@ -123,6 +125,10 @@ FIELDS: Mapping[str, Field] = {
     "level": Field("how much it matters", words(*LEVELS)),
     "event": Field("what has happened", TEXT),
     "suppressed": Field("so many lines of this kind were left out before this one", COUNT),
+    # in every line of a log that is chained
+    "writer": Field("the chain it belongs to: one for each process", _WRITER),
+    "seq": Field("its place in that, from 1", {"type": "integer", "minimum": 1}),
+    "chain": Field("the SHA-256, or HMAC-SHA-256, of it and the line before", _DIGEST),
     # in every line of a session
     "session": Field("the session's id", {"type": "string", "pattern": "^[0-9a-f]{12}$"}),
     "client": Field("the client's address", TEXT),
@@ -132,9 +138,7 @@ FIELDS: Mapping[str, Field] = {
     "user": Field("who has logged in; null before that", TEXT, may_be_null=True),
     "server": Field("the server, HOST:PORT as it is configured", TEXT),
     "server_address": Field("the address that the server has, without a zone", TEXT),
-    "certificate_sha256": Field(
-        "the SHA-256 of the server's certificate", {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-    ),
+    "certificate_sha256": Field("the SHA-256 of the server's certificate", _DIGEST),
     "verified_by": Field("what has proved it", words("chain", "pin")),
     "directory": Field(
         "where the session was at the server; null where that is not known for sure", TEXT, may_be_null=True
@@ -165,6 +169,9 @@ FIELDS: Mapping[str, Field] = {
     "sessions": Field("how many there are", COUNT),
     "drain_seconds": Field("how long transfers may go on", SECONDS),
     "lost": Field("how many lines could not be written before this one", COUNT),
+    "keyed": Field("whether it takes the key of log.chain_key_file to make this chain", YES_OR_NO),
+    "forked_from": Field("the chain of the process that has started this one", _WRITER),
+    "child": Field("the chain of the process that was started", _WRITER),
     # sessions
     "ahead": Field("how many clients wait before this one", COUNT),
     "waited_seconds": Field("how long the client has waited for its session", SECONDS),
@@ -220,6 +227,6 @@ FIELDS: Mapping[str, Field] = {
         "how it is known that it was complete, where that was not by the usual way",
         words("client_gone_before_226", "ended_in_band", "proved_by_size"),
     ),
-    "sha256": Field("of what has passed", {"type": "string", "pattern": "^[0-9a-f]{64}$"}),
+    "sha256": Field("of what has passed", _DIGEST),
 }
 """All of them, old names aside, by the part of the log where they belong first."""

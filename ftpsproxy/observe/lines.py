@@ -5,6 +5,8 @@ escapes what is not printable. This is the only file that imports structlog.
 """
 
 import json
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
@@ -12,8 +14,10 @@ from typing import Any, Protocol
 
 import structlog
 
+from ftpsproxy import __version__
 from ftpsproxy.ftp.directory import Place
-from ftpsproxy.observe import rows, telling
+from ftpsproxy.observe import chain, rows, telling
+from ftpsproxy.observe.chain import Chain
 from ftpsproxy.observe.old_names import OLD
 from ftpsproxy.observe.output import Output
 from ftpsproxy.observe.rows import bare, quoted
@@ -93,9 +97,22 @@ def make(output: Output, form: Form, level: int) -> Any:
         name, fields = "gateway.log_lost", {"lost": count}
         return form.line("error", name, [form.fields({**fields, **OLD[name](fields)})])
 
-    output.lost = lost
+    def chain_begun(begun: Chain) -> str:
+        fields = {**program(), "keyed": bool(begun.key)}
+        if begun.forked_from is not None:
+            fields["forked_from"] = begun.forked_from
+        return form.line("info", chain.BEGUN, [form.fields(fields)])
+
+    output.lost, output.chain_begun = lost, chain_begun
+    output.chain_ended = lambda: form.line("info", chain.ENDED, [])
+    output.chain_forked = lambda fields: form.line("info", chain.FORKED, [form.fields(fields)])
     wrapper: Any = structlog.make_filtering_bound_logger(level)
     return wrapper(output, [render], {})
+
+
+def program() -> dict[str, Any]:
+    """Which program it is, and where it runs."""
+    return {"gateway_version": __version__, "hostname": socket.gethostname(), "pid": os.getpid()}
 
 
 _second = 0

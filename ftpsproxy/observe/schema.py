@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ftpsproxy.observe.events import ABOUT_A_FILE, EVENTS, IN_A_SESSION, IN_EVERY_LINE, Event, Of
+from ftpsproxy.observe.events import ABOUT_A_FILE, EVENTS, IN_A_CHAIN, IN_A_SESSION, IN_EVERY_LINE, Event, Of
 from ftpsproxy.observe.fields import FIELDS, Field, words
 
 _SHORT = 100
@@ -53,7 +53,7 @@ def _event(name: str) -> dict[str, Any]:
     event = EVENTS[name]
     session = IN_A_SESSION if event.of is not Of.GATEWAY else ()
     file = (*ABOUT_A_FILE, "directory_relative") if event.about_a_file else ()
-    names = dict.fromkeys((*IN_EVERY_LINE, *session, *event.always, *event.maybe, *file, "suppressed"))
+    names = dict.fromkeys((*IN_EVERY_LINE, *session, *event.always, *event.maybe, *file, "suppressed", *IN_A_CHAIN))
     properties: dict[str, Any] = {one: _property(FIELDS[one], event, one) for one in names}
     properties["event"] = {"const": name}
     properties["level"] = words(*event.levels)
@@ -68,8 +68,9 @@ def _event(name: str) -> dict[str, Any]:
     }
     if event.about_a_file:
         made["required"] += ABOUT_A_FILE
+    made["dependentRequired"] = {"chain": list(IN_A_CHAIN)}
     if event.of is Of.ANY:
-        made["dependentRequired"] = {"session": list(IN_A_SESSION)}
+        made["dependentRequired"]["session"] = list(IN_A_SESSION)
     return made
 
 

@@ -317,6 +317,9 @@ _TELLERS: Mapping[str, Callable[[Event], Told]] = {
     "gateway.worker_lost": _worker_lost,
     "gateway.worker_retired": _worker_retired,
     "gateway.log_lost": lambda event: (Mark.FAILED, f"{count(event.get('lost', 0), 'line')} of the log lost", ""),
+    "gateway.chain_begun": lambda event: (Mark.SAID, f"the chain of process {event.get('pid', '')} begins", ""),
+    "gateway.chain_forked": lambda event: (Mark.SAID, f"process {event.get('pid', '')} has a chain of its own", ""),
+    "gateway.chain_ended": lambda _: (Mark.SAID, "the chain of this process ends", ""),
     "gateway.crashed": _crashed("a mistake of the gateway's"),
     "session.queued": lambda event: (Mark.SAID, "waits for a place", f"{event.get('ahead', 0):,} before it"),
     "session.refused": _turned_away,
@@ -349,6 +352,7 @@ _TELLERS: Mapping[str, Callable[[Event], Told]] = {
 }
 _FAILURES = frozenset(_TELLERS) - {
     *("gateway.ready", "gateway.reloaded", "gateway.draining", "gateway.stopped"),
+    *("gateway.chain_begun", "gateway.chain_forked", "gateway.chain_ended"),
     *("session.queued", "session.opened", "session.command", "session.reply", "session.closed", "session.unused"),
     *("upstream.secured", "upstream.address_ignored"),
 }

@@ -3,6 +3,7 @@
 Everything comes in batches of lines without their ends. An empty batch says that there is nothing more for now.
 """
 
+import contextlib
 import gzip
 import importlib
 import os
@@ -112,6 +113,31 @@ def rotated(path: Path) -> list[Path]:
     except OSError:
         beside = []
     return [one for one in beside if one.name.startswith((f"{path.name}.", f"{path.name}-")) and one.is_file()] + [path]
+
+
+def chosen(names: list[str], with_rotated: bool, moment: Callable[[Lines], str]) -> list[Path]:
+    """Files to read, by their names; what was written first, by the `moment` of its first line, before the others;
+    none: standard input. Raises SourceError."""
+    named = [Path(one) for one in names]
+    if not named or named == [Path("-")]:
+        return []
+    if Path("-") in named:
+        raise SourceError("- is standard input, and stands alone")
+    if with_rotated:
+        named = [part for one in named for part in rotated(one)]
+    named = list(dict.fromkeys(named))
+    for one in named:
+        is_packed(one)  # it can be read
+    if len(named) > 1 and all(one.is_file() for one in named):  # a pipe can be read once
+        first = {one: _first(moment, one) for one in named}
+        named.sort(key=lambda one: first[one])
+    return named
+
+
+def _first(moment: Callable[[Lines], str], path: Path) -> str:
+    with contextlib.suppress(SourceError):
+        return moment(batches(of_file(path)))
+    return ""
 
 
 def of_growing(path: Path, pause: Callable[[float], object] = time.sleep) -> Iterator[bytes]:

@@ -40,7 +40,7 @@ def read_again(load: Load, settings: Settings) -> Settings:
 
 def say_reloaded(settings: Settings) -> None:
     """These settings, with real ports, are in use; the log is written by them from here on."""
-    log.configure(settings.log.format, settings.log.level)
+    log.configure(settings.log.format, settings.log.level, chain=settings.log.chain_by)
     listeners, admin = listening.shown(settings)
     log.gateway_reloaded(listening=listeners, admin=admin)
 

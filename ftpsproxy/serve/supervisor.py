@@ -193,6 +193,7 @@ class _Parent:
             self._be_worker(worker, theirs)
         theirs.close()
         self._workers[worker] = _Worker(pid, ours, time.monotonic())
+        log.has_forked(pid)
 
     def _await_ready(self) -> None:
         """Until each worker listens, or a signal ends it before. Raises ListenError when one does not."""
@@ -386,5 +387,5 @@ async def _change(served: Gateway, worker: int, files: list[int]) -> bytes:
         await served.change_to(settings)
     except Exception as error:
         return (_FAILED + process.reason(error).encode())[:_ANSWER_BYTES]
-    log.configure(settings.log.format, settings.log.level)
+    log.configure(settings.log.format, settings.log.level, chain=settings.log.chain_by)
     return _CHANGED

@@ -1,12 +1,10 @@
 """What the log hears of the gateway as a whole."""
 
-import os
-import socket
 import time
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from ftpsproxy import __version__
 from ftpsproxy.observe import metrics
+from ftpsproxy.observe.lines import program
 from ftpsproxy.observe.log.writing import limited, say
 from ftpsproxy.observe.redaction import told
 
@@ -25,18 +23,14 @@ def gateway_ready(*, listening: list[Endpoint], workers: int | None = None, admi
     """All listeners are bound; with how many processes, when there are several; where metrics and health are to be had,
     `ADDR:PORT`."""
     metrics.CONFIG_LOADED.set(value=time.time())
-    say("info", "gateway.ready", **_program(), listening=listening, workers=workers, admin=admin)
+    say("info", "gateway.ready", **program(), listening=listening, workers=workers, admin=admin)
 
 
 def gateway_reloaded(*, listening: list[Endpoint], admin: str | None = None) -> None:
     """The configuration was read again; the listeners as they are now."""
     metrics.CONFIG_LOADED.set(value=time.time())
     metrics.RELOADS.add("ok")
-    say("info", "gateway.reloaded", **_program(), listening=listening, admin=admin)
-
-
-def _program() -> dict[str, Any]:
-    return {"gateway_version": __version__, "hostname": socket.gethostname(), "pid": os.getpid()}
+    say("info", "gateway.reloaded", **program(), listening=listening, admin=admin)
 
 
 def gateway_reload_failed(*, detail: str) -> None:

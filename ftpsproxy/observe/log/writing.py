@@ -20,13 +20,16 @@ Level = Literal["debug", "info", "warning"]
 _LAST_SECONDS = 0.3
 
 
-def configure(format: Format, level: Level, stream: TextIO | None = None) -> None:
+def configure(format: Format, level: Level, stream: TextIO | None = None, *, chain: bytes | None = None) -> None:
     """Log events of `level` and above to `stream`, standard output by default. The format `auto` is console on a
     terminal and json elsewhere; NO_COLOR in the environment keeps a terminal's lines plain. Console is columns for
-    people; at debug it has all fields, in full words."""
+    people; at debug it has all fields, in full words. With `chain` lines are chained
+    (observe/chain.py), by that key if it is not empty; they are JSON then, on a terminal, too."""
     global _log, _output, _debugs
     target = sys.stdout if stream is None else stream
     terminal = target is not None and not target.closed and target.isatty()
+    if format == "auto" and chain is not None:
+        format = "json"
     if format == "auto":
         format = "console" if terminal else "json"
     colour = terminal and not os.environ.get("NO_COLOR")
@@ -34,7 +37,11 @@ def configure(format: Format, level: Level, stream: TextIO | None = None) -> Non
     form = Json() if format == "json" else Logfmt() if format == "logfmt" else console
     if _output.stream is not target or target is None or target.closed:
         _output = Output(target)
+    if chain is None:
+        _output.chain_by(None)  # its last line is in the old form
     _log = make(_output, form, getattr(logging, level.upper()))
+    if chain is not None:
+        _output.chain_by(chain)
     _debugs = level == "debug"
 
 
@@ -49,7 +56,13 @@ def _width(stream: TextIO | None) -> int | None:
 def flush() -> None:
     """The process is about to end: say what is summed up, and give a slow reader of the log a moment."""
     _budget.sum_up(late=False)
+    _output.end_chain()
     _output.flush(_LAST_SECONDS)
+
+
+def has_forked(pid: int) -> None:
+    """Another process of the gateway is there, and chains its lines, too."""
+    _output.has_forked(pid)
 
 
 def sum_up() -> None:
@@ -167,4 +180,4 @@ _output = Output(None)
 _log: Any = make(_output, Json(), logging.CRITICAL)
 _debugs = False
 _budget = Budget(_again)
-os.register_at_fork(after_in_child=lambda: _output.forked())
+os.register_at_fork(before=lambda: _output.about_to_fork(), after_in_child=lambda: _output.forked())
