@@ -99,14 +99,19 @@ class Output:
 
     def line(self, text: str) -> None:
         """Write this line, now or later."""
+        data = text.encode("utf-8", "backslashreplace")
         with self._lock:
-            entry = _Entry(text.encode("utf-8", "backslashreplace"), self._chain)
+            send, chain = self._send, self._chain
+            if send is not None and chain is None and not (self._count or self._torn or self._kept or self._begun):
+                self._write_now(send, _Entry(data, None), data + b"\n")  # the usual case, kept cheap
+                return
+            entry = _Entry(data, chain)
             if self._descriptor is None:
                 self._write_stream(entry)
-            elif self._send is None or self._waiting():
+            elif send is None or self._waiting():
                 self._keep(entry)
             else:
-                self._attempt(self._send, entry)
+                self._attempt(send, entry)
 
     debug = info = warning = error = line
 
@@ -146,22 +151,25 @@ class Output:
         for entry in (*self._before(), last):
             if self._waiting():
                 self._append(entry)  # behind the one that found no room
-                continue
-            data, sent = self._sealed(entry), 0
-            try:
-                while sent < len(data):
-                    sent += send(data[sent:])
-            except BlockingIOError:
-                if sent:
-                    self._begun, self._rest, self._size = entry, data[sent:], len(data)
-                else:
-                    self._append(entry)
-            except OSError as error:
-                self._fail(error, entry, sent, len(data))
             else:
-                self._done(entry)
-        if self._waiting():
+                self._write_now(send, entry, self._sealed(entry))
+
+    def _write_now(self, send: Callable[[bytes], int], entry: _Entry, data: bytes) -> None:
+        """Write this line, sealed as `data`; nothing is kept before it."""
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += send(data[sent:] if sent else data)
+        except BlockingIOError:
+            if sent:
+                self._begun, self._rest, self._size = entry, data[sent:], len(data)
+            else:
+                self._append(entry)
             self._start_thread()
+        except OSError as error:
+            self._fail(error, entry, sent, len(data))
+        else:
+            self._done(entry)
 
     def _fail(self, error: OSError, entry: _Entry, sent: int, size: int) -> None:
         """A line of `size` bytes could not be written to its end. Without its end alone it is not lost."""
