@@ -85,7 +85,7 @@ def test_run_help_names_every_option(capfd: pytest.CaptureFixture[str]) -> None:
         (["run", "-c", "/no/such/file"], "/no/such/file: cannot read the configuration file"),
         (["check", "--upstream", "ftp://h"], "--upstream: ftp:// would send passwords and files in clear"),
         (["run", *UPSTREAM, "--listen", "here"], "--listen: must be ADDR:PORT"),
-        (["run", *UPSTREAM, "--log-format", "xml"], "--log-format: must be one of json, logfmt, console, auto"),
+        (["run", *UPSTREAM, "--log-format", "xml"], "--log-format: must be one of json, logfmt, console, ecs, auto"),
         (["run", *UPSTREAM, "--log-level", "all"], "--log-level: must be one of debug, info, warning"),
         (["run", *UPSTREAM, "--ca-file", "/no/ca"], "--ca-file: cannot read /no/ca: no such file or directory"),
     ],

@@ -27,7 +27,7 @@ from ftpsproxy.observe.events import EVENTS as EVENTS_SAID
 from ftpsproxy.observe.events import Of
 from tests.support import vocabulary
 
-Format = Literal["json", "logfmt", "console"]
+Format = Literal["json", "logfmt", "console", "ecs"]
 FORMATS: list[Format] = ["json", "logfmt", "console"]
 EVIL = 'a\nb\r\n{"event":"session.login"}\x1b[2J\x00\x85\u2028\u202e\udcff é " \\ = \t.txt'
 

@@ -122,7 +122,7 @@ class Upstream:
 class Log:
     """How the log is written: `auto` is console on a terminal and json elsewhere."""
 
-    format: Literal["json", "logfmt", "console", "auto"] = "auto"
+    format: Literal["json", "logfmt", "console", "ecs", "auto"] = "auto"
     level: Literal["debug", "info", "warning"] = "info"
     progress_seconds: Annotated[float, seconds(0, _WEEK)] = 60.0  # so often a transfer that lasts says so; 0: never
     chain: Annotated[bool, parse.boolean] = False  # it costs each line some 200 bytes

@@ -16,8 +16,9 @@ import structlog
 
 from ftpsproxy import __version__
 from ftpsproxy.ftp.directory import Place
-from ftpsproxy.observe import chain, rows, telling
+from ftpsproxy.observe import chain, ecs, rows, telling
 from ftpsproxy.observe.chain import Chain
+from ftpsproxy.observe.events import EVENTS
 from ftpsproxy.observe.old_names import OLD
 from ftpsproxy.observe.output import Output
 from ftpsproxy.observe.rows import bare, quoted
@@ -135,6 +136,13 @@ _COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "erro
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str, check_circular=False).encode
 
 
+def _joined(level: str, event: str, parts: list[Mapping[str, object]]) -> dict[str, object]:
+    whole: dict[str, object] = {"timestamp": _timestamp(), "level": level, "event": event}
+    for part in parts:
+        whole |= part
+    return whole
+
+
 class Json:
     def fields(self, fields: Mapping[str, object]) -> str:
         return _encode(fields)[1:-1]
@@ -142,6 +150,16 @@ class Json:
     def line(self, level: str, event: str, parts: list[str]) -> str:
         head = f'{{"timestamp":"{_timestamp()}","level":"{level}","event":"{event}"'
         return f"{','.join([head, *parts])}}}"
+
+
+class Ecs:
+    """JSON lines by the names of the Elastic Common Schema (ecs.py)."""
+
+    def fields(self, fields: Mapping[str, object]) -> Mapping[str, object]:
+        return fields
+
+    def line(self, level: str, event: str, parts: list[Mapping[str, object]]) -> str:
+        return _encode(ecs.named(_joined(level, event, parts), EVENTS[event].old))
 
 
 class Logfmt:
@@ -181,9 +199,7 @@ class Columns:
         return fields
 
     def line(self, level: str, event: str, parts: list[Mapping[str, object]]) -> str:
-        whole: dict[str, object] = {"timestamp": _timestamp(), "level": level, "event": event}
-        for part in parts:
-            whole |= part
+        whole = _joined(level, event, parts)
         return rows.shown(telling.row(whole), width=self._width(), colour=self._colour)
 
 

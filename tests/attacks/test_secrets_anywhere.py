@@ -27,8 +27,8 @@ from tests.support.bad_client import BadClient
 from tests.support.bad_server import BadServer, Quirks
 from tests.support.certificates import Certificates
 
-Format = Literal["json", "logfmt", "console"]
-FORMATS: tuple[Format, ...] = ("json", "logfmt", "console")
+Format = Literal["json", "logfmt", "console", "ecs"]
+FORMATS: tuple[Format, ...] = ("json", "logfmt", "console", "ecs")
 PATIENCE = 20.0
 
 # Where a client puts its password: {} is it.

@@ -4,18 +4,19 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TextIO
 
 from ftpsproxy.ftp.directory import Place
 from ftpsproxy.observe.budget import Budget, Said
-from ftpsproxy.observe.lines import Bound, Columns, Console, Facts, Json, Logfmt, bound, make
+from ftpsproxy.observe.lines import Bound, Columns, Console, Ecs, Facts, Json, Logfmt, bound, make
 from ftpsproxy.observe.output import Output
 from ftpsproxy.observe.redaction import redact
 
-Format = Literal["json", "logfmt", "console", "auto"]
+Format = Literal["json", "logfmt", "console", "ecs", "auto"]
 Level = Literal["debug", "info", "warning"]
 
+_FORMS: Mapping[str, type[Json | Logfmt | Ecs]] = {"json": Json, "logfmt": Logfmt, "ecs": Ecs}
 # How long a slow reader of the log may keep the process from ending.
 _LAST_SECONDS = 0.3
 
@@ -34,7 +35,7 @@ def configure(format: Format, level: Level, stream: TextIO | None = None, *, cha
         format = "console" if terminal else "json"
     colour = terminal and not os.environ.get("NO_COLOR")
     console = Console(colour) if level == "debug" else Columns(colour, lambda: _width(target) if terminal else None)
-    form = Json() if format == "json" else Logfmt() if format == "logfmt" else console
+    form = console if format == "console" else _FORMS[format]()
     if _output.stream is not target or target is None or target.closed:
         _output = Output(target)
     if chain is None:
