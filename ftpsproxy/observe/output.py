@@ -284,6 +284,12 @@ class Output:
         with self._lock:
             self._chain = None if key is None else Chain(key, new_writer())
 
+    def begin_chain(self) -> None:
+        """Write its first line, if that is not there: it comes before the first of others anyway."""
+        if (chain := self._chain) is not None and not chain.begun:
+            chain.begun = True
+            self.line(self.chain_begun(chain))
+
     def end_chain(self) -> None:
         """Write its last line. What may come later stands in another chain."""
         if (chain := self._chain) is not None:

@@ -211,6 +211,7 @@ class _Parent:
             for number in (*_ENDING, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            log.begin_chain()
             self._session_limits.serve(worker)
             self._slots.serve(worker)
             self._refused_logins.serve(worker)

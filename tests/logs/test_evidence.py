@@ -20,7 +20,7 @@ from ftpsproxy.reading.verifying import Verifier
 from tests.logs.lines import Captured
 from tests.support import vocabulary
 from tests.support.certificates import Certificates
-from tests.support.gateway import configuration, run_gateway
+from tests.support.gateway import configuration, run_gateway, start_gateway
 from tests.support.servers import pyftpdlib
 from tests.test_log import session_in, transfer
 
@@ -291,7 +291,7 @@ def test_the_command_says_what_is_wrong_across_rotation(tmp_path: Path, capfd: C
 def test_a_gateway_leaves_a_whole_log_through_reload_and_end(
     workers: int, tmp_path: Path, certificates: Certificates, capfd: Captured
 ) -> None:
-    """Each worker has a chain of its own, announced by the parent; a killed one leaves a chain without an end."""
+    """Each worker has a chain of its own, announced by the parent."""
     key = tmp_path / "key"
     key.write_bytes(KEY + b"\n")
     key.chmod(0o600)
@@ -311,3 +311,25 @@ def test_a_gateway_leaves_a_whole_log_through_reload_and_end(
     path.write_text(text)
     assert main(["logs", "--verify", "--chain-key", str(key), str(path)]) == 0, capfd.readouterr().out
     assert f"of {1 if workers == 1 else 3} chains" in capfd.readouterr().out
+
+
+def test_a_worker_that_is_killed_leaves_a_chain_without_an_end(
+    tmp_path: Path, certificates: Certificates, capfd: Captured
+) -> None:
+    with (
+        pyftpdlib(certificates) as server,
+        start_gateway(server.url, certificates.ca_file, log={"chain": True}, process={"workers": 2}) as gateway,
+    ):
+        first = gateway.events("gateway.chain_forked")[0]
+        os.kill(first["pid"], signal.SIGKILL)
+        gateway.wait_for_event("gateway.worker_lost")
+        gateway.wait_for_event("gateway.chain_forked", count=3)
+        gateway.signal(signal.SIGTERM)
+        gateway.wait()
+        text = gateway.text
+    path = tmp_path / "log"
+    path.write_text(text)
+    assert main(["logs", "--verify", str(path)]) == 1
+    *found, last = capfd.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in found] == [f"chain {first['child']} has no end behind line 1"]
+    assert last.endswith("of 4 chains")

@@ -56,6 +56,7 @@ from ftpsproxy.observe.log.upstream import (
     upstream_session_reuse_refused,
 )
 from ftpsproxy.observe.log.writing import (
+    begin_chain,
     bind,
     bound_now,
     configure,
@@ -73,6 +74,7 @@ __all__ = [
     "Bound",
     "Endpoint",
     "Facts",
+    "begin_chain",
     "bind",
     "bound_now",
     "command_refused",

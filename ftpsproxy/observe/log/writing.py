@@ -61,6 +61,11 @@ def flush() -> None:
     _output.flush(_LAST_SECONDS)
 
 
+def begin_chain() -> None:
+    """This process is new: if lines are chained, say that its chain begins, for it may be lost before it says more."""
+    _output.begin_chain()
+
+
 def has_forked(pid: int) -> None:
     """Another process of the gateway is there, and chains its lines, too."""
     _output.has_forked(pid)
