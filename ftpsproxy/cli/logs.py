@@ -24,6 +24,8 @@ def logs(options: argparse.Namespace) -> int:
     for asked, command in _OTHERS.items():
         if getattr(options, asked):
             return command(options)
+    if options.open or options.chain_key is not None:
+        return fail("--open and --chain-key are for --verify", WRONG)
     try:
         import msgspec  # noqa: F401 - the extra is looked for before it is used
     except ImportError:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ftpsproxy.cli.terminal import FAILED, WRONG, fail, say
 from ftpsproxy.config import parse
+from ftpsproxy.observe.rows import count
 from ftpsproxy.reading import sources, verifying
 
 _MOST_SAID = 1000
@@ -54,11 +55,11 @@ class _Report:
     def end(self, verifier: verifying.Verifier) -> None:
         if self.found > _MOST_SAID:
             say(f"... and {self.found - _MOST_SAID:,} more")
-        lines, chains = f"{verifier.lines:,} lines", f"{verifier.chains:,} chains"
+        lines, chains = count(verifier.lines, "line"), count(verifier.chains, "chain")
         if not verifier.chains:
             say(f"{lines}, and none is chained: nothing is proved (log.chain)")
         elif self.found:
-            say(f"not whole: {self.found:,} findings in {lines} of {chains}")
+            say(f"not whole: {count(self.found, 'finding')} in {lines} of {chains}")
         else:
             say(f"whole: {lines} of {chains}")
 
