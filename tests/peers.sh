@@ -11,8 +11,8 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
 CLIENT_PACKAGES=(curl lftp tnftp inetutils-ftp ncftp busybox wget netbase)
 CLIENT_PROGRAMS=(curl lftp tnftp inetutils-ftp ncftpget ncftpput ncftpls busybox wget)
-SERVER_PACKAGES=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common ftpd-ssl)
-SERVER_PROGRAMS=(usr/sbin/vsftpd usr/sbin/proftpd usr/sbin/pure-ftpd usr/bin/pure-pw usr/sbin/in.ftpd)
+SERVER_PACKAGES=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common ftpd-ssl haproxy)
+SERVER_PROGRAMS=(usr/sbin/vsftpd usr/sbin/proftpd usr/sbin/pure-ftpd usr/bin/pure-pw usr/sbin/in.ftpd usr/sbin/haproxy)
 SERVER_LIBRARIES=(usr/lib/proftpd/mod_tls.so)
 # What tests/stacks builds its servers with: a package for each file.
 declare -A STACK_PACKAGES=(

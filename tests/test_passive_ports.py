@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from ftpsproxy import net
-from ftpsproxy.data.passive import Contested, NoPort, PassivePorts, PendingConnection, TooManyPending, Unreachable
+from ftpsproxy.data.passive import NoPort, PassivePorts, TooManyPending
+from ftpsproxy.data.pending import Contested, PendingConnection, Unreachable
 from tests.support.ports import free_range
 
 LOCAL = "127.0.0.1"

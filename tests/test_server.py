@@ -10,6 +10,7 @@ import pytest
 
 from ftpsproxy import net
 from ftpsproxy.config import Limits, Timeouts, Upstream
+from ftpsproxy.session.client import ClientControl
 from ftpsproxy.session.service import Service
 from ftpsproxy.session.upstream import reach
 from ftpsproxy.tls import Refused
@@ -24,5 +25,5 @@ async def test_a_connection_that_breaks_at_once_is_closed(monkeypatch: pytest.Mo
     monkeypatch.setattr(net, "connect", connect)
     service = SimpleNamespace(upstream=Upstream("u", "ftp.test"), timeouts=Timeouts(), limits=Limits(), resolver=None)
     with pytest.raises(Refused, match=r"ftp\.test port .*: the connection broke at once"):
-        await reach(cast(Service, service), lambda *_: None)
+        await reach(cast(Service, service), lambda *_: None, cast(ClientControl, None))
     assert broken.fileno() == -1

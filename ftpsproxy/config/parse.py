@@ -171,6 +171,13 @@ def _items(value: object) -> list[object]:
 
 def networks(value: object) -> tuple[Network, ...]:
     """A list of addresses or networks in CIDR form."""
+    if not (found := balancers(value)):
+        raise ValueError("an empty list lets nobody in; leave the key out for loopback and private networks")
+    return found
+
+
+def balancers(value: object) -> tuple[Network, ...]:
+    """The same, which may be empty."""
     found: list[Network] = []
     for item in _items(value):
         try:
@@ -181,8 +188,6 @@ def networks(value: object) -> tuple[Network, ...]:
             except ValueError:
                 raise ValueError(f"{_shown(item)} is no network; write it like 10.0.0.0/8 or fd00::/8") from None
             raise ValueError(f"{_shown(item)} has bits set right of its mask; write {wide}") from None
-    if not found:
-        raise ValueError("an empty list lets nobody in; leave the key out for loopback and private networks")
     return tuple(found)
 
 

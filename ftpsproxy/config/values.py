@@ -50,6 +50,8 @@ class Listener:
     clients: Annotated[tuple[Network, ...], parse.networks] = PRIVATE_NETWORKS
     passive_ports: Annotated[PortRange | None, parse.ports] = None
     passive_address: Annotated[str | None, parse.address] = None
+    # load balancers: whoever connects from there has to say, by the header of the PROXY protocol, for whom
+    proxy_protocol: Annotated[tuple[Network, ...], parse.balancers] = ()
     digest: Literal["none", "sha256"] = "none"
     greeting: Literal["own", "upstream"] = "own"  # embedded clients die of long or multi-line banners: ours is one line
     # a probe that connects and leaves costs the server nothing, and a client shows what it hears to USER
@@ -92,6 +94,10 @@ class Upstream:
     data_session_reuse: Literal["prefer", "require"] = "prefer"
     alpn: Annotated[bool, parse.boolean] = True
     auth: Annotated[tuple[str, ...], parse.auth] = ("TLS",)
+    send_proxy_protocol: Literal["off", "v1", "v2"] = (
+        "off"  # only by the operator's word: to others it is no TLS, no FTP
+    )
+    send_proxy_protocol_data: Annotated[bool, parse.boolean] = True  # on data connections, too
     sessions: Annotated[int, whole(0, 1_000_000)] = 0  # at a time; 0: no limit, as many as limits.sessions
     # of these, however few others want one; 0: all that nobody else waits for
     sessions_per_client: Annotated[int, whole(0, 1_000_000)] = 0

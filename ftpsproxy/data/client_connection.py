@@ -5,7 +5,7 @@ from collections.abc import Callable
 import trio
 
 from ftpsproxy import errors, net
-from ftpsproxy.data.passive import Contested, PendingConnection, Unreachable
+from ftpsproxy.data.pending import Contested, PendingConnection, Unreachable
 from ftpsproxy.data.relay.flow import RelayError
 from ftpsproxy.ftp import data_failure
 from ftpsproxy.ftp.addresses import Endpoint

@@ -9,7 +9,8 @@ import trio
 from ftpsproxy import errors, net
 from ftpsproxy.data.account import TransferResult
 from ftpsproxy.data.endpoints import Endpoints
-from ftpsproxy.data.passive import NoPort, PendingConnection, TooManyPending
+from ftpsproxy.data.passive import NoPort, TooManyPending
+from ftpsproxy.data.pending import PendingConnection
 from ftpsproxy.data.relay.upload_end import ClientConnection
 from ftpsproxy.data.service import DataService, SessionData, Start
 from ftpsproxy.data.transfer import Transfer
@@ -49,10 +50,13 @@ class Route:
     """What is known of both control connections once they are up: numeric addresses, each side's own and the peer's.
 
     With their zones, which link-local addresses need; what is shown or compared goes without (net.unzoned).
+    `client_reached` is the address that the client itself has connected to, perhaps a load balancer's.
     """
 
     client_local: str
+    client_reached: str
     client_peer: str
+    client_port: int
     server_local: str
     server_peer: str
 
@@ -137,7 +141,7 @@ class DataConnections:
         route, listener = self._route, self._service.listener
         try:
             pending = self._service.passive_ports.expect(
-                route.client_local, listener.passive_ports, net.unzoned(route.client_peer)
+                route.client_local, listener.passive_ports, net.unzoned(route.client_peer), listener.proxy_protocol
             )
         except NoPort as error:
             self._no_port(error)
@@ -145,7 +149,7 @@ class DataConnections:
         self._endpoints.client = pending
         self._endpoints.client_mode = "passive"
         self._await_transfer()
-        shown = net.unzoned(listener.passive_address or route.client_local)
+        shown = net.unzoned(listener.passive_address or route.client_reached)
         self._endpoints.client_at = Endpoint(shown, pending.port)
         self._feed(ClientListening(self._endpoints.client_at))
 
@@ -166,10 +170,12 @@ class DataConnections:
         try:
             family, sockaddr = net.numeric(route.server_peer, order.port)
             sock = net.start_connecting(family, sockaddr, route.server_local)
+            if connected := net.is_connected(sock):
+                self._announce(sock)
         except OSError as error:
             self._feed(self._not_connected(order.port, error))
             return
-        if net.is_connected(sock):
+        if connected:
             # At once, as on loopback: no task, no wait.
             self._endpoints.server = sock
             self._feed(ServerDataReady())
@@ -185,6 +191,7 @@ class DataConnections:
             connecting.scope.deadline = now() + connecting.seconds
             try:
                 await net.finish_connecting(connecting.sock)
+                self._announce(connecting.sock)
                 event = ServerDataReady()
             except OSError as error:
                 event = self._not_connected(connecting.port, error)
@@ -193,6 +200,17 @@ class DataConnections:
             if isinstance(event, ServerDataReady):
                 self._endpoints.server = connecting.sock
             self._feed(event)
+
+    def _announce(self, sock: Socket) -> None:
+        """Say for whom the connection is, to a server that wants it, first of all. Raises OSError; closes it then."""
+        upstream, route = self._service.upstream, self._route
+        if upstream.send_proxy_protocol == "off" or not upstream.send_proxy_protocol_data:
+            return
+        try:
+            net.announce(sock, upstream.send_proxy_protocol, net.unzoned(route.client_peer), route.client_port)
+        except OSError:
+            net.close(sock)
+            raise
 
     def _not_connected(self, port: int, error: OSError) -> EndpointFailed:
         why = f"{net.unzoned(self._route.server_peer)} port {port}: {errors.words(error)}"

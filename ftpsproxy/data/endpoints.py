@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import trio
 
 from ftpsproxy import net
-from ftpsproxy.data.passive import PendingConnection
+from ftpsproxy.data.pending import PendingConnection
 from ftpsproxy.data.relay.upload_end import ClientConnection, UploadEnd
 from ftpsproxy.ftp.addresses import Endpoint
 from ftpsproxy.ftp.data_failure import Cause, DataFailure, Side

@@ -12,16 +12,22 @@ import contextvars
 import errno
 import itertools
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from ftpsproxy import errors, net
-from ftpsproxy.net import Socket, now
+from ftpsproxy.clients import is_allowed
+from ftpsproxy.config import Network
+from ftpsproxy.data.pending import PendingConnection
+from ftpsproxy.net import Introductions, NoHeader, Origin, Socket, now
 from ftpsproxy.observe import log
 
 Ports = tuple[int, int] | None
 """Lowest and highest port, or None for any free one."""
+Networks = tuple[Network, ...]
 
 
 _random = random.SystemRandom()  # RFC 2577 section 5: nobody is to guess which
@@ -38,170 +44,40 @@ class NoPort(Exception):
     """There is no port to listen on; `str()` is one plain line."""
 
 
-class Contested(Exception):
-    """More than one connection has come for one transfer; `str()` is one plain line."""
-
-    def __init__(self, host: str) -> None:
-        super().__init__(f"a second data connection came from {host}, and which is the client's nobody can tell")
-
-
-class Unreachable(Exception):
-    """The port at which the connection was expected is lost."""
-
-
 class TooManyPending(NoPort):
     """As many connections are expected already as may be."""
 
 
-class PendingConnection:
-    """One expected connection: of one address, at one port. The first that comes is held until `wait` takes it, and
-    until `cancel` there must be no other."""
+@dataclass(frozen=True, slots=True)
+class Balancers:
+    """Load balancers, who say by a header for whom each of their connections is, and where that is heard."""
 
-    __slots__ = (
-        "_arrived",
-        "_contested",
-        "_listener",
-        "_on_contest",
-        "_over",
-        "_renewed",
-        "_taken",
-        "_tell",
-        "host",
-        "port",
-        "sock",
-        "stranger",
-    )
-
-    def __init__(self, host: str, listener: "PassiveListener", over: Callable[[], None]) -> None:
-        self.host = host
-        self.port = listener.port
-        self.sock: Socket | None = None
-        self.stranger = ""  # the address of somebody else who came meanwhile
-        self._arrived = trio.Event()
-        self._renewed = False
-        self._taken = False
-        self._contested = False
-        self._on_contest: Callable[[], None] | None = None
-        self._listener = listener
-        self._over: Callable[[], None] | None = over
-        self._tell: Callable[[Socket], None] | None = None
-
-    def deliver(self, sock: Socket) -> bool:
-        """A connection has come → whether it is this one's."""
-        if self._taken or self._contested or (self.sock is not None and not self._renewed):
-            self._contest()
-            return False
-        if self.sock is not None:
-            net.reset(self.sock)  # a new one in place of the one left over from what was refused
-        self._renewed = False
-        self.sock = sock
-        if self._tell is not None:
-            self._tell(sock)
-        self._arrived.set()
-        return True
-
-    def _contest(self) -> None:
-        if self._contested:
-            return
-        self._contested = True
-        log.data_contested(came_from=self.host, port=self.port)
-        if self.sock is not None:
-            net.reset(self.sock)
-            self.sock = None
-        self._arrived.set()
-        if self._on_contest is not None:
-            self._on_contest()
-
-    def on_contest(self, contested: Callable[[], None]) -> None:
-        """Call `contested` should another connection come for it from here on."""
-        self._on_contest = contested
-
-    def tell(self, arrived: Callable[[Socket], None]) -> None:
-        """Call `arrived` with the connection at once when it is there; with a new one again."""
-        self._tell = arrived
-        if self.sock is not None:
-            arrived(self.sock)
-
-    def give_up(self) -> None:
-        """Nothing will come any more."""
-        self._arrived.set()
-
-    def take_stranger(self) -> str:
-        """The address of somebody else who came; it is said once."""
-        stranger, self.stranger = self.stranger, ""
-        return stranger
-
-    @property
-    def who_came_instead(self) -> str:
-        """For a reply and the log; empty when nobody did."""
-        return f"; one came from {self.stranger}, and is expected from {self.host} only" if self.stranger else ""
-
-    def take(self) -> Socket | None:
-        """The connection, if it has come and nobody else for it; it is the caller's from here on."""
-        if self._contested or self.sock is None or self._renewed:
-            return None
-        sock, self.sock = self.sock, None
-        self._taken = True
-        return sock
-
-    def has_come(self) -> bool:
-        """Whether it is there, though nobody may have had a turn yet to accept it."""
-        if self.sock is None:
-            self._listener.accept_waiting()
-        return self.sock is not None
-
-    async def wait(self) -> Socket:
-        """`take`, for as long as it takes to come. Raises Contested where two have come, Unreachable once its port is
-        lost."""
-        if self._renewed and self.sock is not None and _spent(self.sock) and not net.unread(self.sock):
-            net.reset(self.sock)
-            self.sock = None
-        if self.sock is None and not self._contested and not self._listener.closed:
-            self._arrived = trio.Event()
-            await self._arrived.wait()
-        if self._contested:
-            raise Contested(self.host)
-        self._renewed = False
-        sock = self.take()
-        if sock is None:
-            raise Unreachable
-        return sock
-
-    def renew(self) -> None:
-        """The transfer was refused before its data, the next one may come over the same port.
-
-        Netscape 4 connects anew, others go on with the connection they have. That one is kept as long as it is open and
-        has brought nothing: an end, or bytes, that belonged to what was refused must not become the next file.
-        """
-        self._renewed = True
-        if self.sock is not None and (_spent(self.sock) or net.unread(self.sock)):
-            net.reset(self.sock)
-            self.sock = None
-        self._listener.expected.setdefault(self.host, self)
-
-    def cancel(self) -> None:
-        """Expect nothing any more; reset what has come and was not taken."""
-        self._listener.forget(self)
-        if self._over is not None:
-            self._over()
-            self._over = None
-        if self.sock is not None:
-            net.reset(self.sock)
-            self.sock = None
-
-
-def _spent(sock: Socket) -> bool:
-    return net.has_ended(sock) or net.is_broken(sock)
+    networks: Networks
+    introductions: Introductions
 
 
 class PassiveListener:
     """One open port and who is expected at it; `once`: it is closed when nobody is any more, `single`: at the first
     connection. `serve` is a task of the gateway's. While it is open it stands among its `siblings`, by its port."""
 
-    __slots__ = ("_quiet_until", "_siblings", "_strangers", "expected", "once", "port", "single", "sock", "used")
+    __slots__ = (
+        "_balancers",
+        "_quiet_until",
+        "_siblings",
+        "_strangers",
+        "expected",
+        "once",
+        "port",
+        "single",
+        "sock",
+        "used",
+    )
 
-    def __init__(self, sock: Socket, siblings: "dict[int, PassiveListener]", *, once: bool) -> None:
+    def __init__(
+        self, sock: Socket, siblings: "dict[int, PassiveListener]", balancers: Balancers, *, once: bool
+    ) -> None:
         self.sock = sock
+        self._balancers = balancers
         self._siblings = siblings
         self.port: int = sock.getsockname()[1]
         self.once = once
@@ -240,7 +116,23 @@ class PassiveListener:
                 context.run(self._hand_out, *net.accepted_nowait(self.sock))
 
     def _hand_out(self, sock: Socket, peer: str) -> bool:
-        """To the session that expects it, if there is one."""
+        """To the session that expects it, if there is one → whether that is known, and there is."""
+        balancers = self._balancers
+        if balancers.networks and is_allowed(peer, balancers.networks):
+            known, failed = partial(self._introduced, sock, peer), partial(self._unknown, sock, peer)
+            balancers.introductions.introduce(sock, known, failed)
+            return False
+        return self._deliver(sock, peer)
+
+    def _introduced(self, sock: Socket, balancer: str, origin: Origin | None) -> None:
+        self._deliver(sock, balancer if origin is None else origin.client)
+
+    def _unknown(self, sock: Socket, balancer: str, why: NoHeader) -> None:
+        net.reset(sock)
+        if str(why):
+            self._note_stranger(balancer, str(why))
+
+    def _deliver(self, sock: Socket, peer: str) -> bool:
         pending = self.expected.get(peer)
         if pending is not None and pending.deliver(sock):
             self.used = now()
@@ -250,14 +142,14 @@ class PassiveListener:
             self._note_stranger(peer)
         return False
 
-    def _note_stranger(self, peer: str) -> None:
+    def _note_stranger(self, peer: str, why: str = "") -> None:
         """A load balancer or a second interface of the client's, perhaps: say so, but not for each of a thousand."""
         for waiting in self.expected.values():
             waiting.stranger = peer
         self._strangers += 1
         if now() >= self._quiet_until:
             expected = list(itertools.islice(self.expected, _MOST_NAMED))
-            log.data_stranger(came_from=peer, port=self.port, expected=expected, count=self._strangers)
+            log.data_stranger(came_from=peer, port=self.port, expected=expected, count=self._strangers, detail=why)
             self._quiet_until, self._strangers = now() + _QUIET_SECONDS, 0
 
     def forget(self, pending: PendingConnection) -> None:
@@ -290,14 +182,15 @@ class PassivePorts:
         self._most = most
         self._ranges: frozenset[Ports] | None = None
         self._pending = 0
-        self._listeners: dict[tuple[str, Ports], dict[int, PassiveListener]] = {}
+        self._introductions = Introductions(nursery.start_soon)
+        self._listeners: dict[tuple[str, Ports, Networks], dict[int, PassiveListener]] = {}
 
     def change(self, most: int, ranges: Collection[Ports]) -> None:
         """The configuration has changed, and these are its ranges of ports. A listener of another one, for sessions
         from before, stays open no longer than it must: another range may need its port."""
         self._most = most
         self._ranges = frozenset(ranges)
-        for (_, ports), listeners in self._listeners.items():
+        for (_, ports, _), listeners in self._listeners.items():
             for listener in list(listeners.values()):
                 listener.keep_open(ports in self._ranges)
 
@@ -311,14 +204,15 @@ class PassivePorts:
             if not listeners:
                 del self._listeners[key]
 
-    def expect(self, local: str, ports: Ports, peer: str) -> PendingConnection:
+    def expect(self, local: str, ports: Ports, peer: str, balancers: Networks = ()) -> PendingConnection:
         """Expect a connection from `peer` at a port of the local address `local`. Raises NoPort.
 
         `local` needs its zone if it has one, and that is the peer's: `peer` has none here.
         `ports`: lowest and highest port, or None for any free one.
+        `balancers`: whoever comes from there says by a header whom it comes for; such ports are shared with no others.
         """
         self._check()
-        listeners = self._listeners.setdefault((local, ports), {})
+        listeners = self._listeners.setdefault((local, ports, balancers), {})
         free = [listener for listener in listeners.values() if peer not in listener.expected]
         unopened = SPARE_PORTS - len(free) if ports is None else ports[1] - ports[0] + 1 - len(listeners)
         # Any of those that could be had, the ones not opened yet included.
@@ -326,7 +220,7 @@ class PassivePorts:
             return self._add(free[drawn], peer)
         try:
             once = self._ranges is not None and ports not in self._ranges
-            return self._add(self._open(local, ports, listeners, once=once), peer)
+            return self._add(self._open(local, ports, listeners, balancers, once=once), peer)
         except NoPort:
             if not free:
                 raise
@@ -355,7 +249,9 @@ class PassivePorts:
         listener.expected[peer] = pending
         return pending
 
-    def _open(self, local: str, ports: Ports, taken: dict[int, PassiveListener], *, once: bool) -> PassiveListener:
+    def _open(
+        self, local: str, ports: Ports, taken: dict[int, PassiveListener], balancers: Networks = (), *, once: bool
+    ) -> PassiveListener:
         candidates = [0]
         if ports is not None:
             candidates = [port for port in range(ports[0], ports[1] + 1) if port not in taken]
@@ -369,7 +265,7 @@ class PassivePorts:
                     continue
                 why = errors.words(error)
                 raise NoPort(f"can't listen on {net.unzoned(local)}: {why}") from None
-            listener = PassiveListener(sock, taken, once=once)
+            listener = PassiveListener(sock, taken, Balancers(balancers, self._introductions), once=once)
             self._nursery.start_soon(listener.serve)
             return listener
         raise NoPort(why)

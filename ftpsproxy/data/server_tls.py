@@ -8,7 +8,7 @@ a limit; it has one from the moment when the transfer has begun.
 from collections.abc import Callable
 
 from ftpsproxy import net
-from ftpsproxy.data.passive import Contested, PendingConnection, Unreachable
+from ftpsproxy.data.pending import Contested, PendingConnection, Unreachable
 from ftpsproxy.data.relay.flow import RelayError
 from ftpsproxy.data.service import SessionData
 from ftpsproxy.ftp.data_failure import Cause

@@ -10,7 +10,7 @@ from ftpsproxy import net
 from ftpsproxy.data import client_connection, receipt
 from ftpsproxy.data.account import Account, TransferResult
 from ftpsproxy.data.endpoints import Endpoints
-from ftpsproxy.data.passive import Contested, PendingConnection
+from ftpsproxy.data.pending import Contested, PendingConnection
 from ftpsproxy.data.relay.direction import FirstToSpeak
 from ftpsproxy.data.relay.download import Download
 from ftpsproxy.data.relay.flow import Flow, RelayError

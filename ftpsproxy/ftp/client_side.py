@@ -92,13 +92,19 @@ def execute(state: State, command: Command) -> list[Order]:
         return _too_late(state, command)
     if (reason := commands.REFUSED.get(verb)) is not None:
         return [NoteCommandRefused(verb.decode(), reason), TellClient(replies.own(502, reason))]
+    if commands.is_proxy_header(command):
+        return _foreign(state, "proxy")
     if commands.is_http(command):
         if state.login.done and not commands.is_http_request(command):
             reason = "Not an FTP command."
             return [NoteCommandRefused(command.shown_verb, reason), TellClient(replies.own(502, reason))]
-        state.closed = True
-        return [NoteForeign("http"), HangUp(Ending.FOREIGN_PROTOCOL)]
+        return _foreign(state, "http")
     return forward(state, command)
+
+
+def _foreign(state: State, protocol: str) -> list[Order]:
+    state.closed = True
+    return [NoteForeign(protocol), HangUp(Ending.FOREIGN_PROTOCOL)]
 
 
 def _before_the_server(state: State, command: Command) -> list[Order]:
@@ -108,7 +114,7 @@ def _before_the_server(state: State, command: Command) -> list[Order]:
             return state.goodbye("Goodbye.", Ending.QUIT, code=221)
         case b"NOOP":  # what probes say
             return [TellClient(replies.own(200, "NOOP ok."))]
-        case verb if verb in commands.REFUSED or commands.is_http(command):
+        case verb if verb in commands.REFUSED or commands.is_http(command) or commands.is_proxy_header(command):
             return []
     return state.dial(command) if state.no_server is None else state.answer_without_server(command, state.no_server)
 

@@ -206,6 +206,11 @@ def is_http(command: Command) -> bool:
     return command.verb in HTTP_VERBS
 
 
+def is_proxy_header(command: Command) -> bool:
+    """Whether this is the line by which a load balancer says for whom it connects (PROXY protocol, version 1)."""
+    return command.verb == b"PROXY" and (command.argument or b"").startswith((b"TCP", b"UNKNOWN"))
+
+
 def is_http_request(command: Command) -> bool:
     """Whether this is HTTP for sure (cross-protocol attacks send it through a browser)."""
     return is_http(command) and b" HTTP/" in (command.argument or b"")

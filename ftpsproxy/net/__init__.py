@@ -1,4 +1,5 @@
-"""Sockets, what the kernel knows of a connection, addresses, names; the one place that waits. Never a protocol."""
+"""Sockets, what the kernel knows of a connection, addresses, names; the one place that waits. Never a protocol, but for
+the header by which a load balancer says for whom it connects."""
 
 from ftpsproxy.net.addresses import Address, numeric, plain_address, unzoned, zoned_address
 from ftpsproxy.net.facts import (
@@ -12,6 +13,8 @@ from ftpsproxy.net.facts import (
     unread,
     unsent,
 )
+from ftpsproxy.net.introductions import Introductions, NoHeader
+from ftpsproxy.net.proxy_protocol import Origin, announce, begins_proxy_header
 from ftpsproxy.net.resolver import Resolver
 from ftpsproxy.net.sockets import (
     MSG_MORE,
@@ -45,12 +48,17 @@ __all__ = [
     "SO_OOBINLINE",
     "Address",
     "ConnectError",
+    "Introductions",
+    "NoHeader",
+    "Origin",
     "Resolver",
     "Socket",
     "TimeLimit",
     "accepted",
     "accepted_nowait",
     "acknowledged",
+    "announce",
+    "begins_proxy_header",
     "close",
     "connect",
     "error_of",

@@ -137,7 +137,9 @@ EVENTS: Mapping[str, Event] = {
         ("limit", "detail"),
         lists={"limit": words(*fields.LIMITS_OF_SESSIONS)},
     ),
-    "session.foreign": Event("HTTP or TLS came to the FTP port.", WARNING, ("protocol",)),
+    "session.foreign": Event(
+        "HTTP, TLS or the PROXY header of a load balancer came to the FTP port.", WARNING, ("protocol",)
+    ),
     "session.closed": Event(
         "The session's end, and its totals.",
         INFO,
@@ -235,6 +237,7 @@ EVENTS: Mapping[str, Event] = {
         "Somebody came to a passive port who is not expected there, and was reset.",
         WARNING,
         ("came_from", "port", "expected", "count"),
+        ("detail",),
         of=Of.ANY,
         old={"address": fields.TEXT},
     ),

@@ -111,6 +111,7 @@ LIMITS_OF_CLIENTS = (
     "changed",
     "clients",
     "left",
+    "proxy_protocol",
     "queue",
     "refused_logins",
     "sessions",
@@ -175,7 +176,7 @@ FIELDS: Mapping[str, Field] = {
     # sessions
     "ahead": Field("how many clients wait before this one", COUNT),
     "waited_seconds": Field("how long the client has waited for its session", SECONDS),
-    "protocol": Field("what the client speaks instead of FTP", words("http", "tls")),
+    "protocol": Field("what the client speaks instead of FTP", words("http", "tls", "proxy")),
     "verb": Field("the client's command; empty where its line is none", TEXT),
     "argument": Field("what stood behind the verb, if that may be shown", TEXT),
     "reply": Field("the code of a reply", REPLY),

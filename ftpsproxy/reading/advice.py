@@ -192,7 +192,8 @@ _EVENTS: Mapping[str, Advice] = {
     "gateway.crashed": _DEFECT,
     "session.crashed": _DEFECT,
     "session.foreign": Advice(
-        "HTTP or TLS came to the FTP port", "switch TLS off in the device; a browser, or a scanner of ports, else"
+        "HTTP, TLS or a PROXY header came to the FTP port",
+        "TLS: switch it off in the device; PROXY: name the load balancer in proxy_protocol; else a scanner of ports",
     ),
     "command.refused": Advice("the gateway itself refuses this", "AUTH and PROT: switch TLS off in the device"),
     "upstream.certificate_expiring": Advice("the server's certificate will soon expire", "tell the partner"),

@@ -77,6 +77,7 @@ class Gateway:
                 self._helpers.start_soon(self._look_after)
                 async with trio.open_nursery() as self._sessions_nursery:
                     async with trio.open_nursery() as self._listeners:
+                        self._introductions = net.Introductions(self._listeners.start_soon)
                         task_status.started(self._change(self._settings, build_contexts(self._settings)))
                         await stop.wait()
                         self._listeners.cancel_scope.cancel()
@@ -240,13 +241,28 @@ class Gateway:
                     if scope.cancel_called:
                         return  # it was closed in the moment when somebody came
                     raise
-                who = one_client(client, service.limits.client_prefix)
-                if (reason := self._refusal(client, who, service)) is None:
-                    self._clients += 1
-                    self._sessions_nursery.start_soon(self._session, service, sock, client, who)
+                if is_allowed(client, service.listener.proxy_protocol):
+                    known, failed = (
+                        partial(self._introduced, service, sock, client),
+                        partial(_unknown, service, sock, client),
+                    )
+                    self._introductions.introduce(sock, known, failed)
                 else:
-                    _turn_away(sock, client, service, reason)
+                    self._let_in(service, sock, client)
                 await turn()  # others are heard meanwhile, and whoever came first is first in the queue
+
+    def _introduced(self, service: Service, sock: Socket, balancer: str, origin: net.Origin | None) -> None:
+        """A load balancer has said for whom it has connected, or that it is there itself."""
+        self._let_in(service, sock, balancer if origin is None else origin.client, origin)
+
+    def _let_in(self, service: Service, sock: Socket, client: str, origin: net.Origin | None = None) -> None:
+        """A client gets its session, or hears why not."""
+        who = one_client(client, service.limits.client_prefix)
+        if (reason := self._refusal(client, who, service)) is None:
+            self._clients += 1
+            self._sessions_nursery.start_soon(self._session, service, sock, client, who, origin)
+        else:
+            _turn_away(sock, client, service, reason)
 
     def _refusal(self, client: str, who: str, service: Service) -> Refusal | None:
         """Why this client gets no session; None when it does, and is counted. `who` stands for it where clients are
@@ -256,10 +272,10 @@ class Gateway:
         lately = self._refused_logins.count(service.upstream.name, who, service.timeouts.refused_logins)
         return TOO_MANY_LOGINS if lately >= service.limits.refused_logins else self._session_limits.take(who)
 
-    async def _session(self, service: Service, sock: Socket, client: str, who: str) -> None:
+    async def _session(self, service: Service, sock: Socket, client: str, who: str, origin: net.Origin | None) -> None:
         """One client that was let in: its session, and nothing left behind."""
         try:
-            await self._serve_client(service, sock, client, who)
+            await self._serve_client(service, sock, client, who, origin)
         except Exception as error:
             log.session_crashed(error=errors.unwrapped(error))
         except BaseExceptionGroup as group:  # it crashed while it was cancelled
@@ -275,9 +291,11 @@ class Gateway:
             if not self._clients and not self._open:
                 self._all_gone.set()
 
-    async def _serve_client(self, service: Service, sock: Socket, client: str, who: str) -> None:
+    async def _serve_client(
+        self, service: Service, sock: Socket, client: str, who: str, origin: net.Origin | None
+    ) -> None:
         place = self._places.of(service, client, who)
-        session = Session(service, sock, client, place)
+        session = Session(service, sock, client, place, origin)
         self._sessions[session] = service.upstream.name, who
         try:
             await session.run()
@@ -298,6 +316,14 @@ class Gateway:
 def build_contexts(settings: Settings) -> dict[str, Context]:
     """TLS for each upstream. Raises TlsConfigError."""
     return {name: build_context(upstream) for name, upstream in settings.upstreams.items()}
+
+
+def _unknown(service: Service, sock: Socket, balancer: str, why: net.NoHeader) -> None:
+    """Nobody knows for whom a load balancer has connected."""
+    if str(why):
+        _turn_away(sock, balancer, service, Refusal("proxy_protocol", str(why)))
+    else:
+        net.close(sock)
 
 
 def _turn_away(sock: Socket, client: str, service: Service, why: Refusal) -> None:

@@ -20,7 +20,8 @@ class ForeignProtocol(Lost):
 
 
 class ClientControl:
-    """The client's control connection. `local` and `peer` are its addresses, with zones.
+    """The client's control connection. `local` and `peer` are its addresses, with zones. Where a load balancer stands
+    before the client, `peer` and `port` are the client's own, and `reached` is where at the balancer it has connected.
 
     `listened_to`: whether its session takes what it says; while it does not, `heard_out` waits for nobody.
     """
@@ -38,9 +39,11 @@ class ClientControl:
         "listened_to",
         "local",
         "peer",
+        "port",
+        "reached",
     )
 
-    def __init__(self, sock: Socket, client: str, start: Start, *, line_bytes: int) -> None:
+    def __init__(self, sock: Socket, client: str | net.Origin, start: Start, *, line_bytes: int) -> None:
         # ABOR comes with urgent data (RFC 959 section 4.1.3); out of line, its byte would be lost or misplaced.
         with contextlib.suppress(OSError):
             sock.setsockopt(net.SOL_SOCKET, net.SO_OOBINLINE, 1)
@@ -54,11 +57,15 @@ class ClientControl:
         self._waits = False
         self._quiet: trio.Event | None = None
         self.listened_to = True
-        self.local = net.zoned_address(sock.getsockname())
+        self.local = self.reached = net.zoned_address(sock.getsockname())
+        if isinstance(client, net.Origin):
+            self.peer, self.port, self.reached = client.client, client.client_port, client.reached
+            return
         try:
-            self.peer = net.zoned_address(sock.getpeername())
+            peer = sock.getpeername()
+            self.peer, self.port = net.zoned_address(peer), peer[1]
         except OSError:
-            self.peer = client  # gone already
+            self.peer, self.port = client, 0  # gone already
 
     # --- what is known of it ------------------------------------------------------------------------------------------
 
@@ -101,6 +108,8 @@ class ClientControl:
             self._said = True
             if data[0] == 0x16 and data[1:2] in (b"", b"\x03"):
                 raise ForeignProtocol("tls")
+            if net.begins_proxy_header(data):
+                raise ForeignProtocol("proxy")
         self._lines.feed(self._telnet.feed(data))
         return bool(data)
 

@@ -105,7 +105,7 @@ class ServerHearing:
                 placed = True
                 session.serve_by(service)
                 session.show(waited)
-                server = session.server = await reach(service, session.start)
+                server = session.server = await reach(service, session.start, session.client)
                 if service.upstream.tls_first:
                     await self._secure(server)
                 return server
@@ -124,7 +124,8 @@ class ServerHearing:
         """TLS on the server's control connection. Raises Refused."""
         session = self._session
         tls = await secure(server, session.service)
-        route = Route(session.client.local, session.client.peer, server.local, server.peer)
+        client = session.client
+        route = Route(client.local, client.reached, client.peer, client.port, server.local, server.peer)
         session.data = DataConnections(session.service.data, route, tls, session.client, session.start, session.feed)
 
     async def _hear(self, server: ServerControl) -> None:

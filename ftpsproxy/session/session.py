@@ -38,13 +38,18 @@ _AT_ONCE = HangUp(Ending.STOPPED_AT_ONCE), "The gateway stops at once."
 
 
 class Session:
-    """One session; `run` is its whole life. `place` is taken when the server is to be reached."""
+    """One session; `run` is its whole life. `place` is taken when the server is to be reached; there is an `origin`
+    where a load balancer stands before the client."""
 
-    def __init__(self, service: Service, sock: Socket, client: str, place: Place) -> None:
+    def __init__(
+        self, service: Service, sock: Socket, client: str, place: Place, origin: net.Origin | None = None
+    ) -> None:
         self.service = service
         self.place = place
         self.address = client
-        self.client: ClientControl = ClientControl(sock, client, self.start, line_bytes=service.limits.line_bytes)
+        self.client: ClientControl = ClientControl(
+            sock, origin or client, self.start, line_bytes=service.limits.line_bytes
+        )
         self.protocol = Protocol(self._policy(service), service.data.quirks)
         self.clock = Clock(service.patience)
         self.server: ServerControl | None = None
@@ -152,7 +157,7 @@ class Session:
             self.protocol.serve_by(self._policy(service), service.data.quirks)
 
     def _policy(self, service: Service) -> Policy:
-        shown = service.listener.passive_address or self.client.local
+        shown = service.listener.passive_address or self.client.reached
         return dataclasses.replace(service.policy, client=self.address, passive_v4=":" not in shown)
 
     def show(self, waited: float | None = None) -> None:

@@ -9,6 +9,7 @@ from ftpsproxy import errors, net
 from ftpsproxy.config import endpoint
 from ftpsproxy.data.service import Start
 from ftpsproxy.observe import log, metrics
+from ftpsproxy.session.client import ClientControl
 from ftpsproxy.session.recognising import protocol_at
 from ftpsproxy.session.server import ServerControl
 from ftpsproxy.session.service import Service
@@ -17,14 +18,16 @@ from ftpsproxy.tls import Refused, Tls, TlsError, certificate_of, check_pins, ex
 _WARN_DAYS = 14
 
 
-async def reach(service: Service, start: Start) -> ServerControl:
-    """A control connection to the upstream, in clear. Raises Refused."""
+async def reach(service: Service, start: Start, client: ClientControl) -> ServerControl:
+    """A control connection to the upstream for this client, in clear. Raises Refused."""
     upstream, timeouts, limits = service.upstream, service.timeouts, service.limits
     where = f"{upstream.host} port {upstream.port}"
     sock: net.Socket | None = None
     try:
         with trio.fail_after(timeouts.connect):
             sock = await net.connect(service.resolver, upstream.host, upstream.port, timeouts.keepalive)
+        if upstream.send_proxy_protocol != "off":
+            net.announce(sock, upstream.send_proxy_protocol, net.unzoned(client.peer), client.port)
         return ServerControl(
             sock,
             start,

@@ -37,6 +37,16 @@ def data_contested(*, came_from: str, port: int) -> None:
     say("warning", "data.contested", came_from=came_from, port=port)
 
 
-def data_stranger(*, came_from: str, port: int, expected: list[str], count: int) -> None:
-    """Somebody who is not expected at a passive port came there, and was reset; `count` since the last such line."""
-    limited("warning", "data.stranger", of=came_from, came_from=came_from, port=port, expected=expected, count=count)
+def data_stranger(*, came_from: str, port: int, expected: list[str], count: int, detail: str = "") -> None:
+    """Somebody who is not expected at a passive port came there, and was reset; `count` since the last such line.
+    `detail`: what was wrong with the header of a load balancer."""
+    limited(
+        "warning",
+        "data.stranger",
+        of=came_from,
+        came_from=came_from,
+        port=port,
+        expected=expected,
+        count=count,
+        detail=detail or None,
+    )
