@@ -157,6 +157,9 @@ _LIMITS: Mapping[str, Advice] = {
     "clients": Advice("the client's address is not let in", "clients of that listener, if it is to be"),
     "left": Advice("the client left while it waited for a place", "sessions of that upstream, if the wait is long"),
     "queue": Advice("no place at the server became free in time", "sessions of that upstream, timeouts.queue"),
+    "proxy_protocol": Advice(
+        "a load balancer did not say for whom it connects", "send-proxy-v2 at it, or out of proxy_protocol"
+    ),
     "sessions": Advice("as many sessions as are allowed in all", "limits.sessions"),
     "sessions_per_client": Advice("as many sessions as are allowed to one client", "limits.sessions_per_client"),
     "sessions_per_second": Advice("the client comes more often than allowed", f"{_SLOWER}limits.sessions_per_second"),
