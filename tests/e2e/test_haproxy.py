@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ftplib
 import signal
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -90,9 +92,23 @@ def test_between_two_haproxies(certificates: Certificates, tmp_path: Path, versi
             subprocess.run([*curl, "-T", str(file), url], check=True, timeout=90)
             subprocess.run([*curl, "-o", str(back), url], check=True, timeout=90)
             assert back.read_bytes() == file.read_bytes()
+            _break_off_an_upload(f"{version}-torn", control)
             gateway.wait_for_sessions()
+        assert [one["outcome"] for one in gateway.events("transfer.finished")] == ["complete", "complete", "torn"]
         assert {one["client"] for one in gateway.events("session.opened")} == {CLIENT}
         lines = log.read_text().splitlines()
-        # Control and data connection of the upload and of the download, as each of the two has them.
-        assert lines.count(f"{CLIENT} {BEFORE}") == 4, lines
-        assert lines.count(f"{CLIENT} {BEHIND}") == 4, lines
+        # Control and data connection of each transfer, as each of the two has them.
+        assert lines.count(f"{CLIENT} {BEFORE}") == 6, lines
+        assert lines.count(f"{CLIENT} {BEHIND}") == 6, lines
+
+
+def _break_off_an_upload(name: str, control: int) -> None:
+    """By a reset, as a device does that is switched off and on: the balancer passes it on."""
+    with ftplib.FTP(source_address=(CLIENT, 0)) as ftp:
+        ftp.connect(BEFORE, control, 30)
+        ftp.login(USER, PASSWORD)
+        with ftp.transfercmd(f"STOR {name}") as data:
+            data.sendall(b"x" * 100_000)
+            data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with pytest.raises(ftplib.error_temp):
+            ftp.voidresp()
