@@ -52,6 +52,8 @@ class Listener:
     passive_address: Annotated[str | None, parse.address] = None
     # load balancers: whoever connects from there has to say, by the header of the PROXY protocol, for whom
     proxy_protocol: Annotated[tuple[Network, ...], parse.balancers] = ()
+    # also data connections: HAProxy makes a proper end of a client's reset, which tears an upload unseen
+    proxy_protocol_data: Annotated[bool, parse.boolean] = False
     digest: Literal["none", "sha256"] = "none"
     greeting: Literal["own", "upstream"] = "own"  # embedded clients die of long or multi-line banners: ours is one line
     # a probe that connects and leaves costs the server nothing, and a client shows what it hears to USER

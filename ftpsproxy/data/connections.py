@@ -139,9 +139,10 @@ class DataConnections:
     def listen_for_client(self) -> None:
         """Expect the client's data connection; feeds ClientListening or EndpointFailed."""
         route, listener = self._route, self._service.listener
+        balancers = listener.proxy_protocol if listener.proxy_protocol_data else ()
         try:
             pending = self._service.passive_ports.expect(
-                route.client_local, listener.passive_ports, net.unzoned(route.client_peer), listener.proxy_protocol
+                route.client_local, listener.passive_ports, net.unzoned(route.client_peer), balancers
             )
         except NoPort as error:
             self._no_port(error)

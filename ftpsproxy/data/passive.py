@@ -125,16 +125,16 @@ class PassiveListener:
         return self._deliver(sock, peer)
 
     def _introduced(self, sock: Socket, balancer: str, origin: Origin | None) -> None:
-        self._deliver(sock, balancer if origin is None else origin.client)
+        self._deliver(sock, balancer if origin is None else origin.client, balanced=True)
 
     def _unknown(self, sock: Socket, balancer: str, why: NoHeader) -> None:
         net.reset(sock)
         if str(why):
             self._note_stranger(balancer, str(why))
 
-    def _deliver(self, sock: Socket, peer: str) -> bool:
+    def _deliver(self, sock: Socket, peer: str, *, balanced: bool = False) -> bool:
         pending = self.expected.get(peer)
-        if pending is not None and pending.deliver(sock):
+        if pending is not None and pending.deliver(sock, balanced=balanced):
             self.used = now()
             return True
         net.reset(sock)

@@ -37,6 +37,7 @@ class PendingConnection:
         "_renewed",
         "_taken",
         "_tell",
+        "balanced",
         "host",
         "port",
         "sock",
@@ -47,6 +48,7 @@ class PendingConnection:
         self.host = host
         self.port = listener.port
         self.sock: Socket | None = None
+        self.balanced = False  # whether it came by way of a load balancer, which ends it as it likes
         self.stranger = ""  # the address of somebody else who came meanwhile
         self._arrived = trio.Event()
         self._renewed = False
@@ -57,7 +59,7 @@ class PendingConnection:
         self._over: Callable[[], None] | None = over
         self._tell: Callable[[Socket], None] | None = None
 
-    def deliver(self, sock: Socket) -> bool:
+    def deliver(self, sock: Socket, *, balanced: bool = False) -> bool:
         """A connection has come → whether it is this one's."""
         if self._taken or self._contested or (self.sock is not None and not self._renewed):
             self._contest()
@@ -65,7 +67,7 @@ class PendingConnection:
         if self.sock is not None:
             net.reset(self.sock)  # a new one in place of the one left over from what was refused
         self._renewed = False
-        self.sock = sock
+        self.sock, self.balanced = sock, balanced
         if self._tell is not None:
             self._tell(sock)
         self._arrived.set()

@@ -223,6 +223,8 @@ class Transfer:
             end.on_contest(self._contested)
             client = end.take() or await client_connection.that_comes(end, self._policy.data_connect)
             self._take_client(client)
+            if end.balanced:
+                self.endpoints.client_mode = "balanced"
             return client
         self.endpoints.client = None  # it is no way to somebody who waits any more
         if end is None:

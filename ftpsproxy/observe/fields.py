@@ -91,7 +91,7 @@ IGNORED = tuple(why.value for why in Ignored)
 DATA_CAUSES = tuple(cause.value for cause in Cause)
 CAUSES = tuple(dict.fromkeys((*UPSTREAM_CAUSES, *ENDINGS, *IGNORED, *DATA_CAUSES)))
 
-CLIENT_MODES = ("passive", "active")
+CLIENT_MODES = ("passive", "active", "balanced")  # the last one by way of a load balancer, which ends it as it likes
 UPSTREAM_MODES = ("epsv", "pasv", "eprt", "port")
 
 LIMITS_OF_SESSIONS = (

@@ -28,8 +28,8 @@ class Behind(ftplib.FTP):
         self, to: Endpoint, header: bytes, *, source: str = BALANCER, data_header: bytes | None = None
     ) -> None:
         super().__init__()
-        self._to, self._source = to, source
-        self._data_header = header if data_header is None else data_header
+        self._to, self.source = to, source
+        self.data_header = header if data_header is None else data_header
         self.shown = ""
         self.af = socket.AF_INET
         self.sock = self.connection(to.port, header)
@@ -41,13 +41,13 @@ class Behind(ftplib.FTP):
             raise
 
     def connection(self, port: int, header: bytes) -> socket.socket:
-        sock = socket.create_connection((self._to.host, port), 30, source_address=(self._source, 0))
+        sock = socket.create_connection((self._to.host, port), 30, source_address=(self.source, 0))
         sock.sendall(header)
         return sock
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:
         self.shown, port = ftplib.parse227(self.sendcmd("PASV"))
-        sock = self.connection(port, self._data_header)
+        sock = self.connection(port, self.data_header)
         try:
             assert self.sendcmd(cmd).startswith("1")
         except BaseException:
@@ -73,7 +73,11 @@ def running(certificates: Certificates) -> Iterator[Gateway]:
         start_gateway(
             server.url,
             certificates.ca_file,
-            listener={"proxy_protocol": [BALANCER], "clients": ["10.1.0.0/16", "127.0.0.0/8"]},
+            listener={
+                "proxy_protocol": [BALANCER],
+                "proxy_protocol_data": True,
+                "clients": ["10.1.0.0/16", "127.0.0.0/8"],
+            },
             timeouts={"data_connect": 2},
         ) as started,
     ):
@@ -99,6 +103,7 @@ def test_the_clients_own_address_is_what_counts(gateway: Gateway) -> None:
             ftp.sendport(BALANCER, 5000)
     closed = gateway.wait_for_event("session.closed", since=since)
     assert (closed["client"], closed["transfers"], closed["torn"]) == (CLIENT, 2, 0)
+    assert {one["client_mode"] for one in gateway.events("transfer.finished", since=since)} == {"balanced"}
 
 
 def test_a_data_connection_without_a_header_is_nobodys(gateway: Gateway) -> None:
@@ -116,6 +121,26 @@ def test_one_for_somebody_else_is_not_taken(gateway: Gateway) -> None:
         ftp.refused("STOR anothers")
     stranger = gateway.wait_for_event("data.stranger", since=since)
     assert (stranger["came_from"], stranger["expected"]) == ("10.1.2.4", [CLIENT])
+
+
+def test_data_connections_by_a_balancer_are_taken_only_where_the_operator_will_have_them(
+    certificates: Certificates,
+) -> None:
+    with (
+        servers.pyftpdlib(certificates) as server,
+        start_gateway(
+            server.url,
+            certificates.ca_file,
+            listener={"proxy_protocol": [BALANCER], "passive_address": "127.0.0.1"},
+            timeouts={"data_connect": 2},
+        ) as gateway,
+    ):
+        with Behind(gateway.endpoint, V1.replace(b"10.1.2.3", b"127.0.0.8")) as ftp:
+            ftp.log_in()
+            ftp.refused("STOR by_the_balancer")
+            ftp.source, ftp.data_header = "127.0.0.8", b""
+            ftp.storbinary("STOR straight", io.BytesIO(b"x" * 1000))
+        assert gateway.wait_for_event("transfer.finished", count=2)["client_mode"] == "passive"
 
 
 def test_clients_come_without_a_balancer_too(gateway: Gateway) -> None:
