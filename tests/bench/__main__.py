@@ -19,6 +19,8 @@ from tests.bench.driver import Numbers
 from tests.bench.peers import Gateway, Ground, Installation
 from tests.bench.process import BenchError
 from tests.bench.report import Settings
+from tests.bench.wan import work as wan
+from tests.bench.wan.networks import Way
 from tests.bench.works import BEFORE, MOD_PROXY, OURS, STUNNEL, WORKS, Side, Work
 
 
@@ -31,7 +33,7 @@ class Bench:
         self._stack = stack
         self._made = made
         self._kind = kind
-        self._installations = installations
+        self.installations = installations
         self._ports: dict[str, int] = {}
         self._relay: tuple[int, int] | None = None
 
@@ -60,7 +62,7 @@ class Bench:
         if name == MOD_PROXY:
             gateway = stack.enter_context(peers.mod_proxy(self._made, upstream))
         else:
-            which = self._installations[name]
+            which = self.installations[name]
             gateway = stack.enter_context(peers.ours(self._made, upstream, which, admin=work.admin))
         return self.around(gateway, work)
 
@@ -96,7 +98,7 @@ class Bench:
 
 
 def main(
-    work: Annotated[list[str] | None, typer.Option(help=f"Run only this: {', '.join(WORKS)}.")] = None,
+    work: Annotated[list[str] | None, typer.Option(help=f"Run only this: {', '.join(WORKS)}, wan.")] = None,
     side: Annotated[list[str] | None, typer.Option(help="Run only this side: ours, mod_proxy, stunnel.")] = None,
     against: Annotated[str | None, typer.Option(metavar="REV", help="One more side: ours at this commit.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each work.")] = 5,
@@ -104,13 +106,16 @@ def main(
     upstream: Annotated[str, typer.Option(help="proftpd or vsftpd.")] = "proftpd",
     option: Annotated[list[str] | None, typer.Option(help="One more argument for ftpsproxy run.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all readings here.")] = None,
+    rtt: Annotated[float, typer.Option(help="wan: milliseconds there and back.")] = 50.0,
+    loss: Annotated[float, typer.Option(help="wan: percent of packets lost.")] = 0.0,
+    rate: Annotated[float, typer.Option(help="wan: Mbit/s of each direction, 0 for no limit.")] = 0.0,
     profile_work: Annotated[str | None, typer.Option("--profile", help="Profile our gateway in this work.")] = None,
 ) -> None:
     """Measure ftpsproxy against ProFTPD mod_proxy and stunnel, in turn, on the same upstream."""
     chosen = [profile_work] if profile_work else work or list(WORKS)
     for name in chosen:
-        if name not in WORKS:
-            raise typer.BadParameter(f"no work {name!r}; there are {', '.join(WORKS)}")
+        if name not in (*WORKS, "wan"):
+            raise typer.BadParameter(f"no work {name!r}; there are {', '.join(WORKS)}, wan")
     sides = _sides(side, against)
     if profile_work and against is not None:
         raise typer.BadParameter("--profile is of ours alone: there is no --against with it")
@@ -118,6 +123,7 @@ def main(
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave through the with blocks: stop what was started
+    failed = False
     try:
         settings = Settings(rounds, quick, upstream, None if against is None else installed.commit(against))
         packages.ensure()
@@ -127,7 +133,10 @@ def main(
             if profile_work:
                 print(_profile(bench, made, WORKS[profile_work], rounds))
                 return
-            failed = _measure(bench, chosen, sides, settings, json_file)
+            if chosen != ["wan"]:
+                failed = _measure(bench, [name for name in chosen if name != "wan"], sides, settings, json_file)
+            if "wan" in chosen:  # the last, as it is in a network of its own from there on
+                _measure_wan(made, Way(rtt, loss, rate), rounds, bench.installations, json_file)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -193,6 +202,14 @@ def _measure(
     if settings.quick:
         print("\n--quick: too little work and too few rounds for these figures to mean much.")
     return bool(failures)
+
+
+def _measure_wan(made: Ground, way: Way, rounds: int, ours: Mapping[str, Installation], json_file: Path | None) -> None:
+    found = wan.measure(made, way, rounds, ours)
+    print(wan.render(found, way))
+    if json_file is not None:
+        document = json.loads(json_file.read_text()) if json_file.exists() else {}
+        json_file.write_text(json.dumps({**document, "wan": found}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

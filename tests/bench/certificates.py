@@ -1,4 +1,4 @@
-"""A throw-away authority and one server certificate for localhost."""
+"""A throw-away authority and one server certificate for localhost, and for the far side of a long way."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def make(directory: Path) -> Certificates:
     )
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     names = x509.SubjectAlternativeName(
-        [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))],
+        [x509.DNSName("localhost"), *(x509.IPAddress(ipaddress.ip_address(one)) for one in ("127.0.0.1", "10.77.0.2"))],
     )
     certificate = (
         x509.CertificateBuilder()

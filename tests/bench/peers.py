@@ -140,12 +140,12 @@ def _make_files(made: Ground) -> None:
     (made.data / "up").chmod(0o777)  # each server writes as another user
 
 
-def _proftpd_common(made: Ground, name: str, port: int) -> str:
+def _proftpd_common(made: Ground, name: str, port: int, host: str) -> str:
     account = ("nobody", "nogroup") if os.geteuid() == 0 else (str(os.geteuid()), str(os.getegid()))
     return f"""
 ServerName "{name}"
 ServerType standalone
-DefaultAddress 127.0.0.1
+DefaultAddress {host}
 Port {port}
 User {account[0]}
 Group {account[1]}
@@ -174,15 +174,23 @@ IdentLookups off
 """
 
 
-def _start_proftpd(made: Ground, name: str, port: int, extra: str) -> Process:
+def _start_proftpd(made: Ground, name: str, port: int, extra: str, host: str = "127.0.0.1") -> Process:
     config = made.path(f"{name}.conf")
-    config.write_text(_proftpd_common(made, name, port) + extra)
+    config.write_text(_proftpd_common(made, name, port, host) + extra)
     return Process(name, (PROFTPD, "--nodaemon", "--config", config), made.path(f"{name}.log"))
 
 
 @contextlib.contextmanager
-def proftpd(made: Ground, *, name: str = "upstream", passive_port: int | None = None) -> Iterator[int]:
-    """The upstream: TLS required on both connections, session reuse required (its default). Yields the port.
+def proftpd(
+    made: Ground,
+    *,
+    name: str = "upstream",
+    host: str = "127.0.0.1",
+    passive_port: int | None = None,
+    any_session: bool = False,
+) -> Iterator[int]:
+    """The upstream: TLS required on both connections, session reuse required (its default) unless `any_session`. Yields
+    the port.
 
     With ``passive_port`` (see :func:`lone_port`) every data connection comes to that port and need not resume: so
     stunnel, which knows no FTP, can carry the bytes of the very same server.
@@ -207,8 +215,10 @@ TLSVerifyClient off
     if passive_port is not None:
         # ProFTPD wants a range of at least two: lone_port() keeps the other one taken.
         extra += f"PassivePorts {passive_port} {passive_port + 1}\nTLSOptions NoSessionReuseRequired\n"
-    with _start_proftpd(made, name, port, extra) as process:
-        process.wait_listening(port)
+    elif any_session:  # ftplib resumes none
+        extra += "TLSOptions NoSessionReuseRequired\n"
+    with _start_proftpd(made, name, port, extra, host) as process:
+        process.wait_listening(port, host)
         yield port
 
 
@@ -306,7 +316,9 @@ def wait_a_tick() -> None:
 
 
 @contextlib.contextmanager
-def ours(made: Ground, upstream: int, which: Installation = HERE, *, admin: bool = False) -> Iterator[Gateway]:
+def ours(
+    made: Ground, upstream: int, which: Installation = HERE, *, admin: bool = False, host: str = "localhost"
+) -> Iterator[Gateway]:
     """ftpsproxy as it ships, logging JSON to a file; with ``admin`` it also answers probes, which costs memory."""
     port = free_port()
     admin_port = free_port() if admin else None
@@ -318,7 +330,7 @@ def ours(made: Ground, upstream: int, which: Installation = HERE, *, admin: bool
         "--listen",
         f"127.0.0.1:{port}",
         "--upstream",
-        f"ftpes://localhost:{upstream}",
+        f"ftpes://{host}:{upstream}",
         "--ca-file",
         str(made.tls.authority),
         *which.options,
@@ -331,8 +343,8 @@ def ours(made: Ground, upstream: int, which: Installation = HERE, *, admin: bool
 
 
 @contextlib.contextmanager
-def mod_proxy(made: Ground, upstream: int) -> Iterator[Gateway]:
-    """ProFTPD mod_proxy as a reverse proxy, TLS to the server required and verified."""
+def mod_proxy(made: Ground, upstream: int, *, host: str = "localhost", source: str = "127.0.0.1") -> Iterator[Gateway]:
+    """ProFTPD mod_proxy as a reverse proxy, TLS to the server required and verified; it connects from `source`."""
     port = free_port()
     tables = made.path(f"tables-{port}")
     tables.mkdir()
@@ -344,7 +356,8 @@ ProxyEngine on
 ProxyLog {made.path(f"proxy-{port}.log")}
 ProxyTables {tables}
 ProxyRole reverse
-ProxyReverseServers ftp://localhost:{upstream}
+ProxySourceAddress {source}
+ProxyReverseServers ftp://{host}:{upstream}
 ProxyTLSEngine on
 ProxyTLSVerifyServer on
 ProxyTLSCACertificateFile {made.tls.authority}

@@ -105,6 +105,8 @@ class Process:
     arguments: Sequence[str | Path]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    descriptors: Sequence[int] = ()
+    """Of ours that it is given."""
     _popen: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Process:
@@ -116,6 +118,7 @@ class Process:
                 stderr=output,
                 env={**os.environ, **self.environment},
                 start_new_session=True,
+                pass_fds=self.descriptors,
             )
         return self
 
@@ -132,14 +135,14 @@ class Process:
         """Whether the program still runs."""
         return self._popen is not None and self._popen.poll() is None
 
-    def wait_listening(self, port: int) -> None:
-        """Wait until 127.0.0.1:port accepts; raise BenchError with the end of the log when the program ends first."""
+    def wait_listening(self, port: int, host: str = "127.0.0.1") -> None:
+        """Wait until it accepts there; raise BenchError with the end of the log when the program ends first."""
 
         def listening() -> bool:
             if not self.alive():
                 raise BenchError(f"{self.name} ended at once:\n{self.tail()}")
             with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
+                return probe.connect_ex((host, port)) == 0
 
         wait_until(listening, seconds=30, what=f"{self.name} listening on {port}")
 
