@@ -100,6 +100,7 @@ class Upstream:
         "off"  # only by the operator's word: to others it is no TLS, no FTP
     )
     send_proxy_protocol_data: Annotated[bool, parse.boolean] = True  # on data connections, too
+    ahead: Annotated[bool, parse.boolean] = True  # a server far away is asked nothing twice
     sessions: Annotated[int, whole(0, 1_000_000)] = 0  # at a time; 0: no limit, as many as limits.sessions
     # of these, however few others want one; 0: all that nobody else waits for
     sessions_per_client: Annotated[int, whole(0, 1_000_000)] = 0

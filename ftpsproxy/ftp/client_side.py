@@ -99,6 +99,8 @@ def execute(state: State, command: Command) -> list[Order]:
             reason = "Not an FTP command."
             return [NoteCommandRefused(command.shown_verb, reason), TellClient(replies.own(502, reason))]
         return _foreign(state, "http")
+    if state.policy.ahead and (known := state.repeated.answer(command)) is not None:
+        return [TellClient(known)]
     return forward(state, command)
 
 

@@ -270,6 +270,8 @@ def _answered(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
     """The final reply to a command without a transfer."""
     state.exchange = None
     command = exchange.command
+    if not exchange.told:
+        state.repeated.answered(command, reply)
     reply = _untold(state, exchange, reply)
     match command.verb:
         case verb if verb in commands.LOGIN_VERBS:

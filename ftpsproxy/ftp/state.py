@@ -14,6 +14,7 @@ from ftpsproxy.ftp.exchange import ABORTABLE, ASKED, Exchange, Phase
 from ftpsproxy.ftp.login import Login
 from ftpsproxy.ftp.opening import Opening, Refusal
 from ftpsproxy.ftp.orders import Dial, Ending, HangUp, LeaveServer, NoteUpstreamFailed, Order, TellClient, TellServer
+from ftpsproxy.ftp.repeated import Repeated
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.restart import Restart
 from ftpsproxy.ftp.server_endpoint import DeferredEndpoint, ServerEndpoint, UpstreamQuirks
@@ -37,6 +38,7 @@ class Policy:
     login_attempts: int = 6
     bad_lines: int = 10
     passive_v4: bool = True
+    ahead: bool = True  # what was said already is not asked again
 
 
 class State:
@@ -61,6 +63,7 @@ class State:
         self.directory = Directory()
         self.restart = Restart()
         self.changes = Changes()
+        self.repeated = Repeated()
         self.closed = False
         self.client_gone = False
         self.postponed: list[ServerLost | ServerRefused | ClientLost | Stopped] = []

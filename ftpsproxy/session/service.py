@@ -73,6 +73,7 @@ def policy(listener: Listener, upstream: Upstream, limits: Limits) -> Policy:
         login_attempts=limits.login_attempts,
         bad_lines=limits.bad_lines,
         greet_first=listener.greets_first,
+        ahead=upstream.ahead,
     )
 
 
