@@ -38,6 +38,7 @@ class Row(NamedTuple):  # made for each line of a log that is read: a frozen dat
     note: str = ""
 
 
+_DONE = Mark.DONE.value
 _TIME = 8
 _HEAD = 13  # 22:28:50 ✓ ↑
 _FIGURES = 27
@@ -82,6 +83,19 @@ def _plain(row: Row) -> str | None:
     if len(time) > _TIME or not (columns.isascii() or columns.translate(_NARROW).isascii()):
         return None
     return f"{time:<8} {mark} {arrow} {columns}  {note}".rstrip()
+
+
+def usual(time: str, arrow: str, name: str, moved: int, seconds: float) -> str:
+    """The same of a file that has become whole, up to its columns (`usual_columns`): nothing in it needs a quote, and
+    all of it is as wide as it is long."""
+    took = duration(seconds)
+    return f"{time} {_DONE} {arrow} {name:<32} {size(moved):>7} {took:>8} {rate(moved, seconds):>9}"
+
+
+def usual_columns(who: str, tls: str, client: str) -> str | None:
+    """What stands behind that, with the end of the line; None: not for these."""
+    columns = f"  {who:<18}  {tls:<15}  {client}\n"
+    return columns if client and columns.isascii() else None
 
 
 def _plan(width: int | None) -> tuple[int, int]:

@@ -11,8 +11,9 @@ from ftpsproxy.observe.rows import Mark, Row, count, duration, prose, quoted, ra
 
 Event = Mapping[str, Any]
 
-_ARROWS = {"upload": "↑", "download": "↓"}
+ARROWS = {"upload": "↑", "download": "↓"}
 _DONE = ("STOR", "RETR")  # what the arrow says already
+_GOES_ON, _WELL, _BADLY = Mark.SAID, Mark.DONE, Mark.FAILED  # to look one up in an enum takes longer than all else here
 
 
 def row(event: Event) -> Row:
@@ -31,11 +32,16 @@ def failed(event: Event) -> bool:
 
 def file_name(event: Event) -> str:
     """The whole path of the file, as far as it is known."""
-    path, directory = event.get("path", ""), event.get("directory")
-    if not directory or path[:1] in ("/", "'") or (event.get("directory_relative") and directory == "."):
-        return path if isinstance(path, str) else ""
+    return joined(event.get("directory"), event.get("path", ""), relative=bool(event.get("directory_relative")))
+
+
+def joined(directory: str | None, path: str | None, *, relative: bool) -> str:
+    """The same, of what stands in an event about a file."""
+    path = path or ""
+    if not directory or path[:1] in ("/", "'") or (relative and directory == "."):
+        return path
     if not path:
-        return str(directory)
+        return directory
     return f"{directory}{path}" if directory.endswith("/") else f"{directory}/{path}"
 
 
@@ -51,9 +57,10 @@ def who(event: Event) -> str:
     return quoted(f"{user}@{upstream}") if upstream else quoted(user)
 
 
-def _client(event: Event) -> str:
-    client = event.get("client", "")
-    return quoted(client) if client else ""
+def client(event: Event) -> str:
+    """From where."""
+    address = event.get("client", "")
+    return quoted(address) if address else ""
 
 
 # --- transfers ------------------------------------------------------------------------------------------------------
@@ -61,18 +68,17 @@ def _client(event: Event) -> str:
 
 def _transfer(event: Event) -> Row:
     get = event.get
-    moved, seconds, outcome = get("bytes", 0), get("seconds", 0.0), get("outcome", "")
-    over = event["event"] == "transfer.finished"
-    started = event["event"] == "transfer.started"
+    moved, seconds, outcome, name = get("bytes", 0), get("seconds", 0.0), get("outcome", ""), event["event"]
+    over = name == "transfer.finished"
     return Row(
         _time(event),
-        Mark.SAID if not over else Mark.DONE if outcome == "complete" else Mark.FAILED,
+        _GOES_ON if not over else _WELL if outcome == "complete" else _BADLY,
         _named(event),
-        _ARROWS.get(get("direction", ""), " "),
-        ("", "", "") if started else (size(moved), duration(seconds), rate(moved, seconds)),
+        ARROWS.get(get("direction", ""), " "),
+        ("", "", "") if name == "transfer.started" else (size(moved), duration(seconds), rate(moved, seconds)),
         who(event),
         tls(event) if over else "",
-        _client(event),
+        client(event),
         _note(event, outcome),
     )
 
@@ -135,7 +141,7 @@ def _other(event: Event, tell: Callable[[Event], Told] | None) -> Row:
         mark, name, note = tell(event)
     if left_out := event.get("suppressed"):
         note = f"{note} ({left_out:,} more before this)".strip()
-    return Row(_time(event), mark, name, " ", None, who(event), "", _client(event), note)
+    return Row(_time(event), mark, name, " ", None, who(event), "", client(event), note)
 
 
 def _detail(mark: Mark, text: str, field: str = "detail") -> Callable[[Event], Told]:

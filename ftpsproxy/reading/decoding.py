@@ -1,7 +1,7 @@
 """How a line becomes an event: a JSON object in the shapes of the vocabulary, whatever was written before it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
@@ -32,22 +32,26 @@ class Decoder:
     def __init__(self) -> None:
         self.counts = Counts()
 
-    def events(self, lines: list[bytes]) -> Iterator[tuple[Event, bytes]]:
-        """Each event, by its names of today, and its line."""
-        counts, decode = self.counts, _decode
-        for line in lines:
-            try:
-                event = decode(line)
-            except (msgspec.DecodeError, UnicodeError, RecursionError):
-                stripped = line.strip()
-                if not stripped:
-                    continue
-                event = self._otherwise(stripped)
-            counts.lines += 1
-            if event is not None and _is_ours(event):
-                yield modern(event), line
-            elif event is not None:
-                counts.foreign += 1
+    def event(self, line: bytes) -> Event | None:
+        """What it says, by its names of today; None: nothing of this log."""
+        try:
+            event: Event | None = _decode(line)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            stripped = line.strip()
+            if not stripped:
+                return None
+            event = self._otherwise(stripped)
+        self.counts.lines += 1
+        if event is None:
+            return None
+        stamp, name = event.get("timestamp", ""), event.get("event", "")
+        if len(stamp) == 24 and stamp[-1] == "Z" and "level" in event:
+            if name in EVENTS:
+                return modern(event)
+            if name.partition(".")[0] in _FAMILIES:  # one of a later version
+                return event
+        self.counts.foreign += 1
+        return None
 
     def _otherwise(self, line: bytes) -> Event | None:
         """A line with something before it, as of `kubectl logs --prefix`, or one that msgspec does not take."""
@@ -68,13 +72,6 @@ class Decoder:
                     return None
         self.counts.foreign += 1
         return None
-
-
-def _is_ours(event: Event) -> bool:
-    stamp, name = event.get("timestamp", ""), event.get("event", "")
-    if len(stamp) != 24 or stamp[-1] != "Z" or "level" not in event:
-        return False
-    return name in EVENTS or name.partition(".")[0] in _FAMILIES  # one of a later version
 
 
 def _type(shape: Shape, name: str) -> Any:

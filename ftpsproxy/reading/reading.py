@@ -16,6 +16,7 @@ from ftpsproxy.reading.choosing import Choice
 from ftpsproxy.reading.decoding import Decoder
 from ftpsproxy.reading.sessions import WITHOUT_USER, Sessions
 from ftpsproxy.reading.totals import Totals, told
+from ftpsproxy.reading.usual import Usual
 from ftpsproxy.reading.views import VIEWS, Events
 
 Event = dict[str, Any]
@@ -39,6 +40,11 @@ class Look:
     colour: bool = False
     width: Callable[[], int | None] = lambda: None
 
+    @property
+    def plain(self) -> bool:
+        """Whether a line is as long as it is, and has no colour."""
+        return not self.terminal and not self.colour
+
 
 class Reading:
     """One reading of a log, from its first line to its last."""
@@ -54,6 +60,10 @@ class Reading:
         self._table = io.StringIO()
         self._writer = csv.writer(self._table, lineterminator="\n")
         self._everything = look.view == "raw"
+        self._text = {Form.JSON: self._json, Form.CSV: self._comma_separated, Form.PEOPLE: self._for_people}[look.form]
+        self._usual = None
+        if look.view == "transfers" and look.form is Form.PEOPLE and choice.test is None and look.plain:
+            self._usual = Usual(self._decoder.counts, self._sessions, self._totals)
 
     def begin(self) -> str:
         """What stands above all."""
@@ -64,17 +74,24 @@ class Reading:
     def texts(self, lines: list[bytes]) -> str:
         """What is to be shown of these lines."""
         found: list[str] = []
+        append, decode, usual = found.append, self._decoder.event, self._usual
         hear, wanted, add, take = self._sessions.hear, self._choice.test, self._totals.add, self._view.take
-        for event, line in self._decoder.events(lines):
+        for line in lines:
+            if usual is not None and (text := usual.text(line, self._day)) is not None:
+                append(text)
+                continue
+            event = decode(line)
+            if event is None:
+                continue
             session = hear(event)
             chosen = wanted is None or wanted(event)
             if chosen:
                 add(event)
             if self._everything:
                 if chosen:
-                    found.append(self._raw(line))
+                    append(self._raw(line))
             elif (record := take(event, session, chosen)) is not None:
-                found.append(self._text(record))
+                append(self._text(record))
         return "".join(found)
 
     def end(self) -> str:
@@ -99,13 +116,12 @@ class Reading:
         text = line.decode("utf-8", "surrogateescape")
         return f"{errors.printable(text) if self._look.terminal else text}\n"
 
-    def _text(self, record: Event) -> str:
-        if self._look.form is Form.JSON:
-            if self._view.exact and record["event"] in WITHOUT_USER:
-                record.pop("user", None)
-            return _json(record)
-        if self._look.form is Form.CSV:
-            return self._comma_separated(record)
+    def _json(self, record: Event) -> str:
+        if self._view.exact and record["event"] in WITHOUT_USER:
+            record.pop("user", None)
+        return _json(record)
+
+    def _for_people(self, record: Event) -> str:
         look, view = self._look, self._view
         width = look.width()
         text = f"{rows.shown(view.row(record), width=width, colour=look.colour)}\n"
@@ -154,8 +170,9 @@ def first_moment(batches: Iterable[list[bytes]]) -> str:
     """When the first event in these lines was; nothing, if none of the first lines is one."""
     decoder = Decoder()
     for batch in batches:
-        for event, _ in decoder.events(batch):
-            return str(event["timestamp"])
+        for line in batch:
+            if (event := decoder.event(line)) is not None:
+                return str(event["timestamp"])
         if decoder.counts.lines > 10000:
             break
     return ""

@@ -52,20 +52,22 @@ class Sessions:
         if known is None:
             known = self._begin(key, event)
         name = event["event"]
+        facts = known.facts
         if name == "transfer.finished":
             known.files += 1
+            if "server" in event and "user" in facts and event.get("user") is not None:
+                return known  # as of today it says all that itself
         elif name == "session.opened":
             known.opened = event["timestamp"]
         elif name == "upstream.secured":
-            known.facts |= _short(event, (*_OF_SERVER, "tls_version", "cipher"))
+            facts |= _short(event, (*_OF_SERVER, "tls_version", "cipher"))
         elif name == "session.login":
             if event.get("ok"):
-                known.facts |= _short(event, ("user",))
+                facts |= _short(event, ("user",))
             else:
                 known.refused += 1
         elif name == "transfer.refused" or (name == "file.changed" and event.get("ok") is False):
             known.refused += 1
-        facts = known.facts
         if event.get("user") is None:
             if (user := facts.get("user")) is not None:
                 event["user"] = user
@@ -76,6 +78,14 @@ class Sessions:
         if name == "session.closed":
             del self._known[key]
         return known
+
+    def whole(self, key: str) -> bool:
+        """A file of a session is whole, and its line says all that is known of the session; False: hear all of it."""
+        known = self._known.get(key)
+        if known is None or "user" not in known.facts:
+            return False
+        known.files += 1
+        return True
 
     def _begin(self, key: str, event: Event) -> Session:
         found = self._known[key] = Session(_short(event, _OF_SESSION))

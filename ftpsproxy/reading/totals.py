@@ -20,11 +20,8 @@ class Totals:
 
     def add(self, event: Event) -> None:
         """One that was chosen."""
-        name, stamp = event["event"], event["timestamp"]
-        if stamp > self._last:
-            self._last = stamp
-        if not self._first or stamp < self._first:
-            self._first = stamp
+        name = event["event"]
+        self._at(event["timestamp"])
         if name == "transfer.finished":
             outcome, direction = event.get("outcome"), event.get("direction")
             self._outcomes[outcome if outcome in _OUTCOMES else "other"] += 1
@@ -33,6 +30,18 @@ class Totals:
             self._events[name] += 1
         elif name == "file.changed" and event.get("ok"):
             self._events["changed"] += 1
+
+    def add_whole(self, stamp: str, direction: str, moved: int) -> None:
+        """A file that has become whole, at that moment: one of the outcomes and directions that there are."""
+        self._at(stamp)
+        self._outcomes["complete"] += 1
+        self._bytes[direction] += moved
+
+    def _at(self, stamp: str) -> None:
+        if stamp > self._last:
+            self._last = stamp
+        if not self._first or stamp < self._first:
+            self._first = stamp
 
     def lines(self, counts: Counts, forgotten: int) -> list[str]:
         """For people."""
