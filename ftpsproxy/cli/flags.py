@@ -51,3 +51,14 @@ LOGS_VERIFYING = {
     "open": "with --verify: chains may have begun before these files, and go on behind them",
 }
 """What proves a log, by flag."""
+
+REPORT_FLAGS = {
+    "since": LOGS_CHOICES["since"],
+    "until": LOGS_CHOICES["until"],
+    "rotated": ("", "also what FILE was before: FILE.1, FILE.2.gz, FILE-20260131"),
+    "html": ("FILE", "as a page: one file without parts from elsewhere, light and dark, for paper, too"),
+    "statement": ("", "for the auditor: what the log proves of the files, and every exception"),
+    "chain-key": ("FILE", "with --statement: the key of the chain (log.chain_key_file)"),
+    "open": ("", "with --statement: chains may have begun before these files, and go on behind them"),
+}
+"""What a report is of, and how it is given, by flag: what that takes (nothing if it is empty), and what it is for."""

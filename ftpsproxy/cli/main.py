@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ftpsproxy.cli.flags import FLAGS, LOGS_CHOICES, LOGS_VERIFYING, LOGS_VIEWS, PROBE_FLAGS
+from ftpsproxy.cli.flags import FLAGS, LOGS_CHOICES, LOGS_VERIFYING, LOGS_VIEWS, PROBE_FLAGS, REPORT_FLAGS
 from ftpsproxy.cli.terminal import FAILED, INTERRUPTED, WRONG, UnwritableError, fail, say
 
 
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--show", metavar="FILE", nargs="+", help="say what keys, requests and certificates these hold")
     sub.set_defaults(command=_csr, options=["--subject", "--name", "--rsa", "--key", "--out", "--show"])
     _add_logs(commands)
+    _add_report(commands)
     text = "an FTPS server, the gateway in front of it, a file sent through and back, and what happened"
     sub = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
     sub.add_argument("--keep", action="store_true", help="leave the server and the gateway running afterwards")
@@ -126,6 +127,18 @@ def _add_logs(commands: "argparse._SubParsersAction[_Parser]") -> None:
     sub.set_defaults(command=_logs, options=known, view="transfers", form="people")
 
 
+def _add_report(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    text = "what to hand in about a log: files, users, servers, certificates, and all that went wrong"
+    sub = commands.add_parser("report", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+    sub.add_argument("files", metavar="FILE", nargs="*", help="JSON lines, also .gz and .zst; - is standard input")
+    for flag, (metavar, explanation) in REPORT_FLAGS.items():
+        if metavar:
+            sub.add_argument(f"--{flag}", metavar=metavar, help=explanation, type=Path if flag == "html" else str)
+        else:
+            sub.add_argument(f"--{flag}", action="store_true", help=explanation)
+    sub.set_defaults(command=_report, options=[f"--{flag}" for flag in REPORT_FLAGS])
+
+
 def _unknown(word: str, options: argparse.Namespace) -> str:
     from ftpsproxy.config import nearest
 
@@ -133,7 +146,7 @@ def _unknown(word: str, options: argparse.Namespace) -> str:
 
 
 def _missing(_options: argparse.Namespace) -> int:
-    return fail("say what to do: run, check, probe, csr, logs or demo; see ftpsproxy --help", WRONG)
+    return fail("say what to do: run, check, probe, csr, logs, report or demo; see ftpsproxy --help", WRONG)
 
 
 def _version(_options: argparse.Namespace) -> int:
@@ -173,6 +186,12 @@ def _logs(options: argparse.Namespace) -> int:
     from ftpsproxy.cli.logs import logs
 
     return logs(options)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from ftpsproxy.cli.report import report
+
+    return report(options)
 
 
 def _demo(options: argparse.Namespace) -> int:
