@@ -16,13 +16,14 @@ from ftpsproxy.cli.main import main
 from ftpsproxy.ftp.commands import Direction
 from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.ftp.orders import Ending, HangUp, Transfer
-from ftpsproxy.observe import log, schema
+from ftpsproxy.observe import dictionary, log, schema
 from ftpsproxy.observe.events import ABOUT_A_FILE, EVENTS, IN_A_CHAIN, IN_A_SESSION, IN_EVERY_LINE, Of
 from ftpsproxy.observe.fields import FIELDS, UPSTREAM_CAUSES
 from ftpsproxy.observe.old_names import OLD
 from tests.support import vocabulary
 from tests.test_log import EVENTS as CALLS
 from tests.test_log import logged, session_in
+from tests.write_vocabulary import with_events
 
 ROOT = Path(__file__).parents[1]
 VALID = Draft202012Validator(schema.schema())
@@ -53,9 +54,7 @@ def said(event: str) -> dict[str, Any]:
 
 def test_it_is_a_schema_and_stands_in_the_package() -> None:
     Draft202012Validator.check_schema(schema.schema())
-    assert schema.FILE.read_text() == schema.text(), (
-        "the vocabulary has changed: ftpsproxy logs --schema > ftpsproxy/observe/log.schema.json"
-    )
+    assert schema.FILE.read_text() == schema.text(), "the vocabulary has changed: python -m tests.write_vocabulary"
     assert json.loads(schema.text()) == json.loads(json.dumps(schema.schema()))
 
 
@@ -196,3 +195,30 @@ def test_every_word_of_a_failed_upstream_is_in_its_list() -> None:
     used |= set(re.findall(r"^    \d+: \(\s*\"(\w+)\"", (ROOT / "ftpsproxy/tls/errors.py").read_text(), re.MULTILINE))
     assert {"unknown_ca", "auth_refused", "connect_failed"} <= used
     assert used - set(UPSTREAM_CAUSES) == set()
+
+
+def test_the_dictionary_stands_in_the_package_and_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (ROOT / "README.md").read_text()
+    changed = "the vocabulary has changed: python -m tests.write_vocabulary"
+    assert dictionary.FILE.read_text() == dictionary.text(), changed
+    assert with_events(readme) == readme, changed
+    assert main(["logs", "--dictionary"]) == 0
+    assert capsys.readouterr().out == dictionary.text()
+
+
+def test_the_dictionary_has_every_event_field_and_word_of_the_schema() -> None:
+    page = dictionary.text()
+    for name, made in schema.schema()["$defs"].items():
+        kind, _, one = name.partition(".")
+        (row,) = re.findall(rf"^\| `{re.escape(one)}` \| .*\|.*\|(?:.*\|)?$", page, re.MULTILINE)[:1]
+        assert made.get("description", "") in row.replace("\\|", "|"), name
+        if kind == "event":
+            own = set(made["required"]) - {*IN_EVERY_LINE, *IN_A_SESSION, *ABOUT_A_FILE}
+            assert {field for field in own if f"`{field}`" not in row} == set(), name
+        assert {word for word in made.get("enum", ()) if f"`{word}`" not in row} == set(), name
+
+
+def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
+    for table in dictionary.text().split("\n\n"):
+        rows = [line for line in table.splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1, rows[:1]

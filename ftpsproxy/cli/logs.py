@@ -1,4 +1,4 @@
-"""`ftpsproxy logs`: the log as one wants to see it; with --schema, what it can say, as a JSON Schema; with --verify,
+"""`ftpsproxy logs`: the log as one wants to see it; with --schema and --dictionary, what it can say; with --verify,
 whether a chained one is whole."""
 
 import argparse
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ftpsproxy import errors
 from ftpsproxy.cli.terminal import FAILED, INTERRUPTED, WRONG, UnwritableError, fail, fail_all, say
-from ftpsproxy.observe import schema
+from ftpsproxy.observe import dictionary, schema
 
 if TYPE_CHECKING:
     from ftpsproxy.reading.reading import Look, Reading
@@ -38,13 +38,22 @@ def _schema(_options: argparse.Namespace) -> int:
     return 0
 
 
+def _dictionary(_options: argparse.Namespace) -> int:
+    say(dictionary.text().rstrip("\n"))
+    return 0
+
+
 def _verify(options: argparse.Namespace) -> int:
     from ftpsproxy.cli.verify import verify
 
     return verify(options)
 
 
-_OTHERS: Mapping[str, Callable[[argparse.Namespace], int]] = {"schema": _schema, "verify": _verify}
+_OTHERS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "schema": _schema,
+    "dictionary": _dictionary,
+    "verify": _verify,
+}
 """What is no view, by its flag."""
 
 

@@ -119,10 +119,11 @@ def _add_logs(commands: "argparse._SubParsersAction[_Parser]") -> None:
     forms.add_argument("--json", dest="form", action="store_const", const="json", help="a JSON object for each")
     forms.add_argument("--csv", dest="form", action="store_const", const="csv", help="a table, with a line of names")
     sub.add_argument("--schema", action="store_true", help="print the log's JSON Schema: every event and field")
+    sub.add_argument("--dictionary", action="store_true", help="print the same as pages for people (Markdown)")
     for flag, explanation in LOGS_VERIFYING.items():
         kind: dict[str, Any] = {"metavar": "FILE"} if flag == "chain-key" else {"action": "store_true"}
         sub.add_argument(f"--{flag}", help=explanation, **kind)
-    others = ("follow", "rotated", "json", "csv", "schema", *LOGS_VERIFYING)
+    others = ("follow", "rotated", "json", "csv", "schema", "dictionary", *LOGS_VERIFYING)
     known = [f"--{name}" for name in (*LOGS_VIEWS, *LOGS_CHOICES, *others)]
     sub.set_defaults(command=_logs, options=known, view="transfers", form="people")
 
