@@ -159,11 +159,11 @@ class Gathered:
 
     def _failed(self, event: Event) -> None:
         given = advice(event)
-        row = telling.row(event)
-        reason = self.reasons.of(given.why or row.name, given.do)
+        reason = self.reasons.of(given.why or event["event"], given.do)
         reason.count += 1
         if self.things < _MOST_THINGS and len(reason.things) < _MOST_OF_A_REASON:
             self.things += 1
+            row = telling.row(event)
             texts = (row.name, row.note, row.who, row.client)
             reason.things.append(Thing(short(event["timestamp"]), *(short(text, 400) for text in texts)))
 
