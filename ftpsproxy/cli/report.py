@@ -64,8 +64,13 @@ def _report(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     document = accounting.end(faults, now)
+    from ftpsproxy.reading.report.document import Tone
+
     code = _shown(document) if options.html is None else _written(document, options.html)
-    return code or (fail_all(faults, FAILED) if faults else 0)
+    if not code and faults:
+        return fail_all(faults, FAILED)
+    # As with `logs --verify`: a script need not read the statement to know that it has exceptions.
+    return code or (FAILED if options.statement and document.tone is Tone.BAD else 0)
 
 
 def _lines(files: list[Path], faults: list[str]) -> Iterator[tuple[Path | None, list[bytes] | None]]:

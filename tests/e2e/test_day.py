@@ -98,7 +98,7 @@ def day(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def run(day: Path, capfd: pytest.CaptureFixture[str]) -> Run:
     def run(command: str, *arguments: str) -> str:
-        assert main([command, str(day), *arguments]) == 0
+        assert main([command, str(day), *arguments]) == ("--statement" in arguments)  # it has exceptions
         said, told = capfd.readouterr()
         assert told == ""
         return said

@@ -162,6 +162,8 @@ def _lacks(session: _Session, event: Event) -> Iterator[str]:
         yield "no line before it says that the session's server was verified (upstream.secured)"
     elif session.secured != verified:
         yield "its line names another server or certificate than the one that was verified in its session"
+    if event.get("client_mode") == "balanced" and event.get("direction") != "download":
+        yield "it came by way of a load balancer, which may make a proper end of a client's reset"
     if event.get("direction") not in ("upload", "download"):
         yield "its line does not say which way it went"
     elif event["direction"] == "download" and not (
