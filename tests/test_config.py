@@ -10,7 +10,19 @@ from typing import Any
 import pytest
 
 from ftpsproxy import config
-from ftpsproxy.config import Admin, ConfigError, Limits, Listener, Log, Process, Settings, Timeouts, Upstream, nearest
+from ftpsproxy.config import (
+    Admin,
+    ConfigError,
+    Limits,
+    Listener,
+    Log,
+    LogOutput,
+    Process,
+    Settings,
+    Timeouts,
+    Upstream,
+    nearest,
+)
 from ftpsproxy.config.values import TABLES
 
 SAMPLE = Path(__file__).parents[1] / "config" / "ftpsproxy.toml"
@@ -41,12 +53,30 @@ def _opened(text: str) -> str:
     return re.sub(r"(?m)^#([a-z_]+ = .+)$", r"\1", text)
 
 
+def _outputs_in_sample() -> dict[str, str]:
+    """What the sample says of each key of [[log.output]], which it has as a whole in comments."""
+    text = SAMPLE.read_text().partition("#   [[log.output]]")[2].partition("\n# ---")[0]
+    return dict(re.findall(r"(?m)^#   ([a-z_]+) = ?(\"[^\"]*\"|\S*)", text))
+
+
+def test_sample_shows_the_defaults_of_an_output() -> None:
+    shown = _outputs_in_sample()
+    (default,) = load(
+        environ={"FTPSPROXY_UPSTREAM": "ftpes://h", "FTPSPROXY_LOG__OUTPUT__stdout__TO": "stdout"}
+    ).log.outputs
+    assert {key for key, text in shown.items() if not text} == {"address", "chain_key_file"}
+    for key, text in shown.items():
+        if text:
+            assert tomllib.loads(f"x = {text}")["x"] == getattr(default, key), key
+
+
 def test_sample_documents_every_key() -> None:
     written = tomllib.loads(re.sub(r"(?m)^#([a-z_]+) =(.*)$", lambda m: f"{m[1]} ={m[2] or ' 0'}", SAMPLE.read_text()))
     tables: dict[type, dict[str, Any]] = {
         Listener: written["listener"][0],
         Upstream: written["upstream"]["archive"],
         Log: written["log"],
+        LogOutput: _outputs_in_sample(),
         Limits: written["limits"],
         Timeouts: written["timeouts"],
         Process: written["process"],
@@ -69,7 +99,7 @@ def test_sample_shows_the_defaults(write: Any) -> None:
 
 def test_sample_leaves_open_only_what_has_no_default() -> None:
     without = set(re.findall(r"(?m)^#([a-z_]+) =$", SAMPLE.read_text()))
-    fields = [field for cls in TABLES for field in dataclasses.fields(cls)]
+    fields = [field for cls in TABLES if cls is not LogOutput for field in dataclasses.fields(cls)]
     names = {field.name for field in fields if field.default is None or field.default == ""}
     assert without == {{"host": "listen"}.get(name, name) for name in names}
 
@@ -80,7 +110,7 @@ def test_every_key_is_a_field_and_every_field_a_key() -> None:
         keys: set[str] = set()
         for key in parsers:
             keys |= made_of.get(key, {key})
-        assert keys == {field.name for field in dataclasses.fields(cls)} - {"name"}
+        assert keys == {field.name for field in dataclasses.fields(cls)} - {"name", "outputs"}
 
 
 def test_a_greeting_in_clear_is_for_implicit_tls(write: Any) -> None:

@@ -64,7 +64,8 @@ def test_it_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_it_knows_every_event_the_log_can_say() -> None:
-    said_while_writing = {"gateway.log_lost", "gateway.chain_begun", "gateway.chain_forked", "gateway.chain_ended"}
+    chain = {"gateway.chain_begun", "gateway.chain_forked", "gateway.chain_ended"}
+    said_while_writing = {"gateway.log_lost", "gateway.log_failing", "gateway.log_restored", *chain}
     assert EVENTS.keys() - said_while_writing == CALLS.keys()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ftpsproxy import tls
 from ftpsproxy.cli.settings import explained, warn
 from ftpsproxy.cli.terminal import FAILED, WRONG, fail, fail_all, say
-from ftpsproxy.config import ConfigError, Effective, Listener, Network, Settings, Upstream
+from ftpsproxy.config import ConfigError, Effective, Listener, Log, LogOutput, Network, Settings, Upstream
 
 if TYPE_CHECKING:
     from ftpsproxy.cli.connect import Tried
@@ -74,10 +74,30 @@ def _describe(settings: Settings, values: list[Effective]) -> None:
     if settings.admin.host:
         where = settings.admin.endpoint
         say(f"admin: HTTP on {where}, /healthz, /readyz and /metrics\n  clients: {_networks(settings.admin.clients)}")
-    say(f"log: {settings.log.format}, from level {settings.log.level}")
+    say("\n".join(_describe_log(settings.log)))
     say("settings, and where they come from:")
     for one in values:
         say(f"  {one.key} = {json.dumps(one.value, ensure_ascii=False)}  ({one.origin})")
+
+
+def _describe_log(log: Log) -> list[str]:
+    if not log.outputs:
+        return [f"log: {log.format}, from level {log.level}"]
+    return [f"log {one.name}: {_describe_output(one)}" for one in log.outputs]
+
+
+def _describe_output(output: LogOutput) -> str:
+    where = {"stdout": "standard output", "stderr": "standard error"}.get(output.to, output.to)
+    if output.to in ("syslog", "journald"):
+        where = f"{output.to} at {output.where}"
+    if output.to == "syslog":
+        where += f", facility {output.facility}"
+    what = {"xferlog": "xferlog, a line for each transfer"}.get(
+        output.format, f"{output.format}, from level {output.level}"
+    )
+    if output.to == "journald":
+        what = f"from level {output.level}"
+    return f"{where}: {what}{', chained' if output.chain else ''}"
 
 
 def _networks(networks: tuple[Network, ...]) -> str:

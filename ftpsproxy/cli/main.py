@@ -158,8 +158,8 @@ def _version(_options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    # Until it can have the settings read again it must not end the process: whoever starts one may be early with it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    # Until they can be heeded (HELD_BACK in serve/process.py) they must not end the process: some are sent early.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1})
     from ftpsproxy.cli.run import run
 
     return run(options)

@@ -23,7 +23,10 @@ def run(options: argparse.Namespace) -> int:
         return again
 
     warn(settings)
-    log.configure(settings.log.format, settings.log.level, chain=settings.log.chain_by)
+    try:
+        log.Prepared(settings.log).use()
+    except log.LogError as error:
+        return fail(error, WRONG)
     try:
         supervisor.run(settings, load_again)
     except Exception as error:

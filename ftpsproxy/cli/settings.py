@@ -3,6 +3,7 @@
 import argparse
 import ipaddress
 import os
+from pathlib import Path
 
 from ftpsproxy.cli.flags import FLAGS
 from ftpsproxy.cli.terminal import fail
@@ -22,7 +23,15 @@ def explained(options: argparse.Namespace) -> tuple[Settings, list[Effective]]:
 
 
 def warn(settings: Settings) -> None:
-    """A plaintext port open to the world is allowed, but never by accident."""
+    """What is allowed, but never by accident: a plaintext port open to the world, a log that nobody hears yet."""
+    for output in settings.log.outputs:
+        place = output.place
+        if output.to in ("syslog", "journald") and isinstance(place, str) and not Path(place).is_socket():
+            fail(
+                f"warning: log.output.{output.name}: nobody listens at {place} yet; lines are kept for a while, "
+                "look whether the daemon runs and its address is right",
+                0,
+            )
     for listener in settings.listeners:
         address = ipaddress.ip_address(listener.host)
         if (address.is_unspecified or address.is_global) and any(net.prefixlen == 0 for net in listener.clients):

@@ -5,8 +5,8 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from ftpsproxy.config.parse import KeyFile
-from ftpsproxy.config.sources import DEFAULT, SECTIONS, Leaf, Table, Written
-from ftpsproxy.config.values import TABLES, Admin, Listener, Settings, Upstream
+from ftpsproxy.config.sources import DEFAULT, OUTPUT, SECTIONS, Leaf, Table, Written
+from ftpsproxy.config.values import TABLES, Admin, Listener, LogOutput, Settings, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,9 @@ def effective(settings: Settings, written: Written) -> list[Effective]:
         found += _table("upstream", name, upstream, written.named["upstream"].get(name, {}))
     for section, table in written.plain.items():
         found += _table(section, "", getattr(settings, section), table)
+        if section == "log":
+            for output in settings.log.outputs:
+                found += _table(OUTPUT, output.name, output, written.named[OUTPUT].get(output.name, {}))
     return found
 
 
@@ -44,6 +47,8 @@ def _value(values: object, key: str) -> object:
         return values.endpoint if values.host else None
     if isinstance(values, Upstream) and key == "url":
         return values.url
+    if isinstance(values, LogOutput) and key == "address":
+        return values.where if values.to in ("syslog", "journald") else None
     return getattr(values, key)
 
 

@@ -1,24 +1,26 @@
 """Joins the sources and checks what only the whole can tell."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from ftpsproxy.config.outputs import outputs_of
 from ftpsproxy.config.parse import ConfigError, PortRange, nearest, private
 from ftpsproxy.config.sources import (
     DEFAULT,
+    OUTPUT,
     PREFIX,
-    SECTIONS,
     Leaf,
     Table,
     Written,
+    parsed,
     read_environment,
     read_file,
     read_flags,
     read_secrets,
 )
-from ftpsproxy.config.values import TABLES, Admin, Limits, Listener, Log, Process, Settings, Timeouts, Upstream
+from ftpsproxy.config.values import Admin, Limits, Listener, Log, Process, Settings, Timeouts, Upstream
 
 DEFAULT_LISTEN = "127.0.0.1:2121"
 _DEFAULTS = {one.name: one.default for one in fields(Upstream)}
@@ -51,7 +53,7 @@ def read(path: Path | None, *, flags: Mapping[str, str | None], environ: Mapping
 
 def _settings(written: Written) -> Settings:
     """What can be had of it; `written.faults` says what is amiss."""
-    process = Process(**_values(written, "process", written.plain["process"]))
+    process = Process(**parsed(written, "process", written.plain["process"]))
     found = [_upstream(written, name, table, process) for name, table in written.named["upstream"].items()]
     upstreams = {one.name: one for one in found if one is not None}
     listening = [_listener(written, name, table, process) for name, table in written.named["listener"].items()]
@@ -62,8 +64,8 @@ def _settings(written: Written) -> Settings:
         listeners=listeners,
         upstreams=upstreams,
         log=_log(written),
-        limits=Limits(**_values(written, "limits", written.plain["limits"])),
-        timeouts=Timeouts(**_values(written, "timeouts", written.plain["timeouts"])),
+        limits=Limits(**parsed(written, "limits", written.plain["limits"])),
+        timeouts=Timeouts(**parsed(written, "timeouts", written.plain["timeouts"])),
         process=process,
         admin=admin,
     )
@@ -71,14 +73,15 @@ def _settings(written: Written) -> Settings:
 
 def _log(written: Written) -> Log:
     table = written.plain["log"]
-    log = Log(**_values(written, "log", table))
-    if log.chain and log.format not in ("json", "auto"):
+    log = Log(**parsed(written, "log", table))
+    outputs = outputs_of(written)
+    if not written.named[OUTPUT] and log.chain and log.format not in ("json", "auto"):
         written.fault(
             table["chain"].place, f"only JSON lines are chained, and log.format is '{log.format}'; write 'json'"
         )
-    if "chain_key_file" in table and not log.chain and "chain" not in written.plain["log"]:
+    if "chain_key_file" in table and "chain" not in table and not any(one.chain for one in outputs):
         written.fault(table["chain_key_file"].place, "a key without a chain; set log.chain = true too")
-    return log
+    return replace(log, outputs=outputs)
 
 
 def _check_ports(written: Written, process: Process, leaf: Leaf | None, ports: PortRange | None) -> None:
@@ -124,21 +127,9 @@ def _spread_simple(written: Written) -> None:
     written.named["listener"] = listeners
 
 
-def _values(written: Written, section: str, table: Table) -> dict[str, Any]:
-    """Parsed values by key; those of no use are left out, and said."""
-    parsers = TABLES[SECTIONS[section]]
-    values: dict[str, Any] = {}
-    for key, leaf in table.items():
-        try:
-            values[key] = parsers[key](leaf.value)
-        except ValueError as error:
-            written.fault(leaf.place, str(error))
-    return values
-
-
 def _upstream(written: Written, name: str, table: Table, process: Process) -> Upstream | None:
     before = len(written.faults)
-    values = _values(written, "upstream", table)
+    values = parsed(written, "upstream", table)
     if "url" not in table:
         first = next(iter(table.values()), None)  # not the file's, where a variable alone made this upstream
         elsewhere = first is not None and not first.place.startswith(written.origin.removesuffix(": "))
@@ -174,7 +165,7 @@ def _check_upstream(written: Written, values: dict[str, Any], table: Table) -> N
 
 def _listener(written: Written, name: str, table: Table, process: Process) -> Listener | None:
     before = len(written.faults)
-    values = _values(written, "listener", table)
+    values = parsed(written, "listener", table)
     place = f"{written.origin}listener.{name}"
     if "listen" not in table:
         written.fault(f"{place}.listen", 'missing; write listen = "ADDR:PORT"')
@@ -196,7 +187,7 @@ def _listener(written: Written, name: str, table: Table, process: Process) -> Li
 
 
 def _admin(written: Written) -> Admin:
-    values = _values(written, "admin", written.plain["admin"])
+    values = parsed(written, "admin", written.plain["admin"])
     host, port = values.pop("listen", ("", 0))
     return Admin(host, port, **values)
 

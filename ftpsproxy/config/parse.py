@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import ipaddress
 import itertools
+import json
 import os
 import re
 import stat
@@ -306,6 +307,65 @@ def key_file(value: object) -> KeyFile:
             "openssl rand -hex 32 makes one"
         )
     return KeyFile(path, key)
+
+
+PLACES = ("stdout", "stderr", "syslog", "journald")
+"""Where a log may go besides a file."""
+
+
+def destination(value: object) -> str:
+    """One of PLACES, or the path of a file that can be written, or made, now."""
+    written = text(value)
+    if written in PLACES:
+        return written
+    if "/" not in written:
+        hint = nearest(written, PLACES)
+        raise ValueError(f"must be one of {', '.join(PLACES)}, or a path with a /, not {_shown(written)} ({hint})")
+    path = Path(written)
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        _check_folder(path.parent)
+        return written
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {errors.words(error)}") from None
+    if stat.S_ISDIR(kind):
+        raise ValueError(f"{path} is a directory; name a file in it")
+    if stat.S_ISSOCK(kind):
+        raise ValueError(f'{path} is a socket; write to = "syslog" and address = {json.dumps(written)}')
+    if not os.access(path, os.W_OK):
+        raise ValueError(f"cannot write {path}: permission denied")
+    return written
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"the directory {folder} does not exist; make it, for the user the gateway runs as")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"no file can be made in {folder}: permission denied, or it is read-only")
+
+
+def log_address(value: object) -> str | tuple[str, int]:
+    """The path of a unix socket, or host and port of udp://HOST[:514]."""
+    written = text(value)
+    scheme, found, rest = written.partition("://")
+    if not found and "/" in written:
+        return written
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w-]+\]|[^\[\]/?#:@%\s]+)(?::([0-9]{1,5}))?", rest)
+    if scheme.lower() != "udp" or match is None:
+        raise ValueError(f"must be the path of a socket, such as /dev/log, or udp://HOST:PORT, not {_shown(written)}")
+    port = int(match[2]) if match[2] else 514
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port {port} does not exist; use 1 to 65535")
+    return names.host(match[1]), port
+
+
+def app_name(value: object) -> str:
+    """As RFC 5424 has it: up to 48 characters of ASCII, no blank."""
+    written = text(value)
+    if not re.fullmatch(r"[!-~]{1,48}", written):
+        raise ValueError(f"must be 1 to 48 characters of ASCII without blanks, not {_shown(written)}")
+    return written
 
 
 def pins(value: object) -> tuple[str, ...]:

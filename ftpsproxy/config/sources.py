@@ -8,23 +8,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from ftpsproxy import errors
 from ftpsproxy.config.parse import ConfigError, Text, nearest
-from ftpsproxy.config.values import TABLES, Admin, Limits, Listener, Log, Process, Timeouts, Upstream
+from ftpsproxy.config.values import TABLES, Admin, Limits, Listener, Log, LogOutput, Process, Timeouts, Upstream
 
 PREFIX = "FTPSPROXY_"
 SECTIONS: Mapping[str, type] = {
     "listener": Listener,
     "upstream": Upstream,
     "log": Log,
+    "log.output": LogOutput,
     "limits": Limits,
     "timeouts": Timeouts,
     "process": Process,
     "admin": Admin,
 }
-NAMED = ("listener", "upstream")
-"""Sections that hold several tables, each with a name."""
+OUTPUT = "log.output"
+NAMED = ("listener", "upstream", OUTPUT)
+"""Sections that hold several tables, each with a name; outputs of the log are one inside another."""
 SIMPLE = ("listen", "upstream", "ca_file", "log_format", "log_level", "workers")
 """Short forms, as flags and as FTPSPROXY_LISTEN and so on."""
 CONTROL = ("config", "secrets_dir")
@@ -70,6 +73,18 @@ class Written:
             return
         table = self.plain[section] if name is None else self.named[section].setdefault(name, {})
         table[key] = Leaf(value, place)
+
+
+def parsed(written: Written, section: str, table: Table) -> dict[str, Any]:
+    """Parsed values by key; those of no use are left out, and said."""
+    parsers = TABLES[SECTIONS[section]]
+    values: dict[str, Any] = {}
+    for key, leaf in table.items():
+        try:
+            values[key] = parsers[key](leaf.value)
+        except ValueError as error:
+            written.fault(leaf.place, str(error))
+    return values
 
 
 class _File:
@@ -126,10 +141,13 @@ def read_file(written: Written, path: Path) -> None:
     written.origin = f"{path}: "
     file = _File(path, text)
     for section, content in tree.items():
-        if section not in SECTIONS:
-            written.fault(file.place(section), f"unknown key; {nearest(section, SECTIONS)}")
+        if section not in SECTIONS or section == OUTPUT:
+            written.fault(file.place(section), f"unknown key; {nearest(section, SECTIONS.keys() - {OUTPUT})}")
         elif section == "listener":
-            _read_listeners(written, file, content)
+            _read_list(written, file, section, content)
+        elif section == "log" and isinstance(content, dict) and "output" in content:
+            _read_table(written, file, section, None, {key: content[key] for key in content if key != "output"})
+            _read_list(written, file, OUTPUT, content["output"])
         elif section == "upstream":
             for name, table in _table(written, file, section, content).items():
                 _read_table(written, file, section, name, table)
@@ -140,30 +158,44 @@ def read_file(written: Written, path: Path) -> None:
 def _table(written: Written, file: _File, key: str, content: object) -> dict[str, object]:
     if isinstance(content, dict):
         return content
-    example = {"listener": "[[listener]]", "upstream": "[upstream.NAME]"}.get(key.partition("[")[0], f"[{key}]")
+    example = {"listener": "[[listener]]", "upstream": "[upstream.NAME]", OUTPUT: "[[log.output]]"}.get(
+        key.partition("[")[0], f"[{key}]"
+    )
     written.fault(file.place(key), f"must be a table; write {example} and its keys below")
     return {}
 
 
-def _read_listeners(written: Written, file: _File, content: object) -> None:
+def _read_list(written: Written, file: _File, section: str, content: object) -> None:
+    """Listeners, or outputs of the log."""
     if not isinstance(content, list):
-        place = file.place("listener")
-        written.fault(place, "must be a list of tables; write [[listener]] with two brackets")
+        place = file.place(section)
+        written.fault(place, f"must be a list of tables; write [[{section}]] with two brackets")
         return
+    what = section.rpartition(".")[2]
     for position, entry in enumerate(content, 1):
-        at = f"listener[{position}]"
+        at = f"{section}[{position}]"
         table = dict(_table(written, file, at, entry))
-        name = table.pop("name", "default" if len(content) == 1 else None)
+        name = table.pop("name", _name_of_output(table) if section == OUTPUT else _name_of_listener(content))
         place = file.place(f"{at}.name")
         if name is None:
             place = file.place(at, f"{at}.name")
-            written.fault(place, 'missing; with several listeners write name = "…"')
+            written.fault(place, f'missing; with several {what}s write name = "…"')
         elif not isinstance(name, str):
             written.fault(place, f"must be text in quotes, not {name!r}")
-        elif name in written.named["listener"]:
-            written.fault(place, f"'{name}' is the name of another listener")
+        elif name in written.named[section]:
+            written.fault(place, f"'{name}' is the name of another {what}; write name = \"…\"")
         else:
-            _read_table(written, file, "listener", name, table, at)
+            _read_table(written, file, section, name, table, at)
+
+
+def _name_of_listener(listeners: list[object]) -> str | None:
+    return "default" if len(listeners) == 1 else None
+
+
+def _name_of_output(table: Mapping[str, object]) -> str:
+    """What it is called that has no name: the word, or the name of the file."""
+    to = table.get("to", "stdout")
+    return to.rpartition("/")[2] or "file" if isinstance(to, str) else "output"
 
 
 def _read_table(written: Written, file: _File, section: str, name: str | None, content: object, at: str = "") -> None:
@@ -175,9 +207,16 @@ def _read_table(written: Written, file: _File, section: str, name: str | None, c
             return
         written.named[section].setdefault(name, {})
     for key, value in _table(written, file, where, content).items():
-        if key.endswith("_file") and isinstance(value, str) and value:
+        if isinstance(value, str) and value and _is_path(section, key, value):
             value = str(file.path.parent / value)
         written.put(file.place(f"{at}.{key}", f"{where}.{key}"), section, name, key, value)
+
+
+def _is_path(section: str, key: str, value: str) -> bool:
+    """Whether it begins at the file's folder, if it does not at the root."""
+    if section == OUTPUT and key in ("to", "address"):
+        return "/" in value and "://" not in value
+    return key.endswith("_file")
 
 
 def check_name(written: Written, place: str, name: str) -> bool:
@@ -234,6 +273,10 @@ def read_environment(
             name = _match(rest[0], written.named[section])
             if check_name(written, place, name):
                 written.put(place, section, name, rest[1], value)
+        elif section == "log" and len(rest) == 3 and rest[0] == "output":
+            name = _match(rest[1], written.named[OUTPUT])
+            if check_name(written, place, name):
+                written.put(place, OUTPUT, name, rest[2], value)
         elif section in written.plain and len(rest) == 1:
             written.put(place, section, None, rest[0], value)
         else:
@@ -249,7 +292,7 @@ def _variables(written: Written) -> list[str]:
     names = [*SIMPLE, *CONTROL]
     for section, cls in SECTIONS.items():
         inner = [f"__{name}" for name in written.named[section] or ("name",)] if section in NAMED else [""]
-        names += [f"{section}{name}__{key}" for name in inner for key in TABLES[cls]]
+        names += [f"{section.replace('.', '__')}{name}__{key}" for name in inner for key in TABLES[cls]]
     return [PREFIX + name.upper() for name in names]
 
 

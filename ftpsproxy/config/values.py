@@ -127,9 +127,48 @@ class Upstream:
         return f"{scheme}://{host}" + ("" if self.port == usual else f":{self.port}")
 
 
+Format = Literal["json", "logfmt", "console", "ecs", "xferlog", "auto"]
+Facility = Literal[
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
+    "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LogOutput:
+    """One of several places for the log. What is not said of it is as the log says."""
+
+    name: str
+    to: Annotated[str, parse.destination] = "stdout"
+    format: Format = "auto"
+    level: Literal["debug", "info", "warning"] = "info"
+    chain: Annotated[bool, parse.boolean] = False
+    chain_key_file: Annotated[KeyFile | None, parse.key_file] = None
+    address: Annotated[str | tuple[str, int] | None, parse.log_address] = None  # of syslog and journald
+    facility: Facility = "daemon"
+    app_name: Annotated[str, parse.app_name] = "ftpsproxy"
+    max_bytes: Annotated[int, whole(2048, 65000)] = 8192  # what rsyslog takes by default; a datagram ends at 65507
+
+    @property
+    def place(self) -> str | tuple[str, int]:
+        """The address, or the usual one."""
+        return self.address or ("/run/systemd/journal/socket" if self.to == "journald" else "/dev/log")
+
+    @property
+    def where(self) -> str:
+        """The place as an operator writes it."""
+        return self.place if isinstance(self.place, str) else f"udp://{endpoint(*self.place)}"
+
+    @property
+    def chain_by(self) -> bytes | None:
+        """The key to chain lines by, empty where there is none; None: they are not chained."""
+        return (self.chain_key_file.key if self.chain_key_file is not None else b"") if self.chain else None
+
+
 @dataclass(frozen=True, slots=True)
 class Log:
-    """How the log is written: `auto` is console on a terminal and json elsewhere."""
+    """How the log is written: `auto` is console on a terminal and json elsewhere. Without `outputs` it goes to standard
+    output."""
 
     format: Literal["json", "logfmt", "console", "ecs", "auto"] = "auto"
     level: Literal["debug", "info", "warning"] = "info"
@@ -139,10 +178,17 @@ class Log:
         None  # without one whoever changes a line can chain it anew
     )
 
+    outputs: tuple[LogOutput, ...] = ()
+
     @property
     def chain_by(self) -> bytes | None:
-        """The key to chain lines by, empty where there is none; None: they are not chained."""
+        """As LogOutput has it."""
         return (self.chain_key_file.key if self.chain_key_file is not None else b"") if self.chain else None
+
+    @property
+    def debugs(self) -> bool:
+        """Whether anybody is told of each command and reply."""
+        return any(one.level == "debug" for one in self.outputs or (self,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +310,7 @@ TABLES: Mapping[type, Mapping[str, Parser]] = {
     Listener: _rows(Listener, listen=parse.listen),
     Upstream: _rows(Upstream, url=parse.url),
     Log: _rows(Log),
+    LogOutput: _rows(LogOutput),
     Limits: _rows(Limits),
     Timeouts: _rows(Timeouts),
     Process: _rows(Process),

@@ -101,6 +101,18 @@ EVENTS: Mapping[str, Event] = {
         of=Of.GATEWAY,
         old={"count": fields.COUNT},
     ),
+    "gateway.log_failing": Event(
+        "Another output of the log loses lines, or keeps them for a place that is gone.",
+        ERROR,
+        ("output", "detail"),
+        of=Of.GATEWAY,
+    ),
+    "gateway.log_restored": Event(
+        "That output has worked again for some seconds; lines it lost meanwhile.",
+        INFO,
+        ("output", "lost"),
+        of=Of.GATEWAY,
+    ),
     "gateway.chain_begun": Event(
         "The first line of a process whose lines are chained.",
         INFO,

@@ -170,6 +170,7 @@ FIELDS: Mapping[str, Field] = {
     "sessions": Field("how many there are", COUNT),
     "drain_seconds": Field("how long transfers may go on", SECONDS),
     "lost": Field("how many lines could not be written before this one", COUNT),
+    "output": Field("the output of the log, by its name", TEXT),
     "keyed": Field("whether it takes the key of log.chain_key_file to make this chain", YES_OR_NO),
     "forked_from": Field("the chain of the process that has started this one", _WRITER),
     "child": Field("the chain of the process that was started", _WRITER),

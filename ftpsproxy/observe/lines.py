@@ -1,7 +1,7 @@
 """How an event becomes a line; what is bound to a session stands in every line of it.
 
 Whatever a peer sends can neither end a line nor steer a terminal: JSON and logfmt are pure ASCII, the console form
-escapes what is not printable. This is the only file that imports structlog.
+escapes what is not printable. This is the only file that imports structlog, and that knows all forms.
 """
 
 import json
@@ -16,11 +16,11 @@ import structlog
 
 from ftpsproxy import __version__
 from ftpsproxy.ftp.directory import Place
-from ftpsproxy.observe import chain, ecs, rows, telling
+from ftpsproxy.observe import chain, ecs, journal, rows, syslog, telling, xferlog
 from ftpsproxy.observe.chain import Chain
 from ftpsproxy.observe.events import EVENTS
 from ftpsproxy.observe.old_names import OLD
-from ftpsproxy.observe.output import Output
+from ftpsproxy.observe.output import Output, Said
 from ftpsproxy.observe.rows import bare, quoted
 
 bound: ContextVar["Bound | None"] = ContextVar("ftpsproxy_log", default=None)
@@ -28,27 +28,45 @@ bound: ContextVar["Bound | None"] = ContextVar("ftpsproxy_log", default=None)
 
 
 class Form(Protocol):
-    """A way to write an event. `fields` makes a part of it, apart, so that what is bound is rendered once a session."""
+    """A way to write an event. `fields` makes a part of it, apart, so that what is bound is rendered once a session.
+    The line is bytes where it is no text, and empty where the event has none."""
 
     def fields(self, fields: Mapping[str, object]) -> Any: ...
 
-    def line(self, level: str, event: str, parts: list[Any]) -> str: ...
+    def line(self, level: str, event: str, parts: list[Any]) -> str | bytes: ...
+
+
+Head = Callable[[str, str, str], bytes]
+"""Makes what stands before a line and is no part of it, of the line's timestamp, level and event."""
+Render = Callable[[object, str, MutableMapping[str, Any]], str | bytes]
+"""Makes a line of an event, as structlog's last processor: its level, and what stands in it besides what is bound."""
+_MOST_FORMS = 8
 
 
 class Fields:
-    """Fields that stand in several lines, and their rendering in the form last asked for."""
+    """Fields that stand in several lines, and their rendering in the forms last asked for."""
 
-    __slots__ = ("_fields", "_form", "_text")
+    __slots__ = ("_fields", "_form", "_text", "_texts")
 
     def __init__(self, fields: Mapping[str, object]) -> None:
         self._fields = fields
         self._form: Form | None = None
         self._text: Any = ""
+        self._texts: dict[Form, Any] | None = None  # where there is more than one
 
     def text(self, form: Form) -> Any:
         if self._form is not form:
-            self._form, self._text = form, form.fields(self._fields)
+            self._change(form)
         return self._text
+
+    def _change(self, form: Form) -> None:
+        known = self._texts
+        if self._form is not None:
+            if known is None or len(known) >= _MOST_FORMS:
+                known = self._texts = {}
+            known[self._form] = self._text
+        text = known.get(form) if known is not None else None
+        self._form, self._text = form, form.fields(self._fields) if text is None else text
 
 
 class Facts(Fields):
@@ -79,8 +97,15 @@ class Bound(Fields):
 
 def make(output: Output, form: Form, level: int) -> Any:
     """A structlog logger that renders with `form`; calls below `level` cost next to nothing."""
+    attach(output, form)
+    wrapper: Any = structlog.make_filtering_bound_logger(level)
+    return wrapper(output, [renderer(form)], {})
 
-    def render(_logger: object, level_name: str, event: MutableMapping[str, Any]) -> str:
+
+def renderer(form: Form) -> Render:
+    """Renders with `form`."""
+
+    def render(_logger: object, level_name: str, event: MutableMapping[str, Any]) -> str | bytes:
         name = event.pop("event")
         facts: Fields | None = event.pop("facts", None)
         if (old := OLD.get(name)) is not None:
@@ -94,21 +119,29 @@ def make(output: Output, form: Form, level: int) -> Any:
             parts.append(facts.text(form))
         return form.line(level_name, name, parts)
 
-    def lost(count: int) -> str:
-        name, fields = "gateway.log_lost", {"lost": count}
-        return form.line("error", name, [form.fields({**fields, **OLD[name](fields)})])
+    return render
 
-    def chain_begun(begun: Chain) -> str:
+
+def attach(output: Output, form: Form, head: Head | None = None) -> None:
+    """What the output says of itself is written so, too."""
+
+    def said(level: str, event: str, fields: Mapping[str, object]) -> Said:
+        line = form.line(level, event, [form.fields(fields)] if fields else [])
+        return line, b"" if head is None else head(timestamp(), level, event)
+
+    def lost(count: int) -> Said:
+        name, fields = "gateway.log_lost", {"lost": count}
+        return said("error", name, {**fields, **OLD[name](fields)})
+
+    def chain_begun(begun: Chain) -> Said:
         fields = {**program(), "keyed": bool(begun.key)}
         if begun.forked_from is not None:
             fields["forked_from"] = begun.forked_from
-        return form.line("info", chain.BEGUN, [form.fields(fields)])
+        return said("info", chain.BEGUN, fields)
 
     output.lost, output.chain_begun = lost, chain_begun
-    output.chain_ended = lambda: form.line("info", chain.ENDED, [])
-    output.chain_forked = lambda fields: form.line("info", chain.FORKED, [form.fields(fields)])
-    wrapper: Any = structlog.make_filtering_bound_logger(level)
-    return wrapper(output, [render], {})
+    output.chain_ended = lambda: said("info", chain.ENDED, {})
+    output.chain_forked = lambda fields: said("info", chain.FORKED, fields)
 
 
 def program() -> dict[str, Any]:
@@ -116,18 +149,19 @@ def program() -> dict[str, Any]:
     return {"gateway_version": __version__, "hostname": socket.gethostname(), "pid": os.getpid()}
 
 
-_second = 0
-_second_text = ""
+_second = 0, ""
 
 
-def _timestamp() -> str:
+def timestamp() -> str:
     """Now, as 2026-01-31T23:59:59.123Z. The text of the second is kept, as most lines share theirs with another."""
-    global _second, _second_text
+    global _second
     now = time.time()
     second = int(now)
-    if second != _second:
-        _second, _second_text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-    return f"{_second_text}.{int((now - second) * 1000):03d}Z"
+    known, text = _second  # in one go, as threads write, too
+    if second != known:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        _second = second, text
+    return f"{text}.{int((now - second) * 1000):03d}Z"
 
 
 # --- rendering --------------------------------------------------------------------------------------------------------
@@ -137,7 +171,7 @@ _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=str
 
 
 def _joined(level: str, event: str, parts: list[Mapping[str, object]]) -> dict[str, object]:
-    whole: dict[str, object] = {"timestamp": _timestamp(), "level": level, "event": event}
+    whole: dict[str, object] = {"timestamp": timestamp(), "level": level, "event": event}
     for part in parts:
         whole |= part
     return whole
@@ -148,7 +182,7 @@ class Json:
         return _encode(fields)[1:-1]
 
     def line(self, level: str, event: str, parts: list[str]) -> str:
-        head = f'{{"timestamp":"{_timestamp()}","level":"{level}","event":"{event}"'
+        head = f'{{"timestamp":"{timestamp()}","level":"{level}","event":"{event}"'
         return f"{','.join([head, *parts])}}}"
 
 
@@ -171,7 +205,7 @@ class Logfmt:
         return " ".join(words)
 
     def line(self, level: str, event: str, parts: list[str]) -> str:
-        return " ".join([f"timestamp={_timestamp()} level={level} event={event}", *parts])
+        return " ".join([f"timestamp={timestamp()} level={level} event={event}", *parts])
 
 
 class Console:
@@ -184,7 +218,7 @@ class Console:
         return " ".join(f"{key}={quoted(_word(value))}" for key, value in fields.items())
 
     def line(self, level: str, event: str, parts: list[str]) -> str:
-        text = " ".join([f"{_timestamp()} {level:<7} {event:<18}", *parts])
+        text = " ".join([f"{timestamp()} {level:<7} {event:<18}", *parts])
         return f"{_COLOURS[level]}{text}\x1b[0m" if self._colour else text
 
 
@@ -201,6 +235,44 @@ class Columns:
     def line(self, level: str, event: str, parts: list[Mapping[str, object]]) -> str:
         whole = _joined(level, event, parts)
         return rows.shown(telling.row(whole), width=self._width(), colour=self._colour)
+
+
+class Xferlog:
+    """wu-ftpd's line for each transfer, and for nothing else (xferlog.py)."""
+
+    def fields(self, fields: Mapping[str, object]) -> Mapping[str, object]:
+        return fields
+
+    def line(self, level: str, event: str, parts: list[Mapping[str, object]]) -> str:
+        return xferlog.line(_joined(level, event, parts), time.time()) if event in xferlog.EVENTS else ""
+
+
+class Journal:
+    """An entry of systemd's journal (journal.py)."""
+
+    def __init__(self, identifier: str) -> None:
+        self._identifier = identifier
+
+    def fields(self, fields: Mapping[str, object]) -> Mapping[str, object]:
+        return fields
+
+    def line(self, level: str, event: str, parts: list[Mapping[str, object]]) -> bytes:
+        return journal.entry(_joined(level, event, parts), EVENTS[event].old, self._identifier, _word)
+
+
+class Bounded:
+    """Another form in lines of so many bytes at most (syslog.py)."""
+
+    def __init__(self, form: Form, most: int) -> None:
+        self._form = form
+        self._most = most
+
+    def fields(self, fields: Mapping[str, object]) -> Any:
+        return self._form.fields(fields)
+
+    def line(self, level: str, event: str, parts: list[Any]) -> str | bytes:
+        line = self._form.line(level, event, parts)
+        return syslog.bounded(line, self._most) if isinstance(line, str) else line
 
 
 def _word(value: object) -> str:

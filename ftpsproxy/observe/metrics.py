@@ -263,6 +263,9 @@ CPU_OF_LOST = _family("lost_workers_cpu_seconds", Kind.COUNTER, "User and system
 RELOADS = _family("reloads", Kind.COUNTER, "Times the configuration was read again.", ("result",))
 CONFIG_LOADED = _family("config_loaded_timestamp_seconds", Kind.LATEST, "When the configuration in use was read.")
 LOG_LINES_LOST = _family("log_lines_lost", Kind.COUNTER, "Lines of the log that could not be written.")
+LOG_OUTPUT_LINES_LOST = _family(
+    "log_output_lines_lost", Kind.COUNTER, "Lines that one of several outputs of the log has lost.", ("output",)
+)
 
 _row = Table().rows[0]
 _row.begin()

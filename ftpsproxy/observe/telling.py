@@ -323,6 +323,16 @@ _TELLERS: Mapping[str, Callable[[Event], Told]] = {
     "gateway.worker_lost": _worker_lost,
     "gateway.worker_retired": _worker_retired,
     "gateway.log_lost": lambda event: (Mark.FAILED, f"{count(event.get('lost', 0), 'line')} of the log lost", ""),
+    "gateway.log_failing": lambda event: (
+        Mark.FAILED,
+        f"the log has trouble with {quoted(event.get('output', ''))}",
+        prose(event.get("detail", "")),
+    ),
+    "gateway.log_restored": lambda event: (
+        Mark.DONE,
+        f"the log is well again at {quoted(event.get('output', ''))}",
+        f"{count(event.get('lost', 0), 'line')} lost",
+    ),
     "gateway.chain_begun": lambda event: (Mark.SAID, f"the chain of process {event.get('pid', '')} begins", ""),
     "gateway.chain_forked": lambda event: (Mark.SAID, f"process {event.get('pid', '')} has a chain of its own", ""),
     "gateway.chain_ended": lambda _: (Mark.SAID, "the chain of this process ends", ""),
@@ -358,7 +368,7 @@ _TELLERS: Mapping[str, Callable[[Event], Told]] = {
 }
 _FAILURES = frozenset(_TELLERS) - {
     *("gateway.ready", "gateway.reloaded", "gateway.draining", "gateway.stopped"),
-    *("gateway.chain_begun", "gateway.chain_forked", "gateway.chain_ended"),
+    *("gateway.chain_begun", "gateway.chain_forked", "gateway.chain_ended", "gateway.log_restored"),
     *("session.queued", "session.opened", "session.command", "session.reply", "session.closed", "session.unused"),
     *("upstream.secured", "upstream.address_ignored"),
 }

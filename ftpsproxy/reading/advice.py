@@ -192,6 +192,7 @@ _EVENTS: Mapping[str, Advice] = {
     "gateway.worker_lost": Advice("a worker process ended unasked, its sessions with it", "see detail, and the memory"),
     "gateway.worker_retired": Advice("a worker could not take the new settings", "see detail; another took its place"),
     "gateway.log_lost": Advice("nobody read the log, or its disk was full: lines are missing", "see where it goes"),
+    "gateway.log_failing": Advice("one of the log's outputs loses lines, or its place is gone", "see where it goes"),
     "gateway.crashed": _DEFECT,
     "session.crashed": _DEFECT,
     "session.foreign": Advice(

@@ -154,7 +154,7 @@ class Gateway:
             patience(timeouts),
             policy(listener, upstream, settings.limits),
             partial(self._note_refused_login, upstream.name, settings),
-            settings.log.level == "debug",
+            settings.log.debugs,
             settings.log.progress_seconds,
         )
 

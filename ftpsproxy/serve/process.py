@@ -17,6 +17,8 @@ from ftpsproxy.serve.listening import ListenError
 from ftpsproxy.serve.upstream_slots import TooManyUpstreams, UpstreamSlots
 from ftpsproxy.tls import TlsConfigError
 
+HELD_BACK = frozenset({signal.SIGHUP, signal.SIGUSR1})
+"""Signals that are blocked from the start of the process until it can heed them: they would end it."""
 Load = Callable[[], Settings]
 """Reads the configuration again; raises ConfigError."""
 
@@ -25,7 +27,7 @@ class Unchangeable(Exception):
     """A change of the configuration that needs a new start; `str()` is one plain line."""
 
 
-_UNUSABLE = (ConfigError, TlsConfigError, ListenError, TooManyUpstreams, Unchangeable)
+_UNUSABLE = (ConfigError, TlsConfigError, ListenError, TooManyUpstreams, Unchangeable, log.LogError)
 
 
 def read_again(load: Load, settings: Settings) -> Settings:
@@ -38,9 +40,9 @@ def read_again(load: Load, settings: Settings) -> Settings:
     return new
 
 
-def say_reloaded(settings: Settings) -> None:
+def say_reloaded(settings: Settings, prepared: log.Prepared) -> None:
     """These settings, with real ports, are in use; the log is written by them from here on."""
-    log.configure(settings.log.format, settings.log.level, chain=settings.log.chain_by)
+    prepared.use()
     listeners, admin = listening.shown(settings)
     log.gateway_reloaded(listening=listeners, admin=admin)
 
@@ -85,8 +87,8 @@ async def serve(
 
 
 def run(settings: Settings, load: Load) -> None:
-    """Serve until SIGTERM or SIGINT, which drain; a second one ends at once; SIGHUP has the settings loaded again.
-    Raises as `serve` does."""
+    """Serve until SIGTERM or SIGINT, which drain; a second one ends at once; SIGHUP has the settings loaded again, and
+    SIGUSR1 the files of the log opened anew. Raises as `serve` does."""
     settle()
     try:
         trio.run(_run, settings, load)
@@ -107,8 +109,8 @@ def settle() -> None:
 
 async def _run(settings: Settings, load: Load) -> None:
     stop = trio.Event()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # from here on it no longer ends the process
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *HELD_BACK) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)  # from here on they no longer end the process
         async with trio.open_nursery() as nursery:
 
             async def main(task_status: trio.TaskStatus[tuple[Gateway, Settings]]) -> None:
@@ -117,7 +119,9 @@ async def _run(settings: Settings, load: Load) -> None:
 
             gateway, _ = await nursery.start(main)
             async for number in signals:
-                if number == signal.SIGHUP:
+                if number == signal.SIGUSR1:
+                    log.reopen()
+                elif number == signal.SIGHUP:
                     if not stop.is_set():
                         await _reload(gateway, load, settings)
                 elif stop.is_set():
@@ -128,8 +132,10 @@ async def _run(settings: Settings, load: Load) -> None:
 
 async def _reload(gateway: Gateway, load: Load, settings: Settings) -> None:
     try:
-        new = await gateway.change_to(read_again(load, settings))
+        asked = read_again(load, settings)
+        prepared = log.Prepared(asked.log)
+        new = await gateway.change_to(asked)
     except Exception as error:
         say_not_reloaded(error)
     else:
-        say_reloaded(new)
+        say_reloaded(new, prepared)

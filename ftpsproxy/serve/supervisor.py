@@ -3,7 +3,7 @@
 The parent serves nobody: it starts the workers, starts a new one for one that is lost, tells them when to stop, and
 reads the configuration again for all of them. They hear no signals, as a terminal and systemd send those to every
 process of a group, but orders, each from a socket of its own, on which they also answer: to drain, to stop at once, to
-serve by other settings. Its end, when the parent is gone, is an order to drain.
+serve by other settings, to open the log's files anew. Its end, when the parent is gone, is an order to drain.
 """
 
 import contextlib
@@ -33,10 +33,10 @@ from ftpsproxy.serve.listening import ListenError
 from ftpsproxy.serve.process import Load
 from ftpsproxy.serve.upstream_slots import UpstreamSlots
 
-_DRAIN, _STOP, _CHANGE = b"d", b"s", b"c"
+_DRAIN, _STOP, _CHANGE, _REOPEN = b"d", b"s", b"c", b"o"
 _READY, _CHANGED, _FAILED = b"r", b"c", b"x"  # and why, behind the last
 _ENDING = {signal.SIGTERM, signal.SIGINT}
-_SIGNALS = {*_ENDING, signal.SIGHUP, signal.SIGCHLD}
+_SIGNALS = {*_ENDING, *process.HELD_BACK, signal.SIGCHLD}
 # A worker that is lost sooner than this after its start is replaced only then; one that can't be started waits so long.
 _SOON_SECONDS = 1.0
 _READY_SECONDS = 60.0
@@ -141,6 +141,7 @@ class _Parent:
                 self._heed(got.si_signo)
             self._end_stuck()
             self._start_missing()
+            log.sum_up()
         listening.drop(self._held, {})
         log.gateway_stopped(seconds=round(time.monotonic() - started, 3))
         log.flush()
@@ -148,6 +149,10 @@ class _Parent:
     def _heed(self, number: int) -> None:
         if number == signal.SIGCHLD:
             self._reap()
+        elif number == signal.SIGUSR1:
+            log.reopen()
+            for state in self._workers.values():
+                _tell(state, _REOPEN)  # one that can't be told sees it by itself a second later
         elif number != signal.SIGHUP:
             self._stopping += 1
             for state in self._workers.values():
@@ -208,7 +213,7 @@ class _Parent:
         """In the child, for the rest of its life."""
         status = 1
         try:
-            for number in (*_ENDING, signal.SIGHUP):
+            for number in (*_ENDING, *process.HELD_BACK):
                 signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             log.begin_chain()
@@ -266,6 +271,7 @@ class _Parent:
         """
         try:
             new = process.read_again(self._load, self._settings)
+            prepared = log.Prepared(new.log)
             build_contexts(new)
             held = listening.renew(self._held, listening.addresses(new), listening.reserve)
             try:
@@ -286,7 +292,7 @@ class _Parent:
         for worker, why in failed.items():
             if why:
                 self._retire(worker, why)
-        process.say_reloaded(real)
+        process.say_reloaded(real, prepared)
         listening.drop(old, held)
 
     def _retire(self, worker: int, why: str) -> None:
@@ -356,6 +362,8 @@ async def _serve(served: Gateway, worker: int, orders: Socket, pulse: Pulse) -> 
                 order, files, _, _ = socket.recv_fds(orders, 1, 1)
                 if order == _CHANGE:
                     _answer(orders, await _change(served, worker, files))
+                elif order == _REOPEN:
+                    log.reopen()
                 elif order == _STOP:
                     nursery.cancel_scope.cancel()
                     return
@@ -385,8 +393,9 @@ async def _change(served: Gateway, worker: int, files: list[int]) -> bytes:
             settings = share(_read(files[0]), worker)
         finally:
             os.close(files[0])
+        prepared = log.Prepared(settings.log)
         await served.change_to(settings)
     except Exception as error:
         return (_FAILED + process.reason(error).encode())[:_ANSWER_BYTES]
-    log.configure(settings.log.format, settings.log.level, chain=settings.log.chain_by)
+    prepared.use()
     return _CHANGED

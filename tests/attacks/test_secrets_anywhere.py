@@ -6,29 +6,33 @@ a server can put one, in any order. What must be seen: no line of the log holds 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftpsproxy.config import Limits, Listener, Log, Settings, Upstream
+from ftpsproxy.config import Limits, Listener, Log, LogOutput, Settings, Upstream
 from ftpsproxy.ftp.commands import pieces
 from ftpsproxy.observe import lines, log, redaction
 from ftpsproxy.serve import process
 from tests.support.bad_client import BadClient
 from tests.support.bad_server import BadServer, Quirks
 from tests.support.certificates import Certificates
+from tests.support.receivers import Message, journal_entry, receiver, until
 
-Format = Literal["json", "logfmt", "console", "ecs"]
-FORMATS: tuple[Format, ...] = ("json", "logfmt", "console", "ecs")
+Format = Literal["json", "logfmt", "console", "ecs", "xferlog", "syslog", "journald"]
+FORMATS: tuple[Format, ...] = get_args(Format)
 PATIENCE = 20.0
 
 # Where a client puts its password: {} is it.
@@ -156,8 +160,34 @@ class InProcess:
 
     def play(self, format: Format, said: list[str], answers: list[str], *, login: bool) -> str:
         """The client says this, and the server that in turn → the log of that session."""
+        if format == "xferlog" or format == "syslog" or format == "journald":
+            return self._play_to_another(format, said, answers, login=login)
         written = Written()
         log.configure(format, "debug", written)
+        self._play(said, answers, login=login)
+        return written.wait_for("session.closed")
+
+    def _play_to_another(self, format: Format, said: list[str], answers: list[str], *, login: bool) -> str:
+        """The same, where the log goes to a file or a daemon, too; JSON says when it is over."""
+        with tempfile.TemporaryDirectory() as folder:
+            place, whole = Path(folder, "place"), Path(folder, "whole")
+            output = LogOutput("it", str(place), "xferlog")
+            if format != "xferlog":
+                output = LogOutput("it", format, "json", "debug", address=str(place), max_bytes=65_000)
+            with contextlib.ExitStack() as stack:
+                daemon = stack.enter_context(receiver(place)) if format != "xferlog" else None
+                log.Prepared(Log(outputs=(output, LogOutput("whole", str(whole), "json", "debug")))).use()
+                self._play(said, answers, login=login)
+                until("session over", lambda: "session.closed" in whole.read_text())
+                log.configure("json", "info", Written())
+                if daemon is None:
+                    return place.read_text()
+                got = daemon.wait_for_text(b"session.closed")
+        return "\n".join(
+            Message.read(one).message if format == "syslog" else "\n".join(journal_entry(one).values()) for one in got
+        )
+
+    def _play(self, said: list[str], answers: list[str], *, login: bool) -> None:
         pair = self._certificates.server
         told = Answers(answers)
         self._server.play(Quirks(replies=told), {}, certificate=(pair.certificate_file, pair.key_file))
@@ -167,7 +197,6 @@ class InProcess:
             told.on = True
             client.send(b"".join(line.encode("latin-1") + b"\r\n" for line in [*said, "QUIT"]))
             client.rest()
-        return written.wait_for("session.closed")
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +214,7 @@ def gateway(fault_certificates: Certificates) -> Iterator[InProcess]:
 
 def shown(written: str, format: Format) -> str:
     """What a log says, without the escapes of its format."""
-    if format == "json":
+    if format in ("json", "syslog"):
         return "\n".join(str(value) for line in written.splitlines() for value in json.loads(line).values())
     return written.replace('\\"', '"').replace("\\\\", "\\")
 

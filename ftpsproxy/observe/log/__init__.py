@@ -9,7 +9,8 @@ when that is known, and stands in every line about a file (`facts`). A line is
 as JSON, logfmt or text for a terminal (`lines`). The arguments of PASS and ACCT never reach these functions, and are
 struck out once more here. What a peer can have said again and again is limited and summed up (`budget`). A log that
 cannot be written (disk full, pipe closed, nobody reads it) loses lines; it never harms or holds up a session, and
-standard error hears of it once (`output`). Until `configure` is called nothing is logged.
+standard error hears of it once (`output`); there may be several of it (`several`). Until `configure` is called, or
+`Prepared` used, nothing is logged.
 """
 
 from ftpsproxy.observe.lines import Bound, Facts
@@ -56,6 +57,7 @@ from ftpsproxy.observe.log.upstream import (
     upstream_session_reuse_refused,
 )
 from ftpsproxy.observe.log.writing import (
+    Prepared,
     begin_chain,
     bind,
     bound_now,
@@ -65,15 +67,19 @@ from ftpsproxy.observe.log.writing import (
     flush,
     has_forked,
     join,
+    reopen,
     sum_up,
     unbind,
     within,
 )
+from ftpsproxy.observe.opening import LogError
 
 __all__ = [
     "Bound",
     "Endpoint",
     "Facts",
+    "LogError",
+    "Prepared",
     "begin_chain",
     "bind",
     "bound_now",
@@ -97,6 +103,7 @@ __all__ = [
     "gateway_worker_retired",
     "has_forked",
     "join",
+    "reopen",
     "session_closed",
     "session_command",
     "session_crashed",

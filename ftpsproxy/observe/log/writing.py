@@ -4,76 +4,116 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TextIO
+import time
+from collections.abc import Iterator
+from typing import Any, TextIO
 
 from ftpsproxy.ftp.directory import Place
 from ftpsproxy.observe.budget import Budget, Said
-from ftpsproxy.observe.lines import Bound, Columns, Console, Ecs, Facts, Json, Logfmt, bound, make
+from ftpsproxy.observe.lines import Bound, Facts, Json, bound, make
+from ftpsproxy.observe.opening import STDOUT, Format, Key, Level, Wanted, form_for, form_of, key_of, opened
 from ftpsproxy.observe.output import Output
 from ftpsproxy.observe.redaction import redact
+from ftpsproxy.observe.several import Several, Sink
+from ftpsproxy.observe.streams import StreamOutput
 
-Format = Literal["json", "logfmt", "console", "ecs", "auto"]
-Level = Literal["debug", "info", "warning"]
-
-_FORMS: Mapping[str, type[Json | Logfmt | Ecs]] = {"json": Json, "logfmt": Logfmt, "ecs": Ecs}
-# How long a slow reader of the log may keep the process from ending.
+# How long slow readers of the log may keep the process from ending.
 _LAST_SECONDS = 0.3
 
 
 def configure(format: Format, level: Level, stream: TextIO | None = None, *, chain: bytes | None = None) -> None:
-    """Log events of `level` and above to `stream`, standard output by default. The format `auto` is console on a
-    terminal and json elsewhere; NO_COLOR in the environment keeps a terminal's lines plain. Console is columns for
-    people; at debug it has all fields, in full words. With `chain` lines are chained
-    (observe/chain.py), by that key if it is not empty; they are JSON then, on a terminal, too."""
-    global _log, _output, _debugs
+    """Log events of `level` and above to `stream`, standard output by default, and nowhere else. The format `auto` is
+    console on a terminal and json elsewhere; NO_COLOR in the environment keeps a terminal's lines plain. Console is
+    columns for people; at debug it has all fields, in full words. With `chain` lines are chained (observe/chain.py), by
+    that key if it is not empty; they are JSON then, on a terminal, too."""
+    global _log, _outputs, _debugs
     target = sys.stdout if stream is None else stream
-    terminal = target is not None and not target.closed and target.isatty()
-    if format == "auto" and chain is not None:
-        format = "json"
-    if format == "auto":
-        format = "console" if terminal else "json"
-    colour = terminal and not os.environ.get("NO_COLOR")
-    console = Console(colour) if level == "debug" else Columns(colour, lambda: _width(target) if terminal else None)
-    form = console if format == "console" else _FORMS[format]()
-    if _output.stream is not target or target is None or target.closed:
-        _output = Output(target)
+    form = form_of(format, level, target, chained=chain is not None)
+    output = _outputs.pop(STDOUT, None)
+    for other in _outputs.values():
+        other.retire()
+    if not isinstance(output, StreamOutput) or output.stream is not target or target is None or target.closed:
+        output = StreamOutput(target)
+    _outputs = {STDOUT: output}
+    output.name, output.failing, output.restored = "", None, None
     if chain is None:
-        _output.chain_by(None)  # its last line is in the old form
-    _log = make(_output, form, getattr(logging, level.upper()))
+        output.chain_by(None)  # its last line is in the old form
+    _log = make(output, form, getattr(logging, level.upper()))
     if chain is not None:
-        _output.chain_by(chain)
+        output.chain_by(chain)
     _debugs = level == "debug"
 
 
-def _width(stream: TextIO | None) -> int | None:
-    """Of the terminal behind it; None where it does not say."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or None if stream is not None else None
-    except (OSError, ValueError):
-        return None
+class Prepared:
+    """What the configuration asks for, opened as far as it was not yet, and not in use."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        """Raises LogError; nothing has changed then."""
+        self._wanted = wanted
+        self._new = {key: opened(one) for one in wanted.outputs if (key := key_of(one)) not in _outputs}
+
+    def use(self) -> None:
+        """From here on the log is written so; what is no longer asked for ends."""
+        global _log, _outputs, _debugs
+        wanted = self._wanted
+        if not wanted.outputs:
+            configure(wanted.format, wanted.level, chain=wanted.chain_by)
+            return
+        known = _outputs | self._new
+        mine = {key_of(one): known[key_of(one)] for one in wanted.outputs}
+        for key, output in _outputs.items():
+            if key not in mine:
+                output.retire()
+        sinks = []
+        for one in wanted.outputs:
+            output = mine[key_of(one)]
+            output.name = one.name
+            if one.chain_by is None:
+                output.chain_by(None)  # as above
+            form, head = form_for(one)
+            sinks.append(Sink(output, form, getattr(logging, one.level.upper()), head))
+        _log = Several(sinks)
+        for one in wanted.outputs:
+            if one.chain_by is not None:
+                mine[key_of(one)].chain_by(one.chain_by)
+        _outputs = mine
+        _debugs = any(one.level == "debug" for one in wanted.outputs)
+
+
+def reopen() -> None:
+    """Files of the log may have been moved: open them anew."""
+    for output in _outputs.values():
+        output.reopen()
 
 
 def flush() -> None:
-    """The process is about to end: say what is summed up, and give a slow reader of the log a moment."""
+    """The process is about to end: say what is summed up, and give slow readers of the log a moment."""
     _budget.sum_up(late=False)
-    _output.end_chain()
-    _output.flush(_LAST_SECONDS)
+    for output in _outputs.values():
+        output.end_chain()
+    until = time.monotonic() + _LAST_SECONDS
+    for output in _outputs.values():
+        output.flush(max(0.0, until - time.monotonic()))
 
 
 def begin_chain() -> None:
     """This process is new: if lines are chained, say that its chain begins, for it may be lost before it says more."""
-    _output.begin_chain()
+    for output in _outputs.values():
+        output.begin_chain()
 
 
 def has_forked(pid: int) -> None:
     """Another process of the gateway is there, and chains its lines, too."""
-    _output.has_forked(pid)
+    for output in _outputs.values():
+        output.has_forked(pid)
 
 
 def sum_up() -> None:
-    """To be called every few seconds: say how many lines were left out some time ago (`budget`)."""
+    """To be called every few seconds: say how many lines were left out some time ago (`budget`), and look after what no
+    line tells of: a file that was moved, an output that is well again."""
     _budget.sum_up()
+    for output in list(_outputs.values()):
+        output.look()
 
 
 def debugs() -> bool:
@@ -182,8 +222,18 @@ def _again(said: Said, left_out: int) -> None:
         say(said.level, said.event, facts=said.facts, **said.fields, suppressed=left_out or None)
 
 
-_output = Output(None)
-_log: Any = make(_output, Json(), logging.CRITICAL)
+def _about_to_fork() -> None:
+    for output in _outputs.values():
+        output.about_to_fork()
+
+
+def _forked() -> None:
+    for output in _outputs.values():
+        output.forked()
+
+
+_outputs: dict[Key, Output] = {}
+_log: Any = make(Output(), Json(), logging.CRITICAL)
 _debugs = False
 _budget = Budget(_again)
-os.register_at_fork(before=lambda: _output.about_to_fork(), after_in_child=lambda: _output.forked())
+os.register_at_fork(before=_about_to_fork, after_in_child=_forked)
