@@ -1,18 +1,21 @@
 #!/bin/bash
 # Sets up the real programs the end-to-end tests talk to. Run as root; quick when all is there.
 #
-# Clients are installed, from Debian's packages. Servers are only unpacked into .peers/: Debian lets one FTP server be
-# installed at a time, and an installed one would start to listen. Of the servers' packages only the shared libraries they
-# need are installed. Servers from npm, and a version of one from PyPI that is not the one in the virtual environment, go
-# into .peers/, too. What tests/stacks builds its servers with, compilers and TLS libraries, is installed.
+# Clients are installed, from Debian's packages. Servers, and programs that take a log, are only unpacked into .peers/: Debian
+# lets one FTP server be installed at a time, and an installed one would start to listen. Of their packages only the shared
+# libraries they need are installed. Servers from npm, and a version of one from PyPI that is not the one in the virtual
+# environment, go into .peers/, too. What tests/stacks builds its servers with, compilers and TLS libraries, is installed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
 CLIENT_PACKAGES=(curl lftp tnftp inetutils-ftp ncftp busybox wget netbase)
 CLIENT_PROGRAMS=(curl lftp tnftp inetutils-ftp ncftpget ncftpput ncftpls busybox wget)
-SERVER_PACKAGES=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common ftpd-ssl haproxy)
-SERVER_PROGRAMS=(usr/sbin/vsftpd usr/sbin/proftpd usr/sbin/pure-ftpd usr/bin/pure-pw usr/sbin/in.ftpd usr/sbin/haproxy)
+SERVER_PACKAGES=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common ftpd-ssl haproxy logrotate rsyslog)
+SERVER_PROGRAMS=(
+    usr/sbin/vsftpd usr/sbin/proftpd usr/sbin/pure-ftpd usr/bin/pure-pw usr/sbin/in.ftpd usr/sbin/haproxy
+    usr/sbin/logrotate usr/sbin/rsyslogd
+)
 SERVER_LIBRARIES=(usr/lib/proftpd/mod_tls.so)
 # What tests/stacks builds its servers with: a package for each file.
 declare -A STACK_PACKAGES=(
