@@ -23,7 +23,9 @@ from ftpsproxy.config import (
     Upstream,
     nearest,
 )
-from ftpsproxy.config.values import TABLES
+from ftpsproxy.config.values import CHARSETS, RIGHTS, TABLES
+from ftpsproxy.ftp.charsets import Charsets
+from ftpsproxy.ftp.rights import Rights
 
 SAMPLE = Path(__file__).parents[1] / "config" / "ftpsproxy.toml"
 PIN = "sha256/" + "A" * 43 + "="
@@ -99,13 +101,17 @@ def test_sample_shows_the_defaults(write: Any) -> None:
 
 def test_sample_leaves_open_only_what_has_no_default() -> None:
     without = set(re.findall(r"(?m)^#([a-z_]+) =$", SAMPLE.read_text()))
-    fields = [field for cls in TABLES if cls is not LogOutput for field in dataclasses.fields(cls)]
+    tables = [cls for cls in TABLES if cls is not LogOutput]
+    fields = [field for cls in (*tables, Rights, Charsets) for field in dataclasses.fields(cls)]
     names = {field.name for field in fields if field.default is None or field.default == ""}
     assert without == {{"host": "listen"}.get(name, name) for name in names}
 
 
 def test_every_key_is_a_field_and_every_field_a_key() -> None:
-    made_of = {"listen": {"host", "port"}, "url": {"host", "port", "implicit"}}
+    made_of = {"listen": {"host", "port"}, "url": {"host", "port", "implicit"}, **{key: {"rights"} for key in RIGHTS}}
+    made_of |= {key: {"charsets"} for key in CHARSETS}
+    assert set(RIGHTS) == {field.name for field in dataclasses.fields(Rights)}
+    assert set(CHARSETS) == {field.name for field in dataclasses.fields(Charsets)}
     for cls, parsers in TABLES.items():
         keys: set[str] = set()
         for key in parsers:
@@ -316,6 +322,28 @@ def refused(path: Path | None = None, *, environ: dict[str, str] | None = None, 
         ("[limits]\nline_bytes = 10", "limits.line_bytes: must be from 512 to 65536, not 10"),
         ("[log]\nformat = 'jsno'", "one of json, logfmt, console, ecs, auto, not 'jsno' (did you mean 'json'?)"),
         ("[log]\nchain = true\nformat = 'logfmt'", "log.chain: only JSON lines are chained"),
+        (
+            f"{LISTEN}allow = 'uploads'",
+            "allow: must be one of all, upload, download, read, not 'uploads' (did you mean",
+        ),
+        (f"{LISTEN}deny = ['DELETE']", "deny: 'DELETE' is no command that is known"),
+        (f"{LISTEN}deny = ['SITE']\npaths = []", "paths: an empty list allows nothing"),
+        (f"{LISTEN}paths = ['in/*']", "paths: 'in/*' is no path from the root"),
+        (f"{LISTEN}paths = ['/in/../*']", "paths: '/in/../*' is no path from the root"),
+        (f"{LISTEN}paths = ['/in/**.csv']", "paths: '/in/**.csv': only * and ? stand for letters"),
+        (f"{LISTEN}paths = ['/in/[ab]']", "paths: '/in/[ab]': only * and ? stand for letters"),
+        (f"{LISTEN}client_charset = 'cp12520'", "client_charset: 'cp12520' is no charset that is known"),
+        (f"{LISTEN}client_charset = 'rot13'", "client_charset: 'rot13' can't be used for names over FTP"),
+        (
+            f"{LISTEN}client_charset = 'iso-2022-jp'",
+            "'iso-2022-jp' can't be used for names over FTP: some of its letters",
+        ),
+        (f"{LISTEN}client_charset = 'utf-16'", "'utf-16' can't be used for names over FTP: ASCII does not look like"),
+        (f"{LISTEN}client_charset = 'utf-7'", "'utf-7' can't be used for names over FTP"),
+        (f"{LISTEN}client_charset = 'cp037'", "'cp037' can't be used for names over FTP: ASCII does not look like"),
+        (f"{LISTEN}client_charset = 'cp1252'\nserver_charset = 'hz'", "server_charset: 'hz' can't be used for names"),
+        (f"{LISTEN}server_charset = 'cp1252'", "server_charset: without client_charset nothing is translated"),
+        (f"{LISTEN}max_file_bytes = -1", "max_file_bytes: must be from 0 to"),
         ("[log]\nchain_key_file = '/dev/null'", "log.chain_key_file: cannot read /dev/null: not a file"),
         ("[log]\nlevel = 3", "log.level: must be one of"),
         ('"a\\nb\\u001b" = 1', "a\\nb\\x1b: unknown key"),
@@ -426,6 +454,18 @@ def test_pins_of_the_environment_as_openssl_writes_them() -> None:
         "FTPSPROXY_UPSTREAM__DEFAULT__PINS": f"sha256 Fingerprint={colons}, {PIN} SHA256 Fingerprint={colons}",
     }
     assert load(environ=environ).upstreams["default"].pins == (DIGEST, PIN, DIGEST)
+
+
+def test_what_a_device_may_do_hangs_on_its_listener(write: Any) -> None:
+    text = f"{LISTEN}allow = 'upload'\ndeny = ['dele', 'site chmod']\npaths = ['/in/**']\nmax_file_bytes = 1000\n{UP}"
+    settings, written = config.read(write(text), flags={}, environ={})
+    rights = Rights("upload", ("DELE", "SITE CHMOD"), ("/in/**",), 1000)
+    assert settings.listeners[0].rights == rights
+    shown = {one.key: one.value for one in config.effective(settings, written)}
+    assert shown["listener.scanners.allow"] == "upload"
+    assert shown["listener.scanners.deny"] == ["DELE", "SITE CHMOD"]
+    environ = {"FTPSPROXY_UPSTREAM": "ftps://h", "FTPSPROXY_LISTENER__DEFAULT__DENY": "DELE, SITE CHMOD"}
+    assert load(environ=environ).listeners[0].rights.deny == ("DELE", "SITE CHMOD")
 
 
 def test_a_key_of_the_log_is_read_once_and_never_shown(write: Any, tmp_path: Path) -> None:

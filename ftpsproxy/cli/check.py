@@ -10,6 +10,8 @@ from ftpsproxy import tls
 from ftpsproxy.cli.settings import explained, warn
 from ftpsproxy.cli.terminal import FAILED, WRONG, fail, fail_all, say
 from ftpsproxy.config import ConfigError, Effective, Listener, Log, LogOutput, Network, Settings, Upstream
+from ftpsproxy.ftp.rights import EVERYTHING, Rights
+from ftpsproxy.serve.listening import source_port_fault
 
 if TYPE_CHECKING:
     from ftpsproxy.cli.connect import Tried
@@ -40,6 +42,9 @@ def check(options: argparse.Namespace) -> int:
         elif not options.json:
             say(line)
     warn(settings)
+    for listener in settings.listeners:
+        if listener.active_source_port and (fault := source_port_fault(listener)):
+            fail(f"warning: {fault} (as the user that runs this check)", 0)
     return 0 if ok else FAILED
 
 
@@ -113,12 +118,37 @@ def _describe_listener(listener: Listener, upstream: Upstream) -> list[str]:
         f"  clients: {_networks(listener.clients)}",
         f"  passive data: {ports} on {listener.passive_address or 'the address the client connected to'}",
     ]
+    if listener.active_source_port:
+        lines.append(f"  active data: from port {listener.active_source_port}")
+    if listener.rights != EVERYTHING:
+        lines.append(f"  may: {_may(listener.rights)}")
+    if (charsets := listener.charsets).client_charset is not None:
+        lines.append(f"  names: {charsets.client_charset} with the client, {charsets.server_charset} with the server")
     if listener.digest != "none":
         lines.append(f"  digest of every file: {listener.digest}")
     if listener.greeting == "upstream":
         in_clear = "" if upstream.tls_first else ", but it comes in clear, so not shown: anybody may have written it"
         lines.append(f"  greeting: the server's own{in_clear}")
     return lines
+
+
+_ALLOW = {
+    "all": "everything",
+    "upload": "upload, make directories, list; rename and date what it has uploaded itself",
+    "download": "download, list",
+    "read": "list, and move nothing",
+}
+
+
+def _may(rights: Rights) -> str:
+    said = [_ALLOW[rights.allow]]
+    if rights.deny:
+        said.append(f"never {', '.join(rights.deny)}")
+    if rights.paths is not None:
+        said.append(f"only in {', '.join(rights.paths)}")
+    if rights.max_file_bytes:
+        said.append(f"no file of more than {rights.max_file_bytes} bytes")
+    return "; ".join(said)
 
 
 _DATA_MODES = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ftpsproxy.config.parse import KeyFile
 from ftpsproxy.config.sources import DEFAULT, OUTPUT, SECTIONS, Leaf, Table, Written
-from ftpsproxy.config.values import TABLES, Admin, Listener, LogOutput, Settings, Upstream
+from ftpsproxy.config.values import CHARSETS, RIGHTS, TABLES, Admin, Listener, LogOutput, Settings, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,10 @@ def _value(values: object, key: str) -> object:
         return values.endpoint if values.host else None
     if isinstance(values, Upstream) and key == "url":
         return values.url
+    if isinstance(values, Listener) and key in RIGHTS:
+        return getattr(values.rights, key)
+    if isinstance(values, Listener) and key in CHARSETS:
+        return getattr(values.charsets, key)
     if isinstance(values, LogOutput) and key == "address":
         return values.where if values.to in ("syslog", "journald") else None
     return getattr(values, key)

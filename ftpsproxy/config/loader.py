@@ -20,7 +20,20 @@ from ftpsproxy.config.sources import (
     read_flags,
     read_secrets,
 )
-from ftpsproxy.config.values import Admin, Limits, Listener, Log, Process, Settings, Timeouts, Upstream
+from ftpsproxy.config.values import (
+    CHARSETS,
+    RIGHTS,
+    Admin,
+    Limits,
+    Listener,
+    Log,
+    Process,
+    Settings,
+    Timeouts,
+    Upstream,
+)
+from ftpsproxy.ftp.charsets import Charsets
+from ftpsproxy.ftp.rights import Rights
 
 DEFAULT_LISTEN = "127.0.0.1:2121"
 _DEFAULTS = {one.name: one.default for one in fields(Upstream)}
@@ -179,11 +192,22 @@ def _listener(written: Written, name: str, table: Table, process: Process) -> Li
     if values.get("greeting") == "upstream" and values.setdefault("dial", "connect") == "login":
         why = "'login' has a greeting of our own; with greeting = \"upstream\" write 'connect', or leave it out"
         written.fault(table["dial"].place, why)
+    if values.get("server_charset", "utf-8") != "utf-8" and "client_charset" not in table:
+        written.fault(table["server_charset"].place, "without client_charset nothing is translated; set that, too")
     _check_ports(written, process, table.get("passive_ports"), values.get("passive_ports"))
     if len(written.faults) > before:
         return None
     host, port = values.pop("listen")
-    return Listener(name=name, host=host, port=port, **values)
+    return Listener(name=name, host=host, port=port, rights=_rights(values), charsets=_charsets(values), **values)
+
+
+def _rights(values: dict[str, Any]) -> Rights:
+    """What its keys say, which are taken out."""
+    return Rights(**{key: values.pop(key) for key in RIGHTS if key in values})
+
+
+def _charsets(values: dict[str, Any]) -> Charsets:
+    return Charsets(**{key: values.pop(key) for key in CHARSETS if key in values})
 
 
 def _admin(written: Written) -> Admin:

@@ -14,6 +14,8 @@ from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 from ftpsproxy.config import names, parse
 from ftpsproxy.config.parse import Cores, KeyFile, Network, Parser, PortRange, seconds, whole
+from ftpsproxy.ftp.charsets import AS_THEY_ARE, Charsets
+from ftpsproxy.ftp.rights import EVERYTHING, Rights
 
 _WEEK = 7 * 24 * 3600.0
 
@@ -50,6 +52,7 @@ class Listener:
     clients: Annotated[tuple[Network, ...], parse.networks] = PRIVATE_NETWORKS
     passive_ports: Annotated[PortRange | None, parse.ports] = None
     passive_address: Annotated[str | None, parse.address] = None
+    active_source_port: Annotated[int | None, whole(1, 65535)] = None  # 20 is for who may (CAP_NET_BIND_SERVICE)
     # load balancers: whoever connects from there has to say, by the header of the PROXY protocol, for whom
     proxy_protocol: Annotated[tuple[Network, ...], parse.balancers] = ()
     # also data connections: HAProxy makes a proper end of a client's reset, which tears an upload unseen
@@ -58,6 +61,8 @@ class Listener:
     greeting: Literal["own", "upstream"] = "own"  # embedded clients die of long or multi-line banners: ours is one line
     # a probe that connects and leaves costs the server nothing, and a client shows what it hears to USER
     dial: Literal["login", "connect"] = "login"
+    rights: Rights = EVERYTHING  # whoever wants less says so
+    charsets: Charsets = AS_THEY_ARE
 
     @property
     def greets_first(self) -> bool:
@@ -306,8 +311,19 @@ def _rows(cls: type, **others: Parser) -> Mapping[str, Parser]:
     return rows
 
 
+RIGHTS: Mapping[str, Parser] = {
+    "allow": parse.choice("all", "upload", "download", "read"),
+    "deny": parse.denied,
+    "paths": parse.globs,
+    "max_file_bytes": whole(0, 2**62),
+}
+"""The keys of `Rights`, and how each is read."""
+
+CHARSETS: Mapping[str, Parser] = {"client_charset": parse.charset, "server_charset": parse.charset}
+"""The keys of `Charsets`, and how each is read."""
+
 TABLES: Mapping[type, Mapping[str, Parser]] = {
-    Listener: _rows(Listener, listen=parse.listen),
+    Listener: {**_rows(Listener, listen=parse.listen), **RIGHTS, **CHARSETS},
     Upstream: _rows(Upstream, url=parse.url),
     Log: _rows(Log),
     LogOutput: _rows(LogOutput),

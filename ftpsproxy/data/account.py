@@ -35,6 +35,8 @@ class TransferResult:
     def note(self) -> None:
         """Say it in the log."""
         flow, tls = self.flow, self.tls
+        if flow.left_out:
+            log.session_names_left_out(verb=self.order.verb.decode(), count=flow.left_out)
         log.transfer_finished(
             self.order,
             self.facts,

@@ -8,6 +8,7 @@ import trio
 
 from ftpsproxy import errors, net
 from ftpsproxy.data.account import TransferResult
+from ftpsproxy.data.client_connection import Source
 from ftpsproxy.data.endpoints import Endpoints
 from ftpsproxy.data.passive import NoPort, TooManyPending
 from ftpsproxy.data.pending import PendingConnection
@@ -158,7 +159,7 @@ class DataConnections:
         """Remember where the client listens."""
         # The client's own address (ftp/endpoints.py has seen to that), with the zone that no EPRT names.
         self._endpoints.client = Endpoint(self._route.client_peer, order.endpoint.port)
-        self._endpoints.client_source = self._route.client_local
+        self._endpoints.client_source = Source(self._route.client_local, self._service.listener.active_source_port or 0)
         self._endpoints.client_mode = "active"
         self._endpoints.client_at = order.endpoint
         self._await_transfer()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import trio
 
 from ftpsproxy import net
+from ftpsproxy.data import client_connection
+from ftpsproxy.data.client_connection import ANYWHERE, Source
 from ftpsproxy.data.pending import PendingConnection
 from ftpsproxy.data.relay.upload_end import ClientConnection, UploadEnd
 from ftpsproxy.ftp.addresses import Endpoint
@@ -22,13 +24,13 @@ class Endpoints:
     """The endpoints; for the log also by which command each side came to its own, and where they are: the address and
     port that one side was told, and the other connects to.
 
-    A connection to the client comes from `client_source`, the address the client knows. `upload_end` is for an upload.
+    A connection to the client comes from `client_source`: the address the client knows. `upload_end` is for an upload.
     `unmet`: an active client that waits for its connection, and will get none.
     """
 
     client: PendingConnection | Endpoint | None = None
     server: PendingConnection | Socket | None = None
-    client_source: str | None = None
+    client_source: Source = ANYWHERE
     client_mode: str = ""
     server_mode: str = ""
     client_at: Endpoint | None = None
@@ -93,7 +95,6 @@ class Endpoints:
         unmet, self.unmet = self.unmet, None
         if unmet is not None:
             with contextlib.suppress(OSError), trio.move_on_after(_TURN_AWAY_SECONDS):
-                family, sockaddr = net.numeric(unmet.host, unmet.port)
-                sock = net.start_connecting(family, sockaddr, self.client_source)
+                sock = client_connection.begin(unmet, self.client_source)
                 await net.finish_connecting(sock)
                 net.reset(sock)

@@ -50,4 +50,6 @@ def transfer_policy(listener: Listener, upstream: Upstream, timeouts: Timeouts) 
         linger=timeouts.linger,
         close_notify=upstream.close_notify,
         digest=listener.digest == "sha256",
+        max_file_bytes=listener.rights.max_file_bytes,
+        charsets=listener.charsets,
     )

@@ -12,7 +12,7 @@ from ftpsproxy.data.account import Account, TransferResult
 from ftpsproxy.data.endpoints import Endpoints
 from ftpsproxy.data.pending import Contested, PendingConnection
 from ftpsproxy.data.relay.direction import FirstToSpeak
-from ftpsproxy.data.relay.download import Download
+from ftpsproxy.data.relay.download import Download, ListingDownload
 from ftpsproxy.data.relay.flow import Flow, RelayError
 from ftpsproxy.data.relay.records import Records
 from ftpsproxy.data.relay.upload import Upload
@@ -20,7 +20,7 @@ from ftpsproxy.data.relay.upload_end import UploadEnd
 from ftpsproxy.data.server_tls import ServerTls
 from ftpsproxy.data.service import SessionData
 from ftpsproxy.ftp.blocks import Blocks
-from ftpsproxy.ftp.commands import Direction
+from ftpsproxy.ftp.commands import LISTINGS, Direction
 from ftpsproxy.ftp.data_failure import Cause, Side
 from ftpsproxy.ftp.events import RelayFinished, TransferClosed
 from ftpsproxy.ftp.orders import FinishTransfer
@@ -196,15 +196,19 @@ class Transfer:
         if self.direction is Direction.UNKNOWN:
             speaks = FirstToSpeak(client, server, tls, records, self._upload_end())
             self.direction = await speaks.found(self._policy)
+        if (most := self._policy.max_file_bytes) and order.verb not in LISTINGS:
+            self.flow.bound(most, order.offset or 0, "server" if self.direction is Direction.DOWNLOAD else "client")
         listener, upstream = shared.service.listener.name, shared.service.upstream.name
         self.flow.meter = metrics.TRANSFER_BYTES.meter(listener, upstream, self.direction.value)
         if self.direction is Direction.DOWNLOAD:
-            await self._run(Download(client, server, tls, records, self.flow, self._policy))
+            translated = order.verb in LISTINGS and self._policy.charsets.client_charset is not None
+            kind = ListingDownload if translated else Download
+            await self._run(kind(client, server, tls, records, self.flow, self._policy))
             unproved = receipt.unproved(self.flow, order, shared.service)
             net.close(server)  # both have said their end; to hear of the server's FIN, too, is a wake-up for nothing
             self._server = None
             shared.resumption.learn(tls)
-            shared.report(RelayFinished(order.number, True, unproved=unproved))
+            shared.report(RelayFinished(order.number, True, unproved=unproved, left_out=self.flow.left_out))
         else:
             await self._run(Upload(client, server, tls, self._upload_end(), self.flow, self._policy))
             shared.report(RelayFinished(order.number, True))

@@ -79,16 +79,41 @@ def read(command: Command) -> Change | None:
     action = _BY_VERB.get(command.verb)
     if action is None or not argument:
         return None
-    path: bytes | None = argument
-    if action is Action.TIME:
-        if (found := _TIME.fullmatch(argument)) is None:
-            return None
-        path = found[1]
-    elif command.verb == b"MFF":
-        path = argument.partition(b"; ")[2] or None
-    elif command.verb == b"RNTO":
+    path = changed_path(command)
+    if action is Action.TIME and path is None:
+        return None
+    if command.verb == b"RNTO":
         return Change(action, "RNTO", None, _text(argument))
     return Change(action, command.verb.decode(), _text(path))
+
+
+def changed_path(command: Command) -> bytes | None:
+    """The path that a command is to change, or to take for a new name; None where it can't be told."""
+    argument = command.argument or b""
+    match _BY_VERB.get(command.verb):
+        case Action.TIME:
+            found = _TIME.fullmatch(argument)
+            return found[1] if found is not None else None
+        case _ if command.verb == b"MFF":
+            return argument.partition(b"; ")[2] or None
+        case _ if command.verb == b"SITE":
+            word, _, rest = argument.partition(b" ")
+            return _site_path(word.upper(), rest)
+        case None:
+            return None
+        case _:
+            return argument or None
+
+
+def _site_path(word: bytes, rest: bytes) -> bytes | None:
+    if word not in _BY_SITE or word == b"SYMLINK":
+        return None
+    if word == b"UTIME":
+        found = _TIME_FIRST.fullmatch(rest) or _TIMES_LAST.fullmatch(rest)
+        return found[1] if found is not None else None
+    before = _BY_SITE[word][1]
+    words = rest.split(b" ", before)
+    return words[before] or None if len(words) > before else None
 
 
 def _site(argument: bytes) -> Change | None:
@@ -96,18 +121,14 @@ def _site(argument: bytes) -> Change | None:
     word = word.upper()
     if word not in _BY_SITE or not rest:
         return None
-    action, before = _BY_SITE[word]
+    action = _BY_SITE[word][0]
     verb = f"SITE {word.decode()}"
     if word == b"CPTO":
         return Change(action, verb, None, _text(rest))
-    if word == b"UTIME":
-        found = _TIME_FIRST.fullmatch(rest) or _TIMES_LAST.fullmatch(rest)
-        return Change(action, verb, _text(found[1]) if found is not None else None)
     if word == b"SYMLINK":  # its target, and the link; which blank parts them is not known if there are several
         target, _, link = rest.partition(b" ")
         return Change(action, verb, *((_text(target), _text(link)) if b" " not in link else (None, None)))
-    words = rest.split(b" ", before)
-    return Change(action, verb, _text(words[before]) if len(words) > before else None)
+    return Change(action, verb, _text(_site_path(word, rest)))
 
 
 def _text(path: bytes | None) -> str | None:

@@ -18,6 +18,7 @@ from ftpsproxy.ftp.orders import (
     NoteCommandRefused,
     NoteForeign,
     NoteLimit,
+    NoteNotUtf8,
     NoteTransferRefused,
     Order,
     StartDataTls,
@@ -81,6 +82,10 @@ def _bad_line(state: State, why: str, orders: list[Order]) -> list[Order]:
 def execute(state: State, command: Command) -> list[Order]:
     """Take up a command; nothing is under way."""
     verb = command.verb
+    if orders := _not_sayable(state, command):
+        return orders
+    if state.judge.judges and (orders := _not_allowed(state, command)):
+        return orders
     if not state.dialled and (orders := _before_the_server(state, command)):
         return orders
     if verb in ENDPOINT_VERBS:
@@ -101,7 +106,71 @@ def execute(state: State, command: Command) -> list[Order]:
         return _foreign(state, "http")
     if state.policy.ahead and (known := state.repeated.answer(command)) is not None:
         return [TellClient(known)]
+    if verb == b"APPE" and state.judge.max_file_bytes and command.argument:
+        # What is there already counts.
+        return state.questions.ask((Command(b"SIZE", command.argument),), command=command)
     return forward(state, command)
+
+
+def _not_sayable(state: State, command: Command) -> list[Order]:
+    """Names in two charsets: what can't be translated, and who says that names are UTF-8 where they are not."""
+    charsets, verb = state.charsets, command.verb
+    if charsets.client_charset is None:
+        return []
+    refusal = None
+    if command.unsayable:
+        refusal = replies.own(553, f"Not possible: {command.unsayable}.")
+    elif verb == b"OPTS" and (command.argument or b"").upper().startswith((b"UTF8", b"UTF-8")):
+        if charsets.utf8_client:
+            return [TellClient(replies.own(200, "UTF8 is on."))]
+        refusal = replies.own(504, f"Names are in {charsets.client_charset} here.")
+    elif verb in commands.LISTINGS and (state.mode != b"S" or state.type == b"E"):
+        refusal = replies.own(504, "Listings are translated here: MODE S, and not TYPE E.")
+    if refusal is None:
+        return []
+    note = NoteCommandRefused(command.shown_verb, refusal.text, command.shown)
+    if verb in commands.DATA_VERBS:
+        return [note, *_never_sent(state, command, refusal)]
+    return [note, TellClient(refusal)]
+
+
+def _hint(state: State, command: Command) -> list[Order]:
+    """A name that is not UTF-8 for a server that has said that it takes UTF-8: once a session. It passes as it is."""
+    argument = command.argument
+    if state.hinted or argument is None or argument.isascii() or not state.quirks.says_utf8:
+        return []
+    if command.verb in commands.LOGIN_VERBS or state.charsets.client_charset is not None:
+        return []
+    try:
+        argument.decode()
+    except UnicodeDecodeError:
+        state.hinted = True
+        return [NoteNotUtf8(command)]
+    return []
+
+
+def _not_allowed(state: State, command: Command) -> list[Order]:
+    """The refusal of what the client may not do, whoever its server is. What nobody may say here is refused as ever."""
+    if command.verb in commands.REFUSED or commands.is_http(command) or commands.is_proxy_header(command):
+        return []
+    refusal = state.judge.refusal(command, state.directory.place, state.restart.offset)
+    if refusal is None:
+        return []
+    note = NoteCommandRefused(command.shown_verb, refusal.why, command.shown)
+    if command.verb in commands.DATA_VERBS:
+        return [note, *_never_sent(state, command, refusal.reply)]
+    return [note, TellClient(refusal.reply)]
+
+
+def append(state: State, command: Command, size: int | None) -> list[Order]:
+    """APPE, whose file has so many bytes; None where the server does not say: there is no such file, perhaps."""
+    if size is not None and (refusal := state.judge.refusal(command, state.directory.place, size)) is not None:
+        note = NoteCommandRefused(command.shown_verb, refusal.why, command.shown)
+        return [note, *_never_sent(state, command, refusal.reply)]
+    orders = forward(state, command)
+    if state.exchange is not None and size is not None:
+        state.exchange.offset = size
+    return orders
 
 
 def _foreign(state: State, protocol: str) -> list[Order]:
@@ -123,10 +192,15 @@ def _before_the_server(state: State, command: Command) -> list[Order]:
 
 def _too_late(state: State, command: Command) -> list[Order]:
     """A transfer whose passive port was given up: the server must not open a file, or even empty it, for that."""
+    reply = replies.own(425, "Nobody came to the passive port in time, ask for another one.")
+    return _never_sent(state, command, reply)
+
+
+def _never_sent(state: State, command: Command, refusal: Reply) -> list[Order]:
+    """The client hears this of a transfer command that the server never hears of."""
     rest, state.endpoints.rest = state.endpoints.rest, None
     state.restart.take()
-    reply = replies.own(425, "Nobody came to the passive port in time, ask for another one.")
-    return _unsent(state, command, rest, reply)
+    return _unsent(state, command, rest, refusal)
 
 
 def _unsent(state: State, command: Command, rest: Command | None, refusal: Reply) -> list[Order]:
@@ -152,8 +226,8 @@ def forward(state: State, command: Command, sent: Command | None = None) -> list
         _note_start(state, exchange)
     if command.verb in commands.DATA_VERBS and (deferred := state.endpoints.deferred(command)) is not None:
         exchange.prepare(deferred)
-        return go_on(state, exchange, deferred, deferred.start())
-    return _tell(state, exchange)
+        return [*_hint(state, command), *go_on(state, exchange, deferred, deferred.start())]
+    return [*_hint(state, command), *_tell(state, exchange)]
 
 
 def _note_start(state: State, exchange: Exchange) -> None:

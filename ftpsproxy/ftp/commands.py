@@ -20,10 +20,12 @@ class Direction(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: verb in upper case; argument as it stood, None when there was no space behind the verb."""
+    """One command: verb in upper case; argument as it stood, None when there was no space behind the verb. `unsayable`:
+    why the server can't be told it, in one plain line."""
 
     verb: bytes
     argument: bytes | None = None
+    unsayable: str = ""
 
     def encode(self) -> bytes:
         """The command as it goes over the wire."""
@@ -144,6 +146,8 @@ REFUSED = {
 }
 
 _KNOWN = NO_DATA_VERBS | DATA_VERBS.keys() | SECRET | REFUSED.keys() | frozenset(b"SITE PASV EPSV PORT EPRT".split())
+VERBS = _KNOWN
+"""All that stand in some table."""
 _HARMLESS = _KNOWN - SECRET - frozenset(b"SITE MIC CONF ENC".split())
 
 # Old names to try again under the new one when the server knows only that (RFC 775 against RFC 959).
@@ -216,8 +220,9 @@ def is_http_request(command: Command) -> bool:
     return is_http(command) and b" HTTP/" in (command.argument or b"")
 
 
-def visible_features(lines: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """The lines of a FEAT reply without what promises TLS to a plain client, with the EPSV and EPRT spoken here.
+def visible_features(lines: tuple[bytes, ...], *, utf8: bool | None = None) -> tuple[bytes, ...]:
+    """The lines of a FEAT reply without what promises TLS to a plain client, with the EPSV and EPRT spoken here; with
+    UTF8 or without, where names are translated.
 
     Each feature stands in a line that begins with a space (RFC 2389); IIS lists `AUTH TLS;TLS-C;SSL;TLS-P;` in one.
     """
@@ -227,8 +232,8 @@ def visible_features(lines: tuple[bytes, ...]) -> tuple[bytes, ...]:
     names = set()
     for line in lines[1:-1]:
         name = _WORD.match(line.removeprefix(lines[0][:3] + b"-").lstrip())[0].upper()  # type: ignore[index] # or ""
-        if name not in _HIDDEN_FEATURES:
+        if name not in _HIDDEN_FEATURES and not (utf8 is False and name == b"UTF8"):
             kept.append(line)
             names.add(name)
-    kept += [b" " + name for name in (b"EPRT", b"EPSV") if name not in names]
+    kept += [b" " + name for name in (b"EPRT", b"EPSV", *([b"UTF8"] if utf8 else [])) if name not in names]
     return (lines[0], *kept, lines[-1])

@@ -28,6 +28,7 @@ class Cause(enum.Enum):
     CUT = "cut"  # an end before the end
     STALLED = "stalled"  # silence for too long
     CONTROL_LOST = "control_lost"  # the client's control connection has ended first
+    TOO_LARGE = "too_large"  # the file has more bytes than its listener allows
 
 
 def of_connect(error: OSError) -> Cause:
@@ -94,6 +95,10 @@ _HINTS: dict[tuple[Side, Cause], str] = {
     ("client", Cause.FOREIGN_ADDRESS): _ONE_ADDRESS,
     ("client", Cause.CONTESTED): "two clients behind one address came to one port: a wider passive_ports makes it rare",
     ("client", Cause.NO_PORT): "more clients than ports: widen passive_ports",
+    **dict.fromkeys(
+        (("client", Cause.TOO_LARGE), ("server", Cause.TOO_LARGE)),
+        "max_file_bytes of this listener says how large a file may be",
+    ),
     ("client", Cause.NOT_PREPARED): "the client has to say PASV, EPSV, PORT or EPRT before a transfer",
 }
 _ACTIVE_SERVER = {

@@ -13,6 +13,8 @@ from ftpsproxy.ftp.replies import Reply
 
 VERBS = frozenset(b"PWD CWD CDUP SMNT XPWD XCWD XCUP".split())
 """Those that tell of the directory, or change it."""
+GOING = VERBS - {b"PWD", b"XPWD"}
+"""Those that change it."""
 
 _MOST_BYTES = 4096  # Linux's PATH_MAX
 # RFC 959 has a quote in a path doubled; the rest of the line is for people, and holds none.
@@ -25,7 +27,7 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 # Absolute, in the words of z/OS ('USER.'), Windows and VMS.
 _FOREIGN = re.compile(rb"'[^']+'|[A-Za-z]:[\\/].*|[\w$]+:\[.*\]")
 # What may mean to a server something else than a name: home directories, patterns, drives, devices, blanks at an end.
-_NOT_PLAIN = re.compile(rb"[~' -]|//|[A-Za-z]:|.*(?:[\x00-\x1f\x7f\\*?\[\]{}<>|\"]|[ :]\Z)", re.DOTALL)
+NOT_PLAIN = re.compile(rb"[~' -]|//|[A-Za-z]:|.*(?:[\x00-\x1f\x7f\\*?\[\]{}<>|\"]|[ :]\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def _told(reply: Reply) -> Place | None:
 
 def _entered(before: Place | None, argument: bytes) -> Place | None:
     """Where a CWD that was taken leads."""
-    if not argument or _NOT_PLAIN.match(argument):
+    if not argument or NOT_PLAIN.match(argument):
         return None
     place = Place(b"/", named=True) if argument.startswith(b"/") else before
     for part in argument.split(b"/"):

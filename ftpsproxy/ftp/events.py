@@ -113,6 +113,7 @@ class RelayFinished:
 
     `unproved`: so many bytes have come, and no close_notify behind them; whether that is all of it is yet to be proved,
     once the server says that it went well. Where there was no TLS at all it is torn until then.
+    `left_out`: so many lines of a listing the client did not get, as its charset has no letters for the names in them.
     """
 
     number: int
@@ -121,6 +122,7 @@ class RelayFinished:
     why: str = ""
     unproved: int | None = None
     by_server: bool = False
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

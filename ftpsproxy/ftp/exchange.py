@@ -248,6 +248,9 @@ class Exchange:
         if self.phase is not Phase.CLOSING or transfer is None or transfer.number != event.number or reply is None:
             return []
         self.phase = Phase.OVER
+        if not event.why and self.ended is not None and self.ended.left_out:
+            said = f"Done, but for {self.ended.left_out} names that have letters which your charset has not."
+            return [TellClient(replies.own(reply.code, said))]
         return [TellClient(replies.own(426, f"Transfer failed: {event.why}.") if event.why else reply)]
 
     def _conclude(self, reply: Reply, end: FinishTransfer) -> list[Order]:
@@ -301,7 +304,8 @@ class Exchange:
         orders: list[Order] = []
         if begins:
             why = f"Transfer failed: {self.ended.why}." if abort.silent and self.ended else "Transfer aborted."
-            told = reply if reply.refused else replies.own(426, why)
+            code = self.ended.code if abort.silent and self.ended else 426
+            told = reply if reply.refused else replies.own(code, why)
             orders.append(TellClient(self._with_cause(told) if abort.silent and reply.refused else told))
         if abort.over:
             return [*orders, *self.abort_over(abort)]

@@ -261,10 +261,12 @@ class NoteForeign:
 
 @dataclass(frozen=True, slots=True)
 class NoteCommandRefused:
-    """For the log: a command was refused here; `verb` is empty for a line that is no command."""
+    """For the log: a command was refused here; `verb` is empty for a line that is no command, `argument` what of it may
+    be shown where that matters."""
 
     verb: str
     why: str
+    argument: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +286,13 @@ class NoteFileChanged:
     change: Change
     code: int | None
     place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteNotUtf8:
+    """For the log: the name in this command is not UTF-8, and the server has said that it takes UTF-8."""
+
+    command: Command
 
 
 class Ignored(enum.Enum):
@@ -363,6 +372,7 @@ Order = (
     | NoteCommandRefused
     | NoteTransferRefused
     | NoteFileChanged
+    | NoteNotUtf8
     | NoteReplyIgnored
     | NoteCloseNotifyMissing
     | NoteDataFailed

@@ -15,6 +15,7 @@ A code says what its class says (RFC 959 section 4.2); whether a session is over
 from typing import assert_never
 
 from ftpsproxy.ftp import changes, client_side, commands, endings, server_side
+from ftpsproxy.ftp.charsets import AS_THEY_ARE, Charsets, to_server
 from ftpsproxy.ftp.errors import ProtocolError
 from ftpsproxy.ftp.events import (
     Accepted,
@@ -49,13 +50,13 @@ from ftpsproxy.ftp.waiting import Waiting
 __all__ = ["Policy", "Protocol", "heard"]
 
 
-def heard(line: bytes) -> ClientSaid | ClientErred | None:
+def heard(line: bytes, charsets: Charsets = AS_THEY_ARE) -> ClientSaid | ClientErred | None:
     """What a line of the client's, without its ending, is to the machine; None for an empty one."""
     try:
         command = commands.parse(line)
     except ProtocolError as error:
         return ClientErred(str(error))
-    return ClientSaid(command) if command is not None else None
+    return ClientSaid(to_server(charsets, command)) if command is not None else None
 
 
 class Protocol:

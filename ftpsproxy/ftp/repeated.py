@@ -34,15 +34,16 @@ class Repeated:
         self._spared = True
         return reply
 
-    def answered(self, command: Command, reply: Reply) -> None:
-        """The server's final reply to any command without a transfer."""
+    def answered(self, command: Command, reply: Reply, *, utf8: bool | None = None) -> None:
+        """The server's final reply to any command without a transfer; `utf8` as in `visible_features`."""
         verb = command.verb
         if verb in _RENEWING:
             self._answers.clear()
         elif verb in _VALUES or (verb in _QUESTIONS and not command.argument):
             if reply.good and sum(map(len, reply.lines)) <= _MOST_BYTES:
-                heard = Reply(reply.code, commands.visible_features(reply.lines)) if verb == b"FEAT" else reply
-                self._answers[verb] = _same(command), heard
+                if verb == b"FEAT":
+                    reply = Reply(reply.code, commands.visible_features(reply.lines, utf8=utf8))
+                self._answers[verb] = _same(command), reply
             else:
                 self._answers.pop(verb, None)
 

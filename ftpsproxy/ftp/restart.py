@@ -46,6 +46,11 @@ class Restart:
         elif not self._next.to_end:
             self._next = _UNKNOWN
 
+    @property
+    def offset(self) -> int | None:
+        """Where the next transfer begins, as far as that is known."""
+        return self._next.offset
+
     def take(self) -> Start:
         """There is a transfer command."""
         start, self._next = self._next, Start()

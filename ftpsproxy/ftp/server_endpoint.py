@@ -37,6 +37,7 @@ class UpstreamQuirks:
 
     no_epsv: bool = False
     needs_pret: bool = False
+    says_utf8: bool = False  # in FEAT
     reuse_refused: int = 0  # data connections in a row for want of a resumed TLS session
     close_notify_behind: set[bytes] = field(default_factory=set)  # the commands whose data it has ended so
 

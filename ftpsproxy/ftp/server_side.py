@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from ftpsproxy.ftp import changes, client_side, commands, directory, endings, replies, restart
+from ftpsproxy.ftp import asking, changes, charsets, client_side, commands, directory, endings, replies, restart
 from ftpsproxy.ftp.commands import Command, Direction
 from ftpsproxy.ftp.events import (
     Accepted,
@@ -105,6 +105,8 @@ def said(state: State, event: ServerSaid) -> list[Order]:
 def _hear(state: State, reply: Reply) -> list[Order]:
     if state.login.busy:
         return _login_step(state, state.login.heard(reply))
+    if state.questions.busy:
+        return asking.answered(state, reply)
     if state.endpoints.waits_for_server:
         return state.endpoints.heard(reply)
     exchange = state.exchange
@@ -271,13 +273,15 @@ def _answered(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
     state.exchange = None
     command = exchange.command
     if not exchange.told:
-        state.repeated.answered(command, reply)
+        state.repeated.answered(command, reply, utf8=state.charsets.utf8_client)
     reply = _untold(state, exchange, reply)
     match command.verb:
         case verb if verb in commands.LOGIN_VERBS:
             return _login_answered(state, command, reply)
         case b"FEAT" if reply.good:
-            return [TellClient(Reply(reply.code, commands.visible_features(reply.lines)))]
+            state.quirks.says_utf8 = any(line.strip().upper() == b"UTF8" for line in reply.lines[1:-1])
+            visible = commands.visible_features(reply.lines, utf8=state.charsets.utf8_client)
+            return [TellClient(Reply(reply.code, visible))]
         case b"QUIT":
             state.closed = True
             return [TellClient(reply), HangUp(Ending.QUIT)]
@@ -300,7 +304,9 @@ def _answered(state: State, exchange: Exchange, reply: Reply) -> list[Order]:
         return [*reuse_note(command, reply), *client_side.refused(state, command, reply)]
     if command.verb == b"SITE" and reply.code in (230, 232):
         return _login_answered(state, command, reply)  # SITE AUTH of Tumbleweed
-    told = [*_note(state, command, reply), TellClient(reply)]
+    told = [*_note(state, command, reply), TellClient(charsets.named(state.charsets, command, reply))]
+    if reply.good and command.verb in directory.GOING:
+        return asking.ask_behind(state, told)
     return [StopProbing(), *told] if exchange.phase is Phase.PROBING else told
 
 
@@ -313,6 +319,8 @@ def _note(state: State, command: Command, reply: Reply) -> list[Order]:
         state.restart.answered(command, reply)
     elif verb in changes.VERBS:
         place = state.directory.place
+        if verb in (b"RNFR", b"RNTO"):
+            state.judge.renamed(command, reply, place)
         if (change := state.changes.answered(command, reply, place)) is not None:
             return [NoteFileChanged(change, reply.code, place)]
     return []
@@ -322,6 +330,7 @@ def _login_answered(state: State, command: Command, reply: Reply) -> list[Order]
     orders = state.login.answered(command, reply)
     if any(isinstance(order, NoteLogin) and order.ok for order in orders):
         state.directory.logged_in()
+        state.questions.behind_login = True
     elif command.verb == b"USER" and not reply.refused:
         state.directory.lost()  # another login begins
     return _login_step(state, orders)
@@ -336,6 +345,9 @@ def _login_step(state: State, orders: list[Order]) -> list[Order]:
         note = NoteLimit("login_attempts", f"{state.policy.login_attempts} logins refused")
         goodbye = state.goodbye("Too many refused logins, closing.", Ending.LOGIN_ATTEMPTS)
         return [*orders, note, TellServer(_QUIT), *goodbye]
+    if state.questions.behind_login and not login.busy:
+        state.questions.behind_login = False
+        return asking.ask_behind(state, orders, behind_login=True)
     return orders
 
 
@@ -353,7 +365,12 @@ def data_ended(state: State, event: RelayFinished) -> list[Order]:
 def data_closed(state: State, event: TransferClosed) -> list[Order]:
     """A transfer that was to end whole is closed."""
     exchange = state.exchange
-    return state.after(exchange, exchange.data_closed(event)) if exchange is not None else []
+    if exchange is None:
+        return []
+    orders = exchange.data_closed(event)
+    if exchange.phase is Phase.OVER and not event.why and exchange.transfer is not None:
+        state.judge.uploaded(exchange.command, exchange.transfer.place, exchange.offset)
+    return state.after(exchange, orders)
 
 
 def _shown(reply: Reply) -> str:

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from ftpsproxy.ftp import commands, replies
 from ftpsproxy.ftp.changes import Changes
+from ftpsproxy.ftp.charsets import AS_THEY_ARE, Charsets
 from ftpsproxy.ftp.commands import Command, Direction
 from ftpsproxy.ftp.directory import Directory
 from ftpsproxy.ftp.endpoints import Endpoints
@@ -14,9 +15,11 @@ from ftpsproxy.ftp.exchange import ABORTABLE, ASKED, Exchange, Phase
 from ftpsproxy.ftp.login import Login
 from ftpsproxy.ftp.opening import Opening, Refusal
 from ftpsproxy.ftp.orders import Dial, Ending, HangUp, LeaveServer, NoteUpstreamFailed, Order, TellClient, TellServer
+from ftpsproxy.ftp.questions import Questions
 from ftpsproxy.ftp.repeated import Repeated
 from ftpsproxy.ftp.replies import Reply
 from ftpsproxy.ftp.restart import Restart
+from ftpsproxy.ftp.rights import EVERYTHING, Judge, Rights
 from ftpsproxy.ftp.server_endpoint import DeferredEndpoint, ServerEndpoint, UpstreamQuirks
 from ftpsproxy.ftp.waiting import Waiting
 
@@ -39,10 +42,13 @@ class Policy:
     bad_lines: int = 10
     passive_v4: bool = True
     ahead: bool = True  # what was said already is not asked again
+    rights: Rights = EVERYTHING
+    charsets: Charsets = AS_THEY_ARE
 
 
 class State:
-    """One session's. `exchange` is the command under way at the server, `held` the client's next ones.
+    """One session's. `exchange` is the command under way at the server, `held` the client's next ones, `questions` what
+    it is asked on our own behalf; `judge` says what the client may do.
 
     `dialled`: whether the server is reached, or is to be; `opening` then leads to a protected session, or to
     `no_server`.
@@ -64,6 +70,7 @@ class State:
         self.restart = Restart()
         self.changes = Changes()
         self.repeated = Repeated()
+        self.questions = Questions()
         self.closed = False
         self.client_gone = False
         self.postponed: list[ServerLost | ServerRefused | ClientLost | Stopped] = []
@@ -73,14 +80,17 @@ class State:
         self.read = 0
         self.asked_at = -1
         self.bad_lines = 0
+        self.hinted = False
         self.number = 0
 
     def serve_by(self, policy: Policy, quirks: UpstreamQuirks | None = None) -> None:
         """These are the rules, before anything was said to the server."""
         self.policy = policy
+        self.charsets = policy.charsets
+        self.judge = Judge(policy.rights, policy.charsets.server_charset)
         self.opening: Opening | None = self._way_to_protection() if self.dialled else None
         self.login = Login(implicit=policy.implicit, attempts=policy.login_attempts)
-        quirks = quirks if quirks is not None else UpstreamQuirks()
+        self.quirks = quirks = quirks if quirks is not None else UpstreamQuirks()
         self.endpoints = Endpoints(policy.client, policy.data_mode, quirks, v4=policy.passive_v4)
 
     def dial(self, command: Command) -> list[Order]:
@@ -97,7 +107,8 @@ class State:
     @property
     def idle(self) -> bool:
         """Whether the client's next command can be taken up at once."""
-        return self.exchange is None and not self.endpoints.busy and self.opening is None and not self.login.busy
+        busy = self.endpoints.busy or self.login.busy or self.questions.busy
+        return self.exchange is None and not busy and self.opening is None
 
     @property
     def hears_client(self) -> bool:
@@ -142,7 +153,7 @@ class State:
             return self._waiting_for(exchange)
         if self.endpoints.busy:
             return Waiting.REPLY if self.endpoints.waits_for_server else Waiting.CONNECTION
-        if self.login.busy:
+        if self.login.busy or self.questions.busy:
             return Waiting.REPLY
         return Waiting.CLIENT if self.login.done else Waiting.LOGIN
 

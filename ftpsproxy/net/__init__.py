@@ -34,6 +34,7 @@ from ftpsproxy.net.sockets import (
     send_all,
     start_connecting,
     stop_reading,
+    try_source_port,
     tune,
     wake_for,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "send_all",
     "start_connecting",
     "stop_reading",
+    "try_source_port",
     "tune",
     "turn",
     "unread",

@@ -59,16 +59,23 @@ async def connect(resolver: Resolver, host: str, port: int, keepalive_seconds: f
 
 
 def start_connecting(
-    family: int, sockaddr: tuple[object, ...], source: str | None = None, keepalive_seconds: float | None = None
+    family: int,
+    sockaddr: tuple[object, ...],
+    source: str | None = None,
+    keepalive_seconds: float | None = None,
+    source_port: int = 0,
 ) -> Socket:
-    """A socket on its way to `sockaddr`, from `source`; `finish_connecting` tells how it went. Raises OSError."""
+    """A socket on its way to `sockaddr`, from `source` and there from `source_port`, 0 for any; `finish_connecting`
+    tells how it went. Raises OSError: EADDRNOTAVAIL where these two ports had a connection until a moment ago."""
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         tune(sock, keepalive_seconds)
         if source is not None:
             # Servers compare the source of data and control connections (vsftpd, SFTPGo), so a gateway with
             # several addresses must not pick another.
-            sock.bind(numeric(source, 0)[1])
+            if source_port:  # connections to several from one port
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(numeric(source, source_port)[1])
         code = sock.connect_ex(sockaddr)
         if code not in (0, errno.EINPROGRESS):
             raise OSError(code, os.strerror(code))
@@ -76,6 +83,14 @@ def start_connecting(
         sock.close()
         raise
     return sock
+
+
+def try_source_port(host: str, port: int) -> None:
+    """Raises OSError where no connections can be made from this port of a numeric address."""
+    family, sockaddr = numeric(host, port)
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(sockaddr)
 
 
 async def finish_connecting(sock: Socket) -> None:

@@ -143,6 +143,16 @@ EVENTS: Mapping[str, Event] = {
     "session.login": Event("The server's answer to a login.", INFO_OR_WARNING, ("user", "ok", "reply")),
     "session.command": Event("A command of the client's.", DEBUG, ("verb", "argument")),
     "session.reply": Event("A reply of the server's.", DEBUG, ("reply", "text"), old={"code": fields.REPLY}),
+    "session.name_not_utf8": Event(
+        "A name that is not UTF-8 went to a server that says it takes UTF-8; said once a session.",
+        WARNING,
+        ("verb", "path", "hint"),
+    ),
+    "session.names_left_out": Event(
+        "Lines of a listing were left out: the client's charset has no letters for the names in them.",
+        WARNING,
+        ("verb", "count"),
+    ),
     "session.limit": Event(
         "A limit was met.",
         WARNING,
@@ -172,6 +182,7 @@ EVENTS: Mapping[str, Event] = {
         "The gateway itself refused a command, or a line that is none.",
         INFO,
         ("verb", "detail"),
+        ("argument",),
         old=_REASON,
     ),
     "upstream.secured": Event(
@@ -244,6 +255,11 @@ EVENTS: Mapping[str, Event] = {
         ("came_from", "port"),
         of=Of.ANY,
         old={"address": fields.TEXT},
+    ),
+    "data.source_port_taken": Event(
+        "A connection to the client comes from another port than active_source_port, which is still in use to it.",
+        WARNING,
+        ("address", "port", "detail", "hint"),
     ),
     "data.stranger": Event(
         "Somebody came to a passive port who is not expected there, and was reset.",

@@ -88,6 +88,7 @@ _DATA: Mapping[str, str] = {
     "cut": "the data of the {side} ended before their end",
     "stalled": "the {side} fell silent in mid-transfer",
     "control_lost": "the client left in mid-transfer",
+    "too_large": "the file is larger than max_file_bytes of its listener",
 }
 
 _PIN = 'compare the pin with the partner, by telephone say; then verify = "pin" and pins = ["sha256/…"]'
@@ -199,7 +200,17 @@ _EVENTS: Mapping[str, Advice] = {
         "HTTP, TLS or a PROXY header came to the FTP port",
         "TLS: switch it off in the device; PROXY: name the load balancer in proxy_protocol; else a scanner of ports",
     ),
-    "command.refused": Advice("the gateway itself refuses this", "AUTH and PROT: switch TLS off in the device"),
+    "command.refused": Advice(
+        "the gateway itself refuses this",
+        "AUTH and PROT: switch TLS off in the device; else see allow, deny, paths of the listener",
+    ),
+    "session.name_not_utf8": Advice(
+        "a name that is not UTF-8 for a server of UTF-8", "client_charset translates names"
+    ),
+    "session.names_left_out": Advice(
+        "a listing has names that the client's charset has no letters for",
+        "rename these files, or change client_charset",
+    ),
     "upstream.certificate_expiring": Advice("the server's certificate will soon expire", "tell the partner"),
     "upstream.reply_ignored": Advice("the server said what the client must not hear, or had not asked for"),
     "upstream.session_reuse_refused": Advice(
@@ -208,6 +219,10 @@ _EVENTS: Mapping[str, Advice] = {
     "upstream.close_notify_missing": Advice("a listing ended without close_notify", "nothing: it is taken for whole"),
     "data.contested": Advice(
         "a second connection came for one transfer: neither is kept", "passive_ports with more ports makes it rare"
+    ),
+    "data.source_port_taken": Advice(
+        "a connection to the client came from another port than active_source_port, which was still in use to it",
+        "let the client take another port for each transfer, or use passive mode",
     ),
     "data.stranger": Advice(
         "somebody came to a passive port who is not expected there, and was reset",

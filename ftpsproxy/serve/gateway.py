@@ -97,6 +97,7 @@ class Gateway:
     def _change(self, settings: Settings, contexts: dict[str, Context]) -> Settings:
         self._slots.know(settings.upstreams)
         self._have_admin(settings)
+        listening.try_source_ports(settings)
         addresses = listening.addresses(settings)
         sockets = listening.renew(
             self._sockets, addresses, lambda one: net.listen(one.host, one.port, share_port=self._share_port)

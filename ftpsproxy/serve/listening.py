@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ftpsproxy import errors, net
-from ftpsproxy.config import Settings, endpoint
+from ftpsproxy.config import Listener, Settings, endpoint
 from ftpsproxy.net import Socket
 from ftpsproxy.observe import log
 
@@ -73,6 +73,26 @@ def renew(sockets: Sockets, addresses: Mapping[str, Address], open: Open) -> Soc
                 ) from None
         undo.pop_all()
     return found
+
+
+def try_source_ports(settings: Settings) -> None:
+    """Whether connections can be made from the ports that active clients are to see. Raises ListenError."""
+    for one in settings.listeners:
+        if why := source_port_fault(one):
+            raise ListenError(why)
+
+
+def source_port_fault(listener: Listener) -> str:
+    """What is wrong with its `active_source_port`, in a line; "" where nothing is."""
+    port = listener.active_source_port
+    if port is None:
+        return ""
+    try:
+        net.try_source_port(listener.host, port)
+    except OSError as error:
+        where = Address(listener.host, port)
+        return f"listener '{listener.name}': no connections from active_source_port {port}: {_why(error, where, {})}"
+    return ""
 
 
 def _why(error: OSError, address: Address, sockets: Sockets) -> str:

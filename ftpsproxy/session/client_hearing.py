@@ -137,7 +137,7 @@ class ClientHearing:
             log.session_limit(limit="commands_per_second", detail=f"{self._lines_in_second} in one second")
             session.feed(Stopped("Too many commands, closing."))
             return
-        event = heard(line)
+        event = heard(line, session.service.policy.charsets)
         if isinstance(event, ClientSaid):
             command = event.command
             if secrets := command.secrets:

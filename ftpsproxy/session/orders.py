@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ftpsproxy import net
 from ftpsproxy.data.connections import DataConnections
 from ftpsproxy.ftp import replies
+from ftpsproxy.ftp.charsets import reply_to_client, to_client
 from ftpsproxy.ftp.events import Stopped
 from ftpsproxy.ftp.orders import (
     BeginTransfer,
@@ -28,6 +29,7 @@ from ftpsproxy.ftp.orders import (
     NoteForeign,
     NoteLimit,
     NoteLogin,
+    NoteNotUtf8,
     NoteReplyIgnored,
     NoteReuseRefused,
     NoteTransferRefused,
@@ -59,6 +61,25 @@ def _tell_server(session: "Session", order: TellServer) -> None:
         session.server.send(order.data)
 
 
+def _tell_client(session: "Session", order: TellClient) -> None:
+    charsets, reply, left_out = session.service.policy.charsets, order.reply, 0
+    if charsets.client_charset is not None:
+        reply, left_out = reply_to_client(charsets, reply)
+    _note_left_out(left_out)
+    session.client.send(reply.encode())
+
+
+def _tell_lines(session: "Session", order: TellLines) -> None:
+    lines, left_out = to_client(session.service.policy.charsets, order.lines, names=True)
+    _note_left_out(left_out)
+    session.client.send(b"".join(line + b"\r\n" for line in lines))
+
+
+def _note_left_out(count: int) -> None:
+    if count:
+        log.session_names_left_out(verb="STAT", count=count)
+
+
 def _tell_status(session: "Session", order: TellStatus) -> None:
     moved = session.data.moved if session.data is not None else 0
     session.client.send(replies.own(211, f"Transfer {order.number} under way, {moved} bytes so far.").encode())
@@ -86,7 +107,7 @@ def _note_foreign(session: "Session", order: NoteForeign) -> None:
 
 def _note_command_refused(session: "Session", order: NoteCommandRefused) -> None:
     session.show()
-    log.command_refused(verb=order.verb, detail=order.why)
+    log.command_refused(verb=order.verb, detail=order.why, argument=order.argument or None)
 
 
 def _note_turned_away(session: "Session", order: NoteTurnedAway) -> None:
@@ -113,8 +134,8 @@ def _note_address(session: "Session", order: NoteAddressIgnored) -> None:
 
 
 CARRY_OUT: dict[type[Order], Callable[["Session", Any], None]] = {
-    TellClient: lambda session, order: session.client.send(order.reply.encode()),
-    TellLines: lambda session, order: session.client.send(b"\r\n".join((*order.lines, b""))),
+    TellClient: _tell_client,
+    TellLines: _tell_lines,
     TellServer: _tell_server,
     StartDataTls: lambda session, order: _data(session).start_tls(order.direction),
     TellStatus: _tell_status,
@@ -155,6 +176,9 @@ CARRY_OUT: dict[type[Order], Callable[["Session", Any], None]] = {
         place=order.place,
     ),
     NoteFileChanged: lambda session, order: log.file_changed(order.change, reply=order.code, place=order.place),
+    NoteNotUtf8: lambda session, order: log.session_name_not_utf8(
+        verb=order.command.verb.decode(), path=order.command.shown
+    ),
     NoteDataFailed: lambda session, order: log.data_failed(order.failure),
 }
 """What is done about an order, at once."""

@@ -74,6 +74,8 @@ def policy(listener: Listener, upstream: Upstream, limits: Limits) -> Policy:
         bad_lines=limits.bad_lines,
         greet_first=listener.greets_first,
         ahead=upstream.ahead,
+        rights=listener.rights,
+        charsets=listener.charsets,
     )
 
 

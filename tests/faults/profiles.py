@@ -34,6 +34,8 @@ _HASTY: Mapping[str, Any] = {
 PROFILES: Mapping[str, Settings] = {
     "default": {},
     "debug": {"log": {"level": "debug"}},
+    "small_files": {"listener": {"max_file_bytes": 100_000}},
+    "uploads_only": {"listener": {"allow": "upload", "deny": ["XMKD"], "paths": ["/in/**"]}},
     "digest": {"listener": {"digest": "sha256"}},
     "listed_clients": {"listener": {"clients": ["127.0.0.2/32"]}},
     "close_notify_never": {"upstream": {"close_notify": "reply"}},

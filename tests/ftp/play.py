@@ -107,6 +107,11 @@ class Play:
         self.tls_for: list[Direction] = []
         self.orders: list[Order] = []
 
+    @property
+    def begun(self) -> list[BeginTransfer]:
+        """The transfers that have begun."""
+        return [order for order in self.orders if isinstance(order, BeginTransfer)]
+
     def happens(self, event: Event) -> list[str]:
         """Any event → what is ordered. A transfer that ends whole is closed at once, well or because of `broken`."""
         orders = []

@@ -5,6 +5,7 @@ from ftpsproxy.data.relay import buffers
 from ftpsproxy.data.relay.flow import Flow, RelayError, TransferPolicy
 from ftpsproxy.data.relay.records import Records
 from ftpsproxy.data.relay.relay import SMALL_TURN_BYTES, TURN_BYTES, MustWait, Receiver, Relay, broke, read
+from ftpsproxy.ftp.charsets import Listing, Untranslatable
 from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.net import Socket
 from ftpsproxy.tls import Tls
@@ -130,3 +131,31 @@ class Download(Relay):
             self._server.shutdown(net.SHUT_WR)
         except OSError:
             pass  # it has closed already; its data was whole
+
+
+class ListingDownload(Download):
+    """A listing whose names are translated on their way; what is counted is as the server has sent it."""
+
+    def __init__(
+        self, client: Socket, server: Socket, tls: Tls, records: Records, flow: Flow, policy: TransferPolicy
+    ) -> None:
+        super().__init__(client, server, tls, records, flow, policy)
+        self._listing = Listing(policy.charsets)
+        self._ended_here = False
+
+    def _unseal(self) -> None:
+        super()._unseal()
+        if self._to_client.unsent:
+            try:
+                self._to_client.unsent = self._listing.feed(bytes(self._to_client.unsent))
+            except Untranslatable as error:
+                raise RelayError(451, str(error), "server", Cause.CUT) from None
+
+    async def _move(self) -> None:
+        if not self._ended_here:
+            await super()._move()
+            self._ended_here = True
+            self._to_client.unsent = self._listing.end()
+            self.flow.left_out = self._listing.left_out
+        if self._to_client.unsent:
+            await self._send(self._to_client)

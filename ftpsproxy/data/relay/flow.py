@@ -7,11 +7,13 @@ cancelling stops at once.
 """
 
 import hashlib
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from ftpsproxy.ftp.blocks import Blocks
+from ftpsproxy.ftp.charsets import AS_THEY_ARE, Charsets
 from ftpsproxy.ftp.data_failure import Cause, Side
 from ftpsproxy.observe.metrics import Meter
 
@@ -36,7 +38,8 @@ _MOST_ASIDES = 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class TransferPolicy:
     """How long each side may let the other wait, in seconds; what to make of a missing close_notify; whether to keep a
-    SHA-256 of each file."""
+    SHA-256 of each file; how many bytes a file may have, 0 for any number; by which charsets
+    listings are translated."""
 
     client_stall: float
     server_stall: float
@@ -45,13 +48,16 @@ class TransferPolicy:
     linger: float
     close_notify: str = "prove"
     digest: bool = False
+    max_file_bytes: int = 0
+    charsets: Charsets = AS_THEY_ARE
 
 
 @dataclass(slots=True)
 class Flow:
     """What has passed so far; `asides` are bytes of TLS beside the data. `close_notify` is None until the server's side
     has ended; `blocks` are for MODE B; `ended_in_band` once the server has said 2xx to a file whose connection stays
-    open. `first_at` is when the first byte passed, by the monotonic clock.
+    open. `first_at` is when the first byte passed, by the monotonic clock; no more than `most` may.
+    `left_out` counts lines of a listing that the client did not get.
     """
 
     bytes: int = 0
@@ -62,6 +68,9 @@ class Flow:
     ended_in_band: bool = False
     asides: int = 0
     first_at: float | None = None
+    left_out: int = 0
+    most: int = sys.maxsize
+    _too_large: RelayError | None = None
 
     def note_aside(self, size: int) -> None:
         """So much has come of TLS that was no data. Raises RelayError when there is no end to it."""
@@ -70,10 +79,12 @@ class Flow:
             raise RelayError(426, f"the server sent {self.asides} bytes of TLS that were no data", "server", Cause.TLS)
 
     def count(self, data: memoryview) -> None:
-        """These bytes have passed."""
+        """These bytes have come, and are to pass. Raises RelayError where they make the file too large."""
         if self.first_at is None:
             self.first_at = time.monotonic()
         self.bytes += len(data)
+        if self.bytes > self.most and self._too_large is not None:
+            raise self._too_large
         if self.meter is not None:
             self.meter.add(len(data))
         if self.digest is not None:
@@ -85,6 +96,12 @@ class Flow:
     def at_end(self) -> bool:
         """Whether the data itself has said that it is whole: MODE B ends a file by a block, MODE C in its way."""
         return self.ended_in_band or (self.blocks is not None and self.blocks.ended)
+
+    def bound(self, most: int, offset: int, by: Side) -> None:
+        """The file may have so many bytes, of which so many are there already; this side sends it."""
+        self.most = max(0, most - offset)
+        why = f"the file has more than {most} bytes, which is not allowed here (max_file_bytes)"
+        self._too_large = RelayError(552, why, by, Cause.TOO_LARGE)
 
     def start_digest(self) -> None:
         """Keep a SHA-256 of what passes."""

@@ -14,7 +14,13 @@ standard error hears of it once (`output`); there may be several of it (`several
 """
 
 from ftpsproxy.observe.lines import Bound, Facts
-from ftpsproxy.observe.log.data import data_contested, data_failed, data_stranger, upstream_close_notify_missing
+from ftpsproxy.observe.log.data import (
+    data_contested,
+    data_failed,
+    data_source_port_taken,
+    data_stranger,
+    upstream_close_notify_missing,
+)
 from ftpsproxy.observe.log.gateway import (
     Endpoint,
     gateway_crashed,
@@ -35,6 +41,8 @@ from ftpsproxy.observe.log.session import (
     session_foreign,
     session_limit,
     session_login,
+    session_name_not_utf8,
+    session_names_left_out,
     session_opened,
     session_queued,
     session_refused,
@@ -87,6 +95,7 @@ __all__ = [
     "configure",
     "data_contested",
     "data_failed",
+    "data_source_port_taken",
     "data_stranger",
     "debugs",
     "facts",
@@ -110,6 +119,8 @@ __all__ = [
     "session_foreign",
     "session_limit",
     "session_login",
+    "session_name_not_utf8",
+    "session_names_left_out",
     "session_opened",
     "session_queued",
     "session_refused",

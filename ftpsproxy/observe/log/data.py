@@ -37,6 +37,14 @@ def data_contested(*, came_from: str, port: int) -> None:
     say("warning", "data.contested", came_from=came_from, port=port)
 
 
+def data_source_port_taken(*, address: str, port: int) -> None:
+    """A connection to this port of the client's does not come from active_source_port: that pair of ports is still in
+    use."""
+    detail = "the last connection between these two ports was a moment ago; this one comes from another port of ours"
+    hint = "let the client take another port for each transfer, or use passive mode"
+    limited("warning", "data.source_port_taken", address=address, port=port, detail=detail, hint=hint)
+
+
 def data_stranger(*, came_from: str, port: int, expected: list[str], count: int, detail: str = "") -> None:
     """Somebody who is not expected at a passive port came there, and was reset; `count` since the last such line.
     `detail`: what was wrong with the header of a load balancer."""

@@ -55,9 +55,22 @@ def session_reply(*, reply: int, text: str) -> None:
     say("debug", "session.reply", reply=reply, text=redact(text))
 
 
-def command_refused(*, verb: str, detail: str) -> None:
-    """A command that the gateway itself refuses; `verb` is empty for a line that is no command."""
-    limited("info", "command.refused", verb=redact(verb), detail=redact(detail))
+def command_refused(*, verb: str, detail: str, argument: str | None = None) -> None:
+    """A command that the gateway itself refuses; `verb` is empty for a line that is no command. `argument`: of one that
+    this client may not say, as far as it may be shown."""
+    shown = None if argument is None else redact(argument)
+    limited("info", "command.refused", verb=redact(verb), argument=shown, detail=redact(detail))
+
+
+def session_name_not_utf8(*, verb: str, path: str) -> None:
+    """A name that is not UTF-8 went as it is to a server that has said that it takes UTF-8; once a session."""
+    hint = "if its names look wrong at the server: client_charset of the listener has them translated"
+    limited("warning", "session.name_not_utf8", verb=verb, path=redact(path), hint=hint)
+
+
+def session_names_left_out(*, verb: str, count: int) -> None:
+    """So many lines of a listing the client did not get: its charset has no letters for the names in them."""
+    limited("warning", "session.names_left_out", verb=verb, count=count)
 
 
 def session_limit(*, limit: str, detail: str) -> None:
