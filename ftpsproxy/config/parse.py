@@ -2,7 +2,6 @@
 or raises ValueError with the words the operator reads after the key."""
 
 import base64
-import codecs
 import contextlib
 import difflib
 import ipaddress
@@ -18,8 +17,6 @@ from typing import Any
 
 from ftpsproxy import errors
 from ftpsproxy.config import names
-from ftpsproxy.ftp.charsets import misfit
-from ftpsproxy.ftp.commands import VERBS
 
 _MOST_KNOWN = 40  # words in one line
 _MOST_SHOWN = 200  # of a value that is wrong
@@ -28,9 +25,6 @@ _LEAST_KEY_BYTES, _MOST_KEY_BYTES = 16, 4096
 # 64 digits, as they are written by openssl (`sha256 Fingerprint=AB:CD:…`), browsers and our own log.
 _OPENSSL = re.compile(r"sha-?256 +fingerprint=", re.IGNORECASE)
 _HEX_PIN = re.compile(r"(?:sha-?256)?(?: fingerprint)?[=:/ ]*((?:[0-9a-f]{2}:?){31}[0-9a-f]{2})", re.IGNORECASE)
-
-# Without these there is no session.
-_DENIABLE = frozenset(verb.decode() for verb in VERBS) - {"USER", "PASS", "QUIT"}
 
 Parser = Callable[[object], Any]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -395,56 +389,6 @@ def _pin(item: object) -> str:
         f"{_shown(item)} can't be a pin: write sha256/ and the 44 characters of base64, or the 64 hexadecimal digits "
         "of the SHA-256 of the certificate or of its public key"
     )
-
-
-def denied(value: object) -> tuple[str, ...]:
-    """Verbs, and words of SITE: DELE, "SITE CHMOD"; one that no table knows would be a mistake that nobody sees."""
-    words: list[str] = []
-    # In the environment "SITE CHMOD" has a blank in it, so only commas part there.
-    for item in [Text(one) for one in value.split(",")] if isinstance(value, Text) else _items(value):
-        name, *more = text(item).upper().split() or [""]
-        if name == "SITE" and len(more) == 1:
-            words.append(f"SITE {more[0]}")
-        elif more or name not in _DENIABLE:
-            raise ValueError(
-                f"{_shown(item)} is no command that is known; write a verb such as 'DELE', or 'SITE CHMOD' "
-                f"({nearest(name, _DENIABLE)})"
-            )
-        else:
-            words.append(name)
-    return tuple(words)
-
-
-def globs(value: object) -> tuple[str, ...]:
-    """Globs of paths from the root: "/in/**", "/out/*.csv"."""
-    found = tuple(text(item) for item in _items(value))
-    for glob in found:
-        parts = glob.split("/")[1:]
-        if not glob.startswith("/") or not all(parts) or any(part.strip(".") == "" for part in parts):
-            raise ValueError(f"{_shown(glob)} is no path from the root; write it like '/in/**', without '..' and '//'")
-        if any("**" in part and part != "**" for part in parts) or re.search(r"[\\\[\]{}]", glob):
-            raise ValueError(
-                f"{_shown(glob)}: only * and ? stand for letters, and ** for parts, by itself between slashes"
-            )
-    if not found:
-        raise ValueError("an empty list allows nothing; leave the key out to allow all paths")
-    return found
-
-
-def charset(value: object) -> str:
-    """A charset that Python knows, and in whose names nothing looks like a line end or a slash."""
-    written = text(value)
-    try:
-        name = codecs.lookup(written).name
-    except LookupError:
-        raise ValueError(
-            f"{_shown(written)} is no charset that is known; write it like cp1252, shift_jis or utf-8"
-        ) from None
-    if why := misfit(name):
-        raise ValueError(
-            f"{_shown(written)} can't be used for names over FTP: {why}; EBCDIC, UTF-16 and ISO 2022 can't"
-        )
-    return name
 
 
 def auth(value: object) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
-from ftpsproxy.config import names, parse
+from ftpsproxy.config import devices, names, parse
 from ftpsproxy.config.parse import Cores, KeyFile, Network, Parser, PortRange, seconds, whole
 from ftpsproxy.ftp.charsets import AS_THEY_ARE, Charsets
 from ftpsproxy.ftp.rights import EVERYTHING, Rights
@@ -313,13 +313,13 @@ def _rows(cls: type, **others: Parser) -> Mapping[str, Parser]:
 
 RIGHTS: Mapping[str, Parser] = {
     "allow": parse.choice("all", "upload", "download", "read"),
-    "deny": parse.denied,
-    "paths": parse.globs,
+    "deny": devices.denied,
+    "paths": devices.globs,
     "max_file_bytes": whole(0, 2**62),
 }
 """The keys of `Rights`, and how each is read."""
 
-CHARSETS: Mapping[str, Parser] = {"client_charset": parse.charset, "server_charset": parse.charset}
+CHARSETS: Mapping[str, Parser] = {"client_charset": devices.charset, "server_charset": devices.charset}
 """The keys of `Charsets`, and how each is read."""
 
 TABLES: Mapping[type, Mapping[str, Parser]] = {
