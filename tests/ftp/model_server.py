@@ -54,6 +54,7 @@ FILES = (
     "/out/more/f.csv",
     "/home/g",
     "/etc/passwd",
+    "/flat/more/h",
 )
 PATHS = ("/in/**", "/out/*.csv", "/flat/*")
 LINK = "/in/link"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ftpsproxy.ftp.addresses import Endpoint
+from ftpsproxy.ftp.charsets import Charsets
 from ftpsproxy.ftp.data_failure import Cause
 from ftpsproxy.ftp.events import (
     Accepted,
@@ -41,6 +42,7 @@ from ftpsproxy.ftp.orders import (
     TellStatus,
 )
 from ftpsproxy.ftp.protocol import Policy, Protocol, heard
+from ftpsproxy.ftp.rights import Rights
 from tests.ftp.play import CLIENT, SERVER, reply
 
 LINES = st.sampled_from(
@@ -53,6 +55,9 @@ LINES = st.sampled_from(
         "EPSV ALL",
         "RETR a",
         "STOR a",
+        "STOR /in/a",
+        "APPE /in/a",
+        "CWD /in",
         "LIST",
         "XFOO",
         "DELE a",
@@ -326,4 +331,14 @@ class AnySession(RuleBasedStateMachine):
             assert self.answered == self.asked + 1
 
 
+class AnySessionOfADevice(AnySession):
+    """The same where little is allowed, names are translated, and the server is asked on our own behalf."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rights = Rights("upload", ("DELE",), ("/in/**",), 100)
+        self.protocol = Protocol(Policy(client=CLIENT, rights=rights, charsets=Charsets("cp1252")))
+
+
 TestAnySession = AnySession.TestCase
+TestAnySessionOfADevice = AnySessionOfADevice.TestCase
