@@ -72,7 +72,7 @@ def test_run_help_names_every_option(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "say what to do: run, check, probe, csr, logs, report or demo"),
+        ([], "say what to do: run, check, reload, replace, probe, csr, logs, report or demo"),
         (["serve"], "invalid choice: 'serve'"),
         (["run", "--listn", "x"], "unknown argument '--listn'; did you mean '--listen'?"),
         (["run", "--listn=x"], "unknown argument '--listn=x'; did you mean '--listen'?"),

@@ -95,6 +95,8 @@ LISTENING: list[log.Endpoint] = [
 EVENTS: dict[str, tuple[str, Callable[[], None]]] = {
     "gateway.ready": ("info", lambda: log.gateway_ready(listening=LISTENING)),
     "gateway.reloaded": ("info", lambda: log.gateway_reloaded(listening=LISTENING, admin="127.0.0.1:9121")),
+    "gateway.replaced": ("info", lambda: log.gateway_replaced(pid=4711, sessions=3)),
+    "gateway.replace_failed": ("error", lambda: log.gateway_replace_failed(detail="ftpsproxy.toml: no such file")),
     "gateway.reload_failed": ("error", lambda: log.gateway_reload_failed(detail="ftpsproxy.toml: no such file")),
     "gateway.worker_lost": ("error", lambda: log.gateway_worker_lost(worker=1, pid=99, status=-9)),
     "gateway.worker_retired": (

@@ -17,7 +17,7 @@ import pytest
 from ftpsproxy.config import Limits, Listener, Process, Settings, Upstream
 from ftpsproxy.serve.heartbeat import Pulse
 from ftpsproxy.serve.limits import TOO_MANY, TOO_MANY_OF_CLIENT, LocalSessionLimits, SessionLimits, SharedSessionLimits
-from ftpsproxy.serve.supervisor import share
+from ftpsproxy.serve.worker import share
 from tests.support import vocabulary
 from tests.support.certificates import Certificates
 from tests.support.gateway import Gateway, start_gateway

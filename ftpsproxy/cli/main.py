@@ -83,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(command=_csr, options=["--subject", "--name", "--rsa", "--key", "--out", "--show"])
     _add_logs(commands)
     _add_report(commands)
+    for name, text in (
+        ("reload", "have a running gateway read its configuration again, and say whether it could"),
+        ("replace", "have a new process take the place of a running gateway, and say whether it could"),
+    ):
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+        sub.add_argument("pid", metavar="PID", help="of its first process, as gateway.ready says it")
+        sub.set_defaults(command=_tell, options=[], word=name)
     text = "an FTPS server, the gateway in front of it, a file sent through and back, and what happened"
     sub = commands.add_parser("demo", help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
     sub.add_argument("--keep", action="store_true", help="leave the server and the gateway running afterwards")
@@ -147,7 +154,9 @@ def _unknown(word: str, options: argparse.Namespace) -> str:
 
 
 def _missing(_options: argparse.Namespace) -> int:
-    return fail("say what to do: run, check, probe, csr, logs, report or demo; see ftpsproxy --help", WRONG)
+    return fail(
+        "say what to do: run, check, reload, replace, probe, csr, logs, report or demo; see ftpsproxy --help", WRONG
+    )
 
 
 def _version(_options: argparse.Namespace) -> int:
@@ -159,7 +168,7 @@ def _version(_options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     # Until they can be heeded (HELD_BACK in serve/process.py) they must not end the process: some are sent early.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
     from ftpsproxy.cli.run import run
 
     return run(options)
@@ -193,6 +202,12 @@ def _report(options: argparse.Namespace) -> int:
     from ftpsproxy.cli.report import report
 
     return report(options)
+
+
+def _tell(options: argparse.Namespace) -> int:
+    from ftpsproxy.cli.tell import tell
+
+    return tell(options)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -247,6 +247,8 @@ class Timeouts:
     client_stall: Annotated[float, seconds(0.1, _WEEK)] = 300.0  # no byte moves because of the client
     server_stall: Annotated[float, seconds(0.1, _WEEK)] = 300.0  # no byte moves because of the server
     drain: Annotated[float, seconds(0, _WEEK)] = 30.0  # how long running transfers may go on after SIGTERM
+    # how long sessions of a process may go on that another one has taken the place of
+    replaced: Annotated[float, seconds(0, _WEEK)] = 3600.0
     # until the server answers for a transfer that was broken off; ABOR is sent then
     abort: Annotated[float, seconds(0.1, 600)] = 5.0
     # reading on after an upload: closing earlier could reset it; the quiet that ends MODE C

@@ -26,7 +26,7 @@ class Introductions:
 
     def __init__(self, start: Callable[..., object]) -> None:
         self._start = start
-        self._waiting = 0
+        self.waiting = 0
 
     def introduce(self, sock: Socket, known: Known, failed: Failed) -> None:
         """Call `known` with whom this connection is for, None for the balancer itself, or `failed`: at once where the
@@ -39,10 +39,10 @@ class Introductions:
             return
         if there:
             known(reader.origin)
-        elif self._waiting >= _MOST:
+        elif self.waiting >= _MOST:
             failed(NoHeader(f"{_MOST} connections of balancers wait for their PROXY header already"))
         else:
-            self._waiting += 1
+            self.waiting += 1
             self._start(self._read, sock, reader, known, failed)
 
     async def _read(self, sock: Socket, reader: HeaderReader, known: Known, failed: Failed) -> None:
@@ -60,7 +60,7 @@ class Introductions:
         else:
             known(reader.origin)
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
 
 def _why(error: HeaderError | OSError, reader: HeaderReader) -> NoHeader:

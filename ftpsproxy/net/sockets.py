@@ -106,9 +106,8 @@ async def finish_connecting(sock: Socket) -> None:
         raise
 
 
-def listen(host: str, port: int, *, share_port: bool = False, hold_only: bool = False) -> Socket:
-    """A listening socket at a numeric address; "::" takes IPv4 clients too. With `hold_only` it keeps the address, and
-    does not listen. Raises OSError."""
+def listen(host: str, port: int, *, share_port: bool = False) -> Socket:
+    """A listening socket at a numeric address; "::" takes IPv4 clients too. Raises OSError."""
     family, sockaddr = numeric(host, port)
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
@@ -119,8 +118,7 @@ def listen(host: str, port: int, *, share_port: bool = False, hold_only: bool = 
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
         sock.bind(sockaddr)
-        if not hold_only:
-            sock.listen(_BACKLOG)
+        sock.listen(_BACKLOG)
     except BaseException:
         sock.close()
         raise

@@ -49,7 +49,7 @@ EVENTS: Mapping[str, Event] = {
         "All listeners are bound.",
         INFO,
         ("gateway_version", "hostname", "pid", "listening"),
-        ("workers", "admin"),
+        ("workers", "admin", "replaces"),
         of=Of.GATEWAY,
         old={"listeners": fields.TEXTS},
     ),
@@ -63,6 +63,15 @@ EVENTS: Mapping[str, Event] = {
     ),
     "gateway.reload_failed": Event(
         "It was of no use, and the one before stays.", ERROR, ("detail",), of=Of.GATEWAY, old=_REASON
+    ),
+    "gateway.replaced": Event(
+        "Another process has taken this one's place; sessions that there are go on here.",
+        INFO,
+        ("pid", "sessions"),
+        of=Of.GATEWAY,
+    ),
+    "gateway.replace_failed": Event(
+        "No other process could take this one's place: all stays as it was.", ERROR, ("detail",), of=Of.GATEWAY
     ),
     "gateway.draining": Event(
         "No new sessions; running transfers may end.",

@@ -165,6 +165,7 @@ FIELDS: Mapping[str, Field] = {
     ),
     "admin": Field("where metrics and health are to be had, ADDR:PORT", TEXT),
     "workers": Field("how many processes there are, when several", COUNT),
+    "replaces": Field("the process whose place it has taken", COUNT),
     "worker": Field("which of them", COUNT),
     "status": Field("its exit code, or the signal that has killed it, negative", INTEGER),
     "sessions": Field("how many there are", COUNT),

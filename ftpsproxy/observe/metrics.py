@@ -158,6 +158,11 @@ class Table:
         memory = memoryview(mmap.mmap(-1, rows * _SIZE))
         self.rows = [Row(memory[row * _SIZE : (row + 1) * _SIZE]) for row in range(rows)]
 
+    def sum(self, wanted: Family) -> int:
+        """Of all series of this family, a gauge or a counter, in all processes."""
+        values = (values[0] for row in self.rows for family, _, values in row.values() if family is wanted)
+        return int(sum(values))
+
     def collect(self) -> dict[Family, dict[Labels, list[float]]]:
         """The series of all processes together."""
         found: dict[Family, dict[Labels, list[float]]] = {}
@@ -261,6 +266,9 @@ STARVED = _family("starved", Kind.COUNTER, "Times the system gave no descriptors
 WORKERS_LOST = _family("workers_lost", Kind.COUNTER, "Worker processes that ended unasked.")
 CPU_OF_LOST = _family("lost_workers_cpu_seconds", Kind.COUNTER, "User and system CPU time of workers that have ended.")
 RELOADS = _family("reloads", Kind.COUNTER, "Times the configuration was read again.", ("result",))
+REPLACEMENTS = _family(
+    "replacements", Kind.COUNTER, "Times a new process was to take the place of the one before.", ("result",)
+)
 CONFIG_LOADED = _family("config_loaded_timestamp_seconds", Kind.LATEST, "When the configuration in use was read.")
 LOG_LINES_LOST = _family("log_lines_lost", Kind.COUNTER, "Lines of the log that could not be written.")
 LOG_OUTPUT_LINES_LOST = _family(

@@ -172,6 +172,11 @@ def _draining(event: Event) -> Told:
     return Mark.SAID, "draining: no new sessions", f"{there}, {duration(event.get('drain_seconds', 0))} at most"
 
 
+def _replaced(event: Event) -> Told:
+    there = count(event.get("sessions", 0), "session")
+    return Mark.SAID, f"process {event.get('pid', '?')} has taken over", f"{there} to end here"
+
+
 def _worker_lost(event: Event) -> Told:
     status = event.get("status", 0)
     how = f"signal {-status}" if status < 0 else f"exit code {status}"
@@ -317,6 +322,8 @@ _TELLERS: Mapping[str, Callable[[Event], Told]] = {
     "gateway.ready": _listening("ready"),
     "gateway.reloaded": _listening("settings read again"),
     "gateway.reload_failed": _detail(Mark.FAILED, "settings not taken, the ones before stay"),
+    "gateway.replaced": _replaced,
+    "gateway.replace_failed": _detail(Mark.FAILED, "not replaced, all stays as it was"),
     "gateway.draining": _draining,
     "gateway.stopped": lambda event: (Mark.SAID, f"stopped after {duration(event.get('seconds', 0))}", ""),
     "gateway.starved": _detail(Mark.FAILED, "clients wait unheard"),
@@ -378,7 +385,7 @@ _TELLERS: Mapping[str, Callable[[Event], Told]] = {
     "file.changed": _file_changed,
 }
 _FAILURES = frozenset(_TELLERS) - {
-    *("gateway.ready", "gateway.reloaded", "gateway.draining", "gateway.stopped"),
+    *("gateway.ready", "gateway.reloaded", "gateway.replaced", "gateway.draining", "gateway.stopped"),
     *("gateway.chain_begun", "gateway.chain_forked", "gateway.chain_ended", "gateway.log_restored"),
     *("session.queued", "session.opened", "session.command", "session.reply", "session.closed", "session.unused"),
     *("upstream.secured", "upstream.address_ignored"),

@@ -189,6 +189,9 @@ _DEFECT = Advice("a mistake of the gateway's own", "please report it, with the t
 _SYSTEM = Advice("the gateway's system is short of descriptors, memory or processes", "see ulimit -n, and its memory")
 _EVENTS: Mapping[str, Advice] = {
     "gateway.reload_failed": Advice("the new settings are of no use, the ones before stay", "ftpsproxy check says all"),
+    "gateway.replace_failed": Advice(
+        "a new process could not take over, the one before stays", "see detail, and check"
+    ),
     "gateway.starved": _SYSTEM,
     "gateway.worker_lost": Advice("a worker process ended unasked, its sessions with it", "see detail, and the memory"),
     "gateway.worker_retired": Advice("a worker could not take the new settings", "see detail; another took its place"),

@@ -16,8 +16,9 @@ from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from ftpsproxy.net import Socket, turn
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.serve import listening
+from ftpsproxy.serve.activation import ListenError
 from ftpsproxy.serve.limits import TOO_MANY_LOGINS, Refusal, RefusedLogins, SessionLimits
-from ftpsproxy.serve.listening import ListenError, Sockets
+from ftpsproxy.serve.listening import Sockets, Source
 from ftpsproxy.serve.places import Places
 from ftpsproxy.serve.upstream_slots import UpstreamSlots
 from ftpsproxy.session.service import NoPlace, Service, patience, policy
@@ -45,16 +46,17 @@ class Gateway:
         slots: UpstreamSlots,
         refused_logins: RefusedLogins,
         table: metrics.Table,
+        source: Source,
         *,
-        share_port: bool = False,
+        paused: bool = False,
     ) -> None:
         self._settings = settings
         self._session_limits = session_limits
         self._slots = slots
         self._refused_logins = refused_logins
-        self._table = table
+        self.table = table
         self._places = Places(slots, settings.timeouts.queue, self._current)
-        self._share_port = share_port
+        self._source = source
         self._sockets: Sockets = {}
         self._quirks: dict[str, UpstreamQuirks] = {}
         self._services: dict[str, Service] = {}
@@ -63,6 +65,9 @@ class Gateway:
         self._sessions: dict[Session, tuple[str, str]] = {}  # and at which upstream whose slot each has
         self._clients = 0  # those that were let in: in a session, or on the way to one
         self._open = False
+        self._paused = paused
+        self._replaced_by: int | None = None
+        self._patience = trio.CancelScope()
         self._all_gone = trio.Event()
 
     async def serve(
@@ -80,6 +85,7 @@ class Gateway:
                         self._introductions = net.Introductions(self._listeners.start_soon)
                         task_status.started(self._change(self._settings, build_contexts(self._settings)))
                         await stop.wait()
+                        await self._outlive()
                         self._listeners.cancel_scope.cancel()
                     await self._drain()
                 self._helpers.cancel_scope.cancel()
@@ -99,9 +105,7 @@ class Gateway:
         self._have_admin(settings)
         listening.try_source_ports(settings)
         addresses = listening.addresses(settings)
-        sockets = listening.renew(
-            self._sockets, addresses, lambda one: net.listen(one.host, one.port, share_port=self._share_port)
-        )
+        sockets = listening.renew(self._sockets, addresses, self._source)
         # From here on nothing can fail.
         self._stop_accepting()
         old, self._settings = self._settings, settings
@@ -123,17 +127,10 @@ class Gateway:
         self._passive_ports.change(settings.limits.pending_data, [one.passive_ports for one in settings.listeners])
         self._services = {}
         for listener in settings.listeners:
-            service = self._services[listener.name] = self._service(settings, listener, contexts[listener.upstream])
-            sock = sockets[addresses[listening.of_listener(listener.name)]]
-            net.tune(sock, settings.timeouts.keepalive)
-            scope = trio.CancelScope()
-            self._accepting.append(scope)
-            self._listeners.start_soon(self._accept, sock, service, scope)
+            self._services[listener.name] = self._service(settings, listener, contexts[listener.upstream])
         self._open = True
-        if self._admin is not None:
-            self._admin.open(
-                sockets[addresses[listening.ADMIN]] if settings.admin.host else None, settings.admin.clients
-            )
+        if not self._paused:
+            self._start_accepting()
         return listening.real(settings, sockets)
 
     def _service(self, settings: Settings, listener: Listener, context: Context) -> Service:
@@ -199,8 +196,70 @@ class Gateway:
                 from ftpsproxy.serve.admin import Admin  # not worth its memory where nobody asks
             except (ImportError, OSError) as error:
                 raise ListenError(f"admin: {error}") from None
-            self._admin = Admin(self._table, lambda: self._open)
+            self._admin = Admin(self.table, lambda: self._open)
             self._helpers.start_soon(self._admin.run)
+
+    def _start_accepting(self) -> None:
+        settings, addresses = self._settings, listening.addresses(self._settings)
+        for listener in settings.listeners:
+            for sock in self._sockets[addresses[listening.of_listener(listener.name)]]:
+                net.tune(sock, settings.timeouts.keepalive)
+                scope = trio.CancelScope()
+                self._accepting.append(scope)
+                self._listeners.start_soon(self._accept, sock, self._services[listener.name], scope)
+        if self._admin is not None:
+            probed = self._sockets[addresses[listening.ADMIN]][0] if settings.admin.host else None
+            self._admin.open(probed, settings.admin.clients)
+
+    # --- another process takes its place ------------------------------------------------------------------------------
+
+    @property
+    def sockets(self) -> Sockets:
+        """What it listens on."""
+        return self._sockets
+
+    @property
+    def slots(self) -> UpstreamSlots:
+        """The places of its sessions at their servers."""
+        return self._slots
+
+    def pause(self) -> None:
+        """Accept nobody, not even probes, until `go_on`: they wait in the kernel."""
+        self._paused = True
+        self._stop_accepting()
+        if self._admin is not None:
+            self._admin.open(None, ())
+
+    def go_on(self) -> None:
+        """Accept clients, if it was told not to."""
+        if self._paused:
+            self._paused = False
+            self._start_accepting()
+
+    def retire(self, pid: int, stop: trio.Event) -> None:
+        """Process `pid` accepts in our place: serve those that there are to their end, then `stop`."""
+        self._replaced_by = pid
+        stop.set()
+
+    def hurry(self) -> None:
+        """It is to stop after all: with the patience of SIGTERM."""
+        self._patience.cancel()
+
+    async def _outlive(self) -> None:
+        """Once another process accepts in our place: those that there are end as they like, for so long at the most."""
+        if self._replaced_by is None:
+            return
+        timeouts = self._settings.timeouts
+        listening.drop(self._sockets, {})
+        self._sockets = {}
+        self._passive_ports.change(self._settings.limits.pending_data, ())  # the other process has a use for them
+        log.gateway_replaced(pid=self._replaced_by, sessions=len(self._sessions))
+        self._open = False
+        with self._patience:
+            self._patience.deadline = net.now() + timeouts.replaced
+            # Polled, as no event tells of the end of introductions.
+            while self._clients or self._introductions.waiting:  # noqa: ASYNC110 - see above
+                await trio.sleep(_LOOK_SECONDS)
 
     def _stop_accepting(self) -> None:
         for scope in self._accepting:
@@ -216,9 +275,7 @@ class Gateway:
         timeouts = self._settings.timeouts
         self._open = False
         self._stop_accepting()
-        for who, address in listening.addresses(self._settings).items():
-            if who != listening.ADMIN:
-                net.close(self._sockets.pop(address))
+        listening.drop(self._sockets, listening.of_admin(self._settings, self._sockets))
         self._places.close(_STOPPING)
         if not self._clients:
             return
@@ -298,9 +355,11 @@ class Gateway:
         place = self._places.of(service, client, who)
         session = Session(service, sock, client, place, origin)
         self._sessions[session] = service.upstream.name, who
+        self._slots.has_client(service.upstream.name, 1)
         try:
             await session.run()
         finally:
+            self._slots.has_client(service.upstream.name, -1)
             place.give_back()
             del self._sessions[session]
 

@@ -5,18 +5,15 @@ import contextlib
 import dataclasses
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ftpsproxy import errors, net
 from ftpsproxy.config import Listener, Settings, endpoint
 from ftpsproxy.net import Socket
 from ftpsproxy.observe import log
+from ftpsproxy.serve.activation import ListenError, Passed, WrongSocketsError, describe, matches
 
 ADMIN = "admin"
-
-
-class ListenError(Exception):
-    """An address can't be listened on; `str()` is one plain line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +28,43 @@ class Address:
         return endpoint(self.host, self.port)
 
 
-Sockets = dict[Address, Socket]
-Open = Callable[[Address], Socket]
+Sockets = dict[Address, tuple[Socket, ...]]
+"""The listening sockets of each address: one for each worker, or fewer that several share."""
+Open = Callable[[str, Address], tuple[Socket, ...]]
+"""Opens those of one address, for whom it is. Raises OSError."""
+
+
+def own(_who: str, address: Address) -> tuple[Socket, ...]:
+    """For a single process."""
+    return (net.listen(address.host, address.port),)
+
+
+@dataclass(slots=True)
+class Source:
+    """Where listening sockets come from: those the service manager has `passed`, those of the process before this one,
+    else `open`."""
+
+    open: Open = own
+    passed: tuple[Passed, ...] = ()
+    inherited: Sockets = field(default_factory=dict)
+
+    def get(self, who: str, address: Address) -> tuple[Socket, ...]:
+        """The sockets of this address. Raises OSError."""
+        found = self.inherited.get(address) or tuple(one.sock for one in self.passed if _is_at(one.sock, address))
+        return found or self.open(who, address)
+
+    def check(self, addresses: Mapping[str, Address]) -> None:
+        """Each that was passed is somebody's: nobody would hear its clients else. Raises WrongSocketsError."""
+        lost = [one for one in self.passed if not any(_is_at(one.sock, address) for address in addresses.values())]
+        if lost:
+            have = ", ".join(f"{who}: {address}" for who, address in addresses.items())
+            raise WrongSocketsError(
+                f"passed by the service manager, and no listener's: {', '.join(map(describe, lost))}; there are {have}"
+            )
+
+
+def _is_at(sock: Socket, address: Address) -> bool:
+    return matches(sock, address.host, address.port)
 
 
 def of_listener(name: str) -> str:
@@ -48,17 +80,32 @@ def addresses(settings: Settings) -> dict[str, Address]:
     return {who: Address(host, port, "" if port else who) for who, (host, port) in found.items()}
 
 
-def reserve(address: Address) -> Socket:
-    """Hold the address for worker processes, without listening. Raises OSError.
+def shared(workers: int) -> Open:
+    """For several processes: a socket for each, among which the kernel shares the clients (SO_REUSEPORT). They are the
+    parent's, so that no client is lost with a worker. For probes one is enough: whoever is free answers."""
 
-    First without sharing: another program there, even one that shares, is an error and not a partner.
-    """
-    net.listen(address.host, address.port).close()
-    return net.listen(address.host, address.port, share_port=True, hold_only=True)
+    def open(who: str, address: Address) -> tuple[Socket, ...]:
+        # First without sharing: another program there, even one that shares, is an error and not a partner.
+        net.listen(address.host, address.port).close()
+        with contextlib.ExitStack() as undo:
+            port, found = address.port, []
+            for _ in range(1 if who == ADMIN else workers):
+                found.append(undo.enter_context(net.listen(address.host, port, share_port=True)))
+                port = found[0].getsockname()[1]
+            undo.pop_all()
+        return tuple(found)
+
+    return open
 
 
-def renew(sockets: Sockets, addresses: Mapping[str, Address], open: Open) -> Sockets:
+def part(sockets: tuple[Socket, ...], worker: int, workers: int) -> tuple[Socket, ...]:
+    """Those of an address that are for this worker: each is somebody's, and nobody has none."""
+    return sockets[worker::workers] or (sockets[worker % len(sockets)],)
+
+
+def renew(sockets: Sockets, addresses: Mapping[str, Address], source: Source) -> Sockets:
     """The sockets for these addresses: those there are, and new ones. Raises ListenError, with nothing changed."""
+    source.check(addresses)
     found: Sockets = {}
     with contextlib.ExitStack() as undo:
         for who, address in addresses.items():
@@ -66,11 +113,13 @@ def renew(sockets: Sockets, addresses: Mapping[str, Address], open: Open) -> Soc
                 found[address] = sockets[address]
                 continue
             try:
-                found[address] = undo.enter_context(open(address))
+                found[address] = source.get(who, address)
             except OSError as error:
                 raise ListenError(
-                    f"{who}: can't listen on {address}: {_why(error, address, sockets | found)}"
+                    f"{who}: can't listen on {address}: {_why(error, address, source.inherited | sockets | found)}"
                 ) from None
+            for sock in found[address]:
+                undo.callback(net.close, sock)
         undo.pop_all()
     return found
 
@@ -101,21 +150,29 @@ def _why(error: OSError, address: Address, sockets: Sockets) -> str:
         return f"{why}; ports below 1024 need CAP_NET_BIND_SERVICE, or take a higher one"
     if error.errno != errno.EADDRINUSE:
         return why
-    if any(sock.getsockname()[1] == address.port for sock in sockets.values()):
+    if any(sock.getsockname()[1] == address.port for those in sockets.values() for sock in those):
         return f"{why}; this gateway itself has that port, at another address; to move it, start the gateway anew"
     return f"{why}; another program has it"
 
 
 def drop(sockets: Sockets, kept: Sockets) -> None:
-    """Close those that are not kept."""
-    for address, sock in sockets.items():
-        if address not in kept:
-            net.close(sock)
+    """Close those that are not kept. One that was passed may be kept by the same address, written otherwise."""
+    stay = {sock for those in kept.values() for sock in those}
+    for those in sockets.values():
+        for sock in those:
+            if sock not in stay:
+                net.close(sock)
+
+
+def of_admin(settings: Settings, sockets: Sockets) -> Sockets:
+    """Those for probes alone, which are answered until the last session is over."""
+    address = addresses(settings).get(ADMIN)
+    return {address: sockets[address]} if address in sockets else {}
 
 
 def real(settings: Settings, sockets: Sockets) -> Settings:
     """The same, with the port that was given where any free one was asked for."""
-    ports = {who: sockets[address].getsockname()[1] for who, address in addresses(settings).items()}
+    ports = {who: sockets[address][0].getsockname()[1] for who, address in addresses(settings).items()}
     listeners = [dataclasses.replace(one, port=ports[of_listener(one.name)]) for one in settings.listeners]
     admin = dataclasses.replace(settings.admin, port=ports.get(ADMIN, 0))
     return dataclasses.replace(settings, listeners=tuple(listeners), admin=admin)

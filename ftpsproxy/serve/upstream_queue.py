@@ -114,7 +114,7 @@ class UpstreamQueue:
                     raise NoPlace("shutdown", self._closed)
                 if (time_now := now()) >= until:
                     raise NoPlace("queue", f"no place at the server became free within {seconds:g} seconds")
-                looks = queue.next is waiter and slots.workers > 1
+                looks = queue.next is waiter and slots.may_change_elsewhere
                 waiter.woken = trio.Event()
                 with trio.move_on_at(min(until, time_now + _OTHERS_SECONDS) if looks else until):
                     await waiter.woken.wait()

@@ -21,16 +21,17 @@ class UpstreamSlots:
     is longest ago; of one client's own to the first that came. So one client may have all slots that nobody else
     wants, but keeps nobody waiting with a crowd.
 
-    Each worker writes its own row: for each upstream the sessions it has, and who of those that wait here is next:
-    since when (CLOCK_MONOTONIC, one for all processes; 0 for nobody), and which bucket it counts in. Clients of each
-    upstream fall into buckets by a secret number: two in one take their turns as one. A slot is taken under a lock, as
-    a server that bans who comes once too often leaves no room for one too many; the kernel takes the lock back from a
-    worker that is lost.
+    Each worker writes its own row: for each upstream the slots it has, and who of those that wait here is next:
+    since when (CLOCK_MONOTONIC, one for all processes; 0 for nobody), and which bucket it counts in; and the clients it
+    has, with a slot or without. One row more is for the process before this one, whose sessions go on (handover.py).
+    Clients of each upstream fall into buckets by a secret number: two in one take their turns as one. A slot is taken
+    under a lock, as a server that bans who comes once too often leaves no room for one too many; the kernel takes the
+    lock back from a worker that is lost.
     """
 
     UPSTREAMS = 4096
     BUCKETS = 65536
-    _CELLS = 3
+    _CELLS = 4
 
     def __init__(self, limits: Mapping[str, int] | None = None, workers: int = 1) -> None:
         self.limits: dict[str, int] = {}
@@ -38,7 +39,7 @@ class UpstreamSlots:
         self.workers = workers
         self._columns: dict[str, int] = {}
         self._row = self._CELLS * self.UPSTREAMS
-        self._table = memoryview(mmap.mmap(-1, workers * self._row * 8)).cast("d")
+        self._table = memoryview(mmap.mmap(-1, (workers + 1) * self._row * 8)).cast("d")
         self._counts = memoryview(mmap.mmap(-1, workers * self.BUCKETS * 4)).cast("I")  # slots, by worker and bucket
         self._last_taken = memoryview(mmap.mmap(-1, self.BUCKETS * 8)).cast(
             "d"
@@ -127,6 +128,37 @@ class UpstreamSlots:
 
     def _taken(self, upstream: str) -> float:
         return sum(self._table[cell] for cell in range(self._columns[upstream], len(self._table), self._row))
+
+    # --- beside another process ---------------------------------------------------------------------------------------
+
+    @property
+    def may_change_elsewhere(self) -> bool:
+        """Whether slots may become free in other processes, which nobody is told of here."""
+        return self.workers > 1 or any(self._others())
+
+    def _others(self) -> "memoryview[float]":
+        return self._table[self.workers * self._row :]
+
+    def has_client(self, upstream: str, more: int) -> None:
+        """There is one client more, or less, for this upstream; not each will want a slot."""
+        self._table[self._worker * self._row + self._columns[upstream] + 3] += more
+
+    def needs(self) -> dict[str, int]:
+        """How many slots of each limited upstream its clients, and those of the process before, may take at the most,
+        once no more come."""
+        found = {}
+        for name, limit in self.limits.items():
+            column = self._columns[name]
+            clients = sum(self._table[worker * self._row + column + 3] for worker in range(self.workers))
+            if need := min(limit, int(clients + self._others()[column])):
+                found[name] = need
+        return found
+
+    def set_needs(self, needs: Mapping[str, int]) -> None:
+        """What the process before may take; of upstreams that are known here."""
+        others = self._others()
+        for name, column in self._columns.items():
+            others[column] = float(needs.get(name, 0))
 
     def take(self, upstream: str, client: str, since: float) -> bool:
         """Take a slot for a client that came at `since`, if one is free and it is nobody's turn elsewhere."""

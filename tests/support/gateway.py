@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -187,8 +187,12 @@ def _parse_ready(event: Event) -> dict[str, Endpoint]:
 
 
 @contextlib.contextmanager
-def run_gateway(config: str, *, env: Mapping[str, str] | None = None) -> Iterator[Gateway]:
-    """``ftpsproxy run -c FILE`` with that configuration text, once it is ready; stopped, and checked, at the end."""
+def run_gateway(
+    config: str, *, env: Mapping[str, str] | None = None, launcher: Sequence[str] = (), pass_fds: Sequence[int] = ()
+) -> Iterator[Gateway]:
+    """``ftpsproxy run -c FILE`` with that configuration text, once it is ready; stopped, and checked, at the end.
+
+    ``launcher``: a command before that one, which becomes it; it has ``pass_fds`` open."""
     with tempfile.TemporaryDirectory(prefix="ftpsproxy-gateway-") as folder:
         path = Path(folder, "ftpsproxy.toml")
         path.write_text(config)
@@ -197,7 +201,8 @@ def run_gateway(config: str, *, env: Mapping[str, str] | None = None) -> Iterato
         environ |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})}
         with errors_file.open("wb") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "ftpsproxy", "run", "-c", str(path)],
+                [*launcher, sys.executable, "-m", "ftpsproxy", "run", "-c", str(path)],
+                pass_fds=pass_fds,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -19,11 +19,26 @@ class Endpoint(TypedDict):
     url: str
 
 
-def gateway_ready(*, listening: list[Endpoint], workers: int | None = None, admin: str | None = None) -> None:
+def gateway_ready(
+    *, listening: list[Endpoint], workers: int | None = None, admin: str | None = None, replaces: int | None = None
+) -> None:
     """All listeners are bound; with how many processes, when there are several; where metrics and health are to be had,
-    `ADDR:PORT`."""
+    `ADDR:PORT`; the process whose place this one has taken."""
     metrics.CONFIG_LOADED.set(value=time.time())
-    say("info", "gateway.ready", **program(), listening=listening, workers=workers, admin=admin)
+    if replaces is not None:
+        metrics.REPLACEMENTS.add("ok")
+    say("info", "gateway.ready", **program(), listening=listening, workers=workers, admin=admin, replaces=replaces)
+
+
+def gateway_replaced(*, pid: int, sessions: int) -> None:
+    """The process `pid` has taken this one's place; sessions that there are go on here."""
+    say("info", "gateway.replaced", pid=pid, sessions=sessions)
+
+
+def gateway_replace_failed(*, detail: str) -> None:
+    """No other process has taken this one's place: all stays as it was."""
+    metrics.REPLACEMENTS.add("failed")
+    say("error", "gateway.replace_failed", detail=detail)
 
 
 def gateway_reloaded(*, listening: list[Endpoint], admin: str | None = None) -> None:
