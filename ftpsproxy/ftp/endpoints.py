@@ -46,15 +46,18 @@ class IllegalAddress(Exception):
         self.orders = orders
 
 
-def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool) -> ClientEndpoint | list[Order]:
+def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool, elsewhere: str) -> ClientEndpoint | list[Order]:
     """PASV, EPSV, PORT or EPRT → the way the client of address `client` wants, or the refusal of it. Raises
     IllegalAddress.
 
     `epsv_only`: after EPSV ALL (RFC 2428 section 4); `v4`: whether there is an IPv4 address to put into 227.
+    `elsewhere`: the address for data connections, where that is not the one the client has connected to.
     """
     name = command.verb.decode()
     argument = (command.argument or b"").strip()
     if command.verb == b"EPSV":
+        if elsewhere:
+            return _refused(name, _no_epsv(elsewhere, v4=v4))
         family = b"2" if ":" in client else b"1"
         if argument in (b"1", b"2") and argument != family:
             return _refused(name, replies.own(522, f"Network protocol not supported, use ({family.decode()})."))
@@ -85,6 +88,13 @@ def wanted(command: Command, client: str, *, epsv_only: bool, v4: bool) -> Clien
         note = NoteLimit("bounce", f"{name} to {endpoint}")
         raise IllegalAddress(note.detail, [note, TellClient(replies.own(500, refusal))])
     return ClientEndpoint(command.verb, endpoint)
+
+
+def _no_epsv(elsewhere: str, *, v4: bool) -> Reply:
+    """229 has a port and no address: the client would knock where its control connection goes, at a load balancer."""
+    return replies.own(
+        502, f"Data connections go to {elsewhere}, which EPSV can't say, use {'PASV' if v4 else 'EPRT'}."
+    )
 
 
 def _refused(name: str, reply: Reply) -> list[Order]:
@@ -173,6 +183,7 @@ class Endpoints:
     __slots__ = (
         "_client",
         "_data_mode",
+        "_elsewhere",
         "_epsv_only",
         "_preparation",
         "_put_off",
@@ -185,11 +196,12 @@ class Endpoints:
         "rest",
     )
 
-    def __init__(self, client: str, data_mode: str, quirks: UpstreamQuirks, *, v4: bool) -> None:
+    def __init__(self, client: str, data_mode: str, quirks: UpstreamQuirks, *, v4: bool, elsewhere: str = "") -> None:
         self._client = client
         self._data_mode = data_mode
         self._quirks = quirks
         self._v4 = v4
+        self._elsewhere = elsewhere
         self._epsv_only = False
         self._preparation: _Preparation | None = None
         self._put_off = False
@@ -215,10 +227,11 @@ class Endpoints:
 
     def prepare(self, command: Command) -> list[Order]:
         """PASV, EPSV, PORT or EPRT of the client's. Raises IllegalAddress."""
-        if command.verb == b"EPSV" and (command.argument or b"").strip().upper() == b"ALL":
+        everything = command.verb == b"EPSV" and (command.argument or b"").strip().upper() == b"ALL"
+        if everything and not self._elsewhere:
             self._epsv_only = True
             return [TellClient(replies.own(200, "EPSV ALL ok."))]
-        way = wanted(command, self._client, epsv_only=self._epsv_only, v4=self._v4)
+        way = wanted(command, self._client, epsv_only=self._epsv_only, v4=self._v4, elsewhere=self._elsewhere)
         if not isinstance(way, ClientEndpoint):
             return way
         self.ready = self.given_up = False

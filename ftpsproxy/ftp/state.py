@@ -29,7 +29,10 @@ _UNAVAILABLE = "Service not available: "
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the protocol must know of its listener, upstream and limits. `client` is the client's plain address."""
+    """What the protocol must know of its listener, upstream and limits. `client` is the client's plain address.
+
+    `passive_elsewhere`: the address for passive data connections, where the client has connected to another one.
+    """
 
     client: str
     implicit: bool = False
@@ -44,6 +47,7 @@ class Policy:
     ahead: bool = True  # what was said already is not asked again
     rights: Rights = EVERYTHING
     charsets: Charsets = AS_THEY_ARE
+    passive_elsewhere: str = ""
 
 
 class State:
@@ -91,7 +95,9 @@ class State:
         self.opening: Opening | None = self._way_to_protection() if self.dialled else None
         self.login = Login(implicit=policy.implicit, attempts=policy.login_attempts)
         self.quirks = quirks = quirks if quirks is not None else UpstreamQuirks()
-        self.endpoints = Endpoints(policy.client, policy.data_mode, quirks, v4=policy.passive_v4)
+        self.endpoints = Endpoints(
+            policy.client, policy.data_mode, quirks, v4=policy.passive_v4, elsewhere=policy.passive_elsewhere
+        )
 
     def dial(self, command: Command) -> list[Order]:
         """This command needs the server, which has not been reached yet."""

@@ -47,6 +47,7 @@ class Session:
         self.service = service
         self.place = place
         self.address = client
+        self._introduced = origin is not None
         self.client: ClientControl = ClientControl(
             sock, origin or client, self.start, line_bytes=service.limits.line_bytes
         )
@@ -157,8 +158,16 @@ class Session:
             self.protocol.serve_by(self._policy(service), service.data.quirks)
 
     def _policy(self, service: Service) -> Policy:
-        shown = service.listener.passive_address or self.client.reached
-        return dataclasses.replace(service.policy, client=self.address, passive_v4=":" not in shown)
+        reached = self.client.reached
+        shown = service.listener.passive_address or reached
+        # Without a load balancer it is the same one, before a NAT.
+        elsewhere = self._introduced and shown != reached and not service.listener.proxy_protocol_data
+        return dataclasses.replace(
+            service.policy,
+            client=self.address,
+            passive_v4=":" not in shown,
+            passive_elsewhere=shown if elsewhere else "",
+        )
 
     def show(self, waited: float | None = None) -> None:
         """Let the log have it as a session: the server is to be reached for it, or there is something to be told of it.
