@@ -9,12 +9,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
-CLIENT_PACKAGES=(curl lftp tnftp inetutils-ftp ncftp busybox wget netbase)
-CLIENT_PROGRAMS=(curl lftp tnftp inetutils-ftp ncftpget ncftpput ncftpls busybox wget)
-SERVER_PACKAGES=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common ftpd-ssl haproxy logrotate rsyslog)
+CLIENT_PACKAGES=(curl lftp tnftp inetutils-ftp ncftp busybox wget netbase iproute2)
+CLIENT_PROGRAMS=(curl lftp tnftp inetutils-ftp ncftpget ncftpput ncftpls busybox wget ip)
+SERVER_PACKAGES=(vsftpd proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common ftpd-ssl haproxy nftables logrotate rsyslog)
 SERVER_PROGRAMS=(
     usr/sbin/vsftpd usr/sbin/proftpd usr/sbin/pure-ftpd usr/bin/pure-pw usr/sbin/in.ftpd usr/sbin/haproxy
-    usr/sbin/logrotate usr/sbin/rsyslogd
+    usr/sbin/nft usr/sbin/logrotate usr/sbin/rsyslogd
 )
 SERVER_LIBRARIES=(usr/lib/proftpd/mod_tls.so)
 # What tests/stacks builds its servers with: a package for each file.

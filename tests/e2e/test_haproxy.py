@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import socket
 import subprocess
 import time
@@ -15,9 +14,9 @@ import pytest
 from tests.support import servers
 from tests.support.certificates import Certificates
 from tests.support.gateway import start_gateway
+from tests.support.haproxy import haproxy as running
 from tests.support.ports import free_range
-from tests.support.servers import PASSWORD, USER, DataPorts, end_process
-from tests.support.servers.common import program
+from tests.support.servers import PASSWORD, USER, DataPorts
 
 CLIENT, BEFORE, SOURCE, GATEWAY, BEHIND = (f"127.0.0.{last}" for last in (50, 20, 21, 30, 40))
 STARTS_SECONDS = 20.0
@@ -31,19 +30,8 @@ def haproxy(folder: Path, *proxies: str) -> Iterator[Path]:
         'defaults\n mode tcp\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n log-format "%ci %fi"\n'
     )
     config.write_text("global\n log stdout format raw local0\n" + common + " log global\n" + "\n".join(proxies) + "\n")
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [program("usr/sbin/haproxy"), "-db", "-f", str(config)],
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
+    with running(config, log):
         yield log
-        process.send_signal(signal.SIGUSR1)  # it ends once its connections have
-        process.wait(30)
-    finally:
-        end_process(process)
 
 
 def listen(host: str, port: int) -> None:
