@@ -6,11 +6,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import pytest
-import yaml
 
 from ftpsproxy.config import load
 from ftpsproxy.serve.heartbeat import SILENT_SECONDS
@@ -103,141 +100,6 @@ def test_unit_satisfies_systemd(tmp_path: Path, check: list[str]) -> None:
     done = subprocess.run([tool, *check, *units], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not _complaints(tool, done.stderr)
-
-
-_NAME = {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63}
-_PROBE = {
-    "type": "object",
-    "required": ["httpGet"],
-    "properties": {
-        "httpGet": {
-            "type": "object",
-            "required": ["path", "port"],
-            "properties": {"path": {"enum": ["/healthz", "/readyz"]}, "port": {"const": "admin"}},
-            "additionalProperties": False,
-        },
-        "periodSeconds": {"type": "integer", "minimum": 1},
-        "timeoutSeconds": {"type": "integer", "minimum": 1},
-        "failureThreshold": {"type": "integer", "minimum": 1},
-    },
-    "additionalProperties": False,
-}
-_CONTAINER = {
-    "type": "object",
-    "required": ["name", "image"],
-    "properties": {
-        "name": _NAME,
-        "image": {"type": "string", "pattern": "^[a-z0-9./-]+:[A-Za-z0-9._-]+$"},
-        "args": {"type": "array", "items": {"type": "string"}},
-        "env": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name", "value"],
-                "properties": {"name": {"pattern": "^[A-Z][A-Z0-9_]*$"}, "value": {"type": "string"}},
-                "additionalProperties": False,
-            },
-        },
-        "ports": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["containerPort"],
-                "properties": {
-                    "name": {**_NAME, "maxLength": 15},
-                    "containerPort": {"type": "integer", "minimum": 1, "maximum": 65535},
-                    "protocol": {"enum": ["TCP"]},
-                },
-                "additionalProperties": False,
-            },
-        },
-        "restartPolicy": {"const": "Always"},
-        "startupProbe": _PROBE,
-        "readinessProbe": _PROBE,
-        "livenessProbe": _PROBE,
-        "resources": {"type": "object"},
-        "securityContext": {"type": "object"},
-        "volumeMounts": {"type": "array", "items": {"type": "object", "required": ["name", "mountPath"]}},
-    },
-    "additionalProperties": False,
-}
-_DEPLOYMENT = {
-    "type": "object",
-    "required": ["apiVersion", "kind", "metadata", "spec"],
-    "properties": {
-        "apiVersion": {"const": "apps/v1"},
-        "spec": {
-            "type": "object",
-            "required": ["selector", "template"],
-            "properties": {
-                "replicas": {"type": "integer"},
-                "selector": {"type": "object", "required": ["matchLabels"]},
-                "template": {
-                    "type": "object",
-                    "required": ["metadata", "spec"],
-                    "properties": {
-                        "spec": {
-                            "type": "object",
-                            "required": ["initContainers", "containers", "volumes"],
-                            "properties": {
-                                "initContainers": {"type": "array", "items": _CONTAINER, "minItems": 1},
-                                "containers": {"type": "array", "items": _CONTAINER, "minItems": 1},
-                                "volumes": {"type": "array"},
-                                "automountServiceAccountToken": {"const": False},
-                                "terminationGracePeriodSeconds": {"type": "integer", "minimum": 31},
-                            },
-                            "additionalProperties": False,
-                        }
-                    },
-                },
-            },
-            "additionalProperties": False,
-        },
-    },
-}
-
-
-def _pod() -> tuple[dict[str, Any], dict[str, Any]]:
-    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes-sidecar.yaml").read_text()))
-    config_map, deployment = documents
-    assert (config_map["kind"], config_map["apiVersion"]) == ("ConfigMap", "v1")
-    assert "ca.pem" in config_map["data"]
-    jsonschema.validate(deployment, _DEPLOYMENT)
-    spec = deployment["spec"]
-    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
-    assert config_map["metadata"]["name"] in [v["configMap"]["name"] for v in spec["template"]["spec"]["volumes"]]
-    pod: dict[str, Any] = spec["template"]["spec"]
-    return pod, pod["initContainers"][0]
-
-
-def test_manifest_is_a_native_sidecar_without_rights() -> None:
-    pod, sidecar = _pod()
-    assert sidecar["restartPolicy"] == "Always"
-    assert sidecar["livenessProbe"]["httpGet"]["path"] == "/healthz"
-    assert sidecar["startupProbe"]["httpGet"] == sidecar["readinessProbe"]["httpGet"]
-    assert sidecar["readinessProbe"]["httpGet"]["path"] == "/readyz"
-    context = sidecar["securityContext"]
-    assert context["runAsNonRoot"] is True
-    assert context["readOnlyRootFilesystem"] is True
-    assert context["allowPrivilegeEscalation"] is False
-    assert context["capabilities"] == {"drop": ["ALL"]}
-    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert {mount["name"] for mount in sidecar["volumeMounts"]} <= {volume["name"] for volume in pod["volumes"]}
-
-
-def test_manifest_holds_settings_that_load(tmp_path: Path) -> None:
-    pod, sidecar = _pod()
-    environ = {entry["name"]: entry["value"] for entry in sidecar["env"]}
-    roots = tmp_path / "ca.pem"
-    roots.touch()
-    assert environ["FTPSPROXY_CA_FILE"].startswith(sidecar["volumeMounts"][0]["mountPath"])
-    settings = load(None, flags={}, environ={**environ, "FTPSPROXY_CA_FILE": str(roots)})
-    assert settings.listeners[0].host == "127.0.0.1"
-    assert (settings.admin.host, settings.admin.port) == ("0.0.0.0", sidecar["ports"][0]["containerPort"])
-    assert settings.upstreams["default"].ca_file == roots
-    assert pod["terminationGracePeriodSeconds"] > settings.timeouts.drain
-    app = {entry["name"]: entry["value"] for entry in pod["containers"][0]["env"]}
-    assert app["FTP_PORT"] == str(settings.listeners[0].port)
 
 
 _HARDENED = """
