@@ -7,8 +7,11 @@ import ftplib
 import itertools
 import random
 import socket
+import struct
 import threading
 from dataclasses import dataclass, field
+
+import pytest
 
 from tests.fleet.network import CLIENTS, VIP, client_address
 from tests.support.servers import PASSWORD, USER
@@ -155,7 +158,7 @@ class Client:
 
     def _transfer_held(self) -> None:
         """One long transfer, and once more if it has failed."""
-        with self._logged_in() as ftp:
+        with self.logged_in() as ftp:
             if self._transfer(ftp, upload=self._upload, big=True, hold=True).whole:
                 return
         while not self._round():
@@ -163,10 +166,10 @@ class Client:
 
     def _round(self) -> bool:
         """A session with two files → whether both are whole."""
-        with self._logged_in() as ftp:
+        with self.logged_in() as ftp:
             return all(self._transfer(ftp, upload=upload).whole for upload in (True, False))
 
-    def _logged_in(self) -> Ftp:
+    def logged_in(self) -> Ftp:
         for _ in range(_LOGINS):
             ftp = Ftp(timeout=_SECONDS)
             try:
@@ -220,6 +223,21 @@ class Client:
             self._crowd.holding += 1
             self._crowd.news.notify_all()
         assert self._crowd.go.wait(_SECONDS * 2)
+
+
+def reset_uploads(count: int) -> list[str]:
+    """So many uploads of each of three clients, reset in the middle → their paths. To be called in their network."""
+    paths = []
+    for number in (2, 4, 5):  # active, passive over IPv6, passive over IPv4 without a look at the address in the 227
+        with Client(Crowd(), number).logged_in() as ftp:
+            for one in range(count):
+                paths.append(f"reset-{number}-{one}")
+                with ftp.ntransfercmd(f"STOR {paths[-1]}")[0] as data:
+                    data.sendall(content(paths[-1], SMALL_BYTES))
+                    data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with pytest.raises(ftplib.error_temp):
+                    ftp.voidresp()
+    return paths
 
 
 class Incomplete(Exception):

@@ -7,7 +7,7 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-from tests.fleet.crowd import BIG, BIG_BYTES, HELD, SMALL, SMALL_BYTES, Attempt, Crowd, content
+from tests.fleet.crowd import BIG, BIG_BYTES, HELD, SMALL, SMALL_BYTES, Attempt, Crowd, content, reset_uploads
 from tests.fleet.network import CLIENTS, VIP, client_address, own
 from tests.fleet.stage import CONFIG, Fleet, fleet
 from tests.support.certificates import Certificates
@@ -52,6 +52,7 @@ def test_one_drained_one_killed_one_reloaded(certificates: Certificates, tmp_pat
             assert {outcome for outcome, _ in outcomes} == {"complete"}, outcomes
         _all_ways_were_taken(running, crowd.attempts)
         _nobody_heard_of_health_checks(running)
+        _a_reset_stays_one(running)
 
 
 def _clients(gateway: Gateway, since: int = 0) -> set[str]:
@@ -65,16 +66,31 @@ def _every_client_has_its_gateway(running: Fleet, held: dict[Gateway, set[str]])
     assert all(len(clients) > CLIENTS // 10 for clients in held.values()), held
 
 
+def _stored(running: Fleet) -> set[str]:
+    """What the server takes for whole."""
+    return set(re.findall(r'OK UPLOAD: Client "[^"]*", "/([^"]*)"', running.server.log()))
+
+
 def _torn_is_known_to_both(running: Fleet, attempts: list[Attempt]) -> None:
     """What a client takes for whole the server has; what the server takes for whole is (the gateway may have died with
     the last word for the client); and there were uploads that neither did."""
-    stored = set(re.findall(r'OK UPLOAD: Client "[^"]*", "/([^"]*)"', running.server.log()))
+    stored = _stored(running)
     uploads = [one for one in attempts if one.upload]
     assert {one.path for one in uploads if one.whole} <= stored
     for one in uploads:
         if one.path in stored:
             assert (running.server.home / one.path).read_bytes() == content(one.path, one.size)
     assert [one for one in uploads if one.begun and one.path not in stored]
+
+
+def _a_reset_stays_one(running: Fleet) -> None:
+    """On its way past HAProxy, which would often have made a proper end of it."""
+    gateway, count = running.gateways[-1], 7
+    since = gateway.mark()
+    paths = running.network.clients.call(lambda: reset_uploads(count))
+    finished = {one["path"]: one["outcome"] for one in gateway.events("transfer.finished", since=since)}
+    assert finished == dict.fromkeys(paths, "torn")
+    assert not set(paths) & _stored(running)
 
 
 def _all_ways_were_taken(running: Fleet, attempts: list[Attempt]) -> None:
