@@ -32,6 +32,7 @@ def test_they_are_of_one_mind() -> None:
     haproxy, nft = HAPROXY.read_text(), NFT.read_text()
     servers4 = re.findall(r"server gateway\d (10\.[\d.]+):21$", haproxy, re.MULTILINE)
     servers6 = re.findall(r"server gateway\d \[([\w:]+)\]:21 ", haproxy)
+    assert re.findall(r"\]:21 addr (\S+)", haproxy) == servers4  # checked at the same admin port
     binds = re.findall(r"bind \[?(10\.[\d.]+|fd[\w:]+?)\]?:21$", haproxy, re.MULTILINE)
     assert len(servers4) == len(servers6) == 3
     assert binds == re.findall(r"define balancer[46] = (\S+)", nft)

@@ -148,8 +148,8 @@ class Client:
                 self._transfer_held()
             else:
                 for _ in range(_ROUNDS):
-                    self._round()
-                    if self._crowd.stop.wait(0.3):  # they are not to be a load
+                    whole = self._round()
+                    if self._crowd.stop.wait(0.3) and whole:  # they are not to be a load; who has failed comes again
                         return
         except BaseException as error:
             with self._crowd.news:
@@ -180,6 +180,7 @@ class Client:
             except (EOFError, OSError, ftplib.Error) as error:
                 ftp.close()
                 self._crowd.failed_logins.append(f"{self.address}: {error!r}")
+                self._crowd.stop.wait(0.5)  # as devices do before they try again
             else:
                 return ftp
         raise AssertionError(f"{self.address} can't log in: {self._crowd.failed_logins[-_LOGINS:]}")

@@ -33,8 +33,8 @@ def test_one_drained_one_killed_one_reloaded(certificates: Certificates, tmp_pat
         killed.kill()
         assert reloaded.reload(CONFIG + "\n[timeouts]\nidle = 800\n")["event"] == "gateway.reloaded"
         running.restart_balancer()
-        for number in (1, 2):
-            running.wait_for_balancer(f"Server gateways4/gateway{number} is DOWN")
+        for server in ("gateways4/gateway1", "gateways4/gateway2", "gateways6/gateway1", "gateways6/gateway2"):
+            running.wait_for_balancer(f"Server {server} is DOWN")
         crowd.wait_for_more(CLIENTS - HELD)
         crowd.end()
         assert drained.wait() == 0
