@@ -303,8 +303,9 @@ class Exchange:
         abort.heard(reply)
         orders: list[Order] = []
         if begins:
-            why = f"Transfer failed: {self.ended.why}." if abort.silent and self.ended else "Transfer aborted."
-            code = self.ended.code if abort.silent and self.ended else 426
+            ended = self.ended if abort.silent else None
+            why = f"Transfer failed: {ended.why}." if ended else "Transfer aborted."
+            code = ended.code if ended and ended.code >= 500 else 426  # with 5xx a device does not try again
             told = reply if reply.refused else replies.own(code, why)
             orders.append(TellClient(self._with_cause(told) if abort.silent and reply.refused else told))
         if abort.over:
