@@ -61,7 +61,10 @@ class _Report:
         elif self.found:
             say(f"not whole: {count(self.found, 'finding')} in {lines} of {chains}")
         else:
-            say(f"whole: {lines} of {chains}")
+            first = (
+                f", but for {count(verifier.unproved, 'line')}, each the first here of its chain, which nothing proves"
+            )
+            say(f"whole: {lines} of {chains}{first if verifier.unproved else ''}")
 
 
 def _read(verifier: verifying.Verifier, path: Path | None, report: _Report) -> None:

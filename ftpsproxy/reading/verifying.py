@@ -14,6 +14,10 @@ from ftpsproxy.observe.chain import Sealed
 
 _LOST = "gateway.log_lost"
 _MOST_GAPS = 10_000  # of one chain; a log with more is no log
+_MOST_POSSIBLE = (
+    16  # lines in a row whose own `chain` alone was changed, and the next of them is still known to be right
+)
+_ALONE = {"timestamp", "level", "event", "writer", "seq"}
 
 
 @dataclass(slots=True)
@@ -23,7 +27,7 @@ class _Gap:
 
     first: int
     last: int
-    before: set[str]
+    before: tuple[str, ...]
     after: Sealed
     where: str
 
@@ -34,7 +38,7 @@ class _State:
     of the lines that were changed, without one between them that was not, and where the first stands."""
 
     writer: str
-    before: set[str]
+    before: tuple[str, ...]
     next: int = 1
     gaps: list[_Gap] = field(default_factory=list)
     wrong: tuple[int, int, str] | None = None
@@ -43,15 +47,18 @@ class _State:
 
 class Verifier:
     """Reads lines in the order in which they were written. `key`: that of the chain, empty for none. `open`: the log
-    has a part before, and perhaps behind, what is read here: chains need no beginning and no end."""
+    has a part before, and perhaps behind, what is read here: chains need no beginning and no end. The first line here
+    of one that has no beginning is `unproved`: its digest is of one that is not here."""
 
     def __init__(self, key: bytes, *, open: bool) -> None:
         self._key = key
         self._open = open
         self._chains: dict[str, _State] = {}
         self._announced: dict[str, str] = {}
+        self._parents: dict[str, str] = {}
         self.lines = 0
         self.lost = 0
+        self.unproved = 0
 
     @property
     def chains(self) -> int:
@@ -70,7 +77,7 @@ class Verifier:
         state = self._chains.get(sealed.writer)
         if state is None:
             origin = chain.origin(sealed.writer, self._key)
-            state = self._chains[sealed.writer] = _State(sealed.writer, {origin})
+            state = self._chains[sealed.writer] = _State(sealed.writer, (origin,))
         if sealed.seq < state.next:
             yield from self._late(state, sealed, where)
         else:
@@ -90,9 +97,10 @@ class Verifier:
         state.before = self._possible(sealed, state.before)
         state.next = sealed.seq + 1
 
-    def _possible(self, sealed: Sealed, before: set[str]) -> set[str]:
+    def _possible(self, sealed: Sealed, before: tuple[str, ...]) -> tuple[str, ...]:
         """What the next line can have been chained to: if this one's `chain` alone was changed, not to that."""
-        return {sealed.chain, *(chain.digest(one, sealed.body, self._key) for one in before)}
+        made = [chain.digest(one, sealed.body, self._key) for one in before]
+        return (sealed.chain,) if sealed.chain in made else (sealed.chain, *made)[:_MOST_POSSIBLE]
 
     def _late(self, state: _State, sealed: Sealed, where: str) -> Iterator[str]:
         """One that is not the next: it was missed before, or is there twice."""
@@ -106,13 +114,13 @@ class Verifier:
             state.gaps.append(_Gap(gap.first, sealed.seq - 1, gap.before, sealed, where))
         else:
             yield from self._check(state, sealed, gap.before, where)
-        before = self._possible(sealed, gap.before if gap.first == sealed.seq else set())
+        before = self._possible(sealed, gap.before if gap.first == sealed.seq else ())
         if sealed.seq < gap.last:
             state.gaps.append(_Gap(sealed.seq + 1, gap.last, before, gap.after, gap.where))
         else:
             yield from self._check(state, gap.after, before, gap.where)
 
-    def _check(self, state: _State, sealed: Sealed, before: set[str], where: str) -> Iterator[str]:
+    def _check(self, state: _State, sealed: Sealed, before: tuple[str, ...], where: str) -> Iterator[str]:
         if any(chain.digest(one, sealed.body, self._key) == sealed.chain for one in before):
             yield from self._wrong_ones(state)
         elif state.wrong is not None and state.wrong[1] + 1 == sealed.seq:
@@ -139,9 +147,12 @@ class Verifier:
             said = _fields(sealed.body)
             if sealed.event == chain.FORKED:
                 self._announced[str(said.get("child"))] = where
-            elif sealed.event == chain.BEGUN and bool(said.get("keyed")) is not bool(self._key):
-                how = "without a key" if self._key else "with a key: give it by --chain-key"
-                yield f"{where}: chain {state.writer} was made {how}"
+            elif sealed.event == chain.BEGUN:
+                if (parent := said.get("forked_from")) is not None:
+                    self._parents.setdefault(str(parent), where)
+                if bool(said.get("keyed")) is not bool(self._key):
+                    how = "without a key" if self._key else "with a key: give it by --chain-key"
+                    yield f"{where}: chain {state.writer} was made {how}"
             elif sealed.event == _LOST:
                 lost = said.get("lost")
                 self.lost += lost if isinstance(lost, int) else 0
@@ -152,9 +163,13 @@ class Verifier:
         for state in self._chains.values():
             yield from self._wrong_ones(state)
             for gap in sorted(state.gaps, key=lambda gap: gap.first):
+                at = f"{gap.where}: chain {state.writer}"
                 if gap.first == 1 and self._open:
+                    self.unproved += 1
+                    if gap.last + 2 == state.next and not _is_plain_end(gap.after):
+                        yield f"{at}: line {gap.after.seq} is the only one of it here, so that nothing proves it"
                     continue
-                which, at = _which(gap.first, gap.last), f"{gap.where}: chain {state.writer}"
+                which = _which(gap.first, gap.last)
                 yield f"{at}: {which} missing before this, whose own digest proves nothing"
             if not state.ended and not self._open:
                 yield (
@@ -164,6 +179,15 @@ class Verifier:
         for writer, where in self._announced.items():
             if writer not in self._chains and not self._open:
                 yield f"{where}: chain {writer}, which begins there, is missing"
+        for writer, where in self._parents.items():
+            if writer not in self._chains and not self._open:
+                yield f"{where}: chain {writer}, of the process that has started this one, is missing"
+
+
+def _is_plain_end(sealed: Sealed) -> bool:
+    """Whether it is the end of a chain and says nothing else, by whatever name that is there twice."""
+    said = _fields(sealed.body)
+    return said.get("event") == chain.ENDED and said.keys() == _ALONE
 
 
 def _which(first: int, last: int) -> str:

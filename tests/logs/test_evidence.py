@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ftpsproxy.cli.main import main
 from ftpsproxy.observe import chain, log
+from ftpsproxy.observe.chain import Chain
 from ftpsproxy.reading.verifying import Verifier
 from tests.logs.lines import Captured
 from tests.support import vocabulary
@@ -139,6 +140,51 @@ def test_an_open_log_needs_no_beginning_and_no_end() -> None:
     lines = chained()
     assert findings(lines[2:-2], open=True) == []
     assert findings([*lines[2:4], *lines[5:-2]], open=True)
+
+
+def _alone(line: bytes, writer: bytes = b"00000000000000aa") -> bytes:
+    """The line as one of a chain that is not there, which takes no key."""
+    return line.rpartition(b',"writer":')[0] + b',"writer":"' + writer + b'","seq":7,"chain":"' + b"0" * 64 + b'"}'
+
+
+def test_a_line_that_somebody_has_put_into_an_open_log_is_found() -> None:
+    """Without the key: its digest is of a line that nobody has."""
+    lines = chained(key=KEY)
+    said = ["log:5: chain: line 7 is the only one of it here, so that nothing proves it"]
+    assert findings([*lines[2:-2], _alone(lines[3])], KEY, open=True) == said
+    forged = lines[-1].replace(b',"writer"', b',"event":"transfer.finished","writer"')
+    assert findings([*lines[2:-2], _alone(forged)], KEY, open=True) == said
+    assert findings([*lines[2:-2], _alone(lines[-1])], KEY, open=True) == []  # a worker that was idle since
+
+
+def test_what_an_open_log_does_not_prove_is_said(tmp_path: Path, capfd: Captured) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"\n".join(chained()[2:]) + b"\n")
+    assert main(["logs", "--verify", "--open", str(path)]) == 0
+    assert capfd.readouterr().out == (
+        "whole: 6 lines of 1 chain, but for 1 line, each the first here of its chain, which nothing proves\n"
+    )
+
+
+def test_a_chain_whose_parent_was_taken_away_is_found() -> None:
+    """With the parent's chain goes what names its other children."""
+    parent = chain.new_writer()
+    child = Chain(KEY, chain.new_writer(), parent)
+    lines = []
+    for event in ({"event": chain.BEGUN, "keyed": True, "forked_from": parent}, {"event": chain.ENDED}):
+        line = {"timestamp": "2026-01-31T00:00:00.000Z", "level": "info", **event}
+        lines.append(child.sealed(json.dumps(line, separators=(",", ":")).encode()))
+        child.written()
+    assert findings(lines, KEY) == ["log:1: chain, of the process that has started this one, is missing"]
+    assert findings(lines, KEY, open=True) == []
+
+
+def test_with_another_key_each_line_takes_no_longer_than_the_one_before() -> None:
+    """Each line is then wrong, and what each next one can be chained to are more and more."""
+    verifier = Verifier(b"another key that is long", open=False)
+    for line in chained(100, KEY):
+        list(verifier.line(line, "log:1"))
+    assert max(len(state.before) for state in verifier._chains.values()) <= 16
 
 
 def test_a_changed_line_behind_a_missing_one_that_comes_late_is_found() -> None:
