@@ -19,7 +19,7 @@ from ftpsproxy.cli.main import main
 from ftpsproxy.observe import log
 from ftpsproxy.reading import choosing
 from ftpsproxy.reading.report.accounting import Accounting
-from ftpsproxy.reading.report.document import Document
+from ftpsproxy.reading.report.document import Document, Tone
 from ftpsproxy.reading.report.page import page
 from ftpsproxy.reading.report.proof import Witness
 from tests.logs.lines import LINE, NOW, Captured
@@ -187,8 +187,8 @@ def test_a_download_is_proved_in_other_ways_too() -> None:
             lambda x: x[:-2] + x[-1:],
             "transfers without a line, by their numbers and by what their sessions say at their ends: 1",
         ),
-        (lambda x: [*x[:4], x[3], *x[4:]], "so that files may be counted twice: 1"),
-        (lambda x: x + x, "so that files may be counted twice: 1"),
+        (lambda x: [*x[:4], x[3], *x[4:]], "whose files are not counted again: 1"),
+        (lambda x: x + x, "whose files are not counted again: 1"),
         (lambda x: x[:-1], "sessions without an end here, which go on, or lines are missing: 1"),
         (lambda x: x[1:], "sessions that began before what was read here, so that their first lines are not here: 1"),
     ],
@@ -197,6 +197,21 @@ def test_lines_that_are_missing_or_twice_are_said(damage: Callable[[list[Event]]
     document = made(damage(session({}, {}, {})), statement=True)
     assert said in words(document)
     assert "and the log itself has gaps" in document.verdict
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda x: x + x, lambda x: [*x[:3], x[3], *x[3:]], lambda x: [*x, x[1], x[3]], lambda x: [*x, *x[:4]]]
+)
+def test_what_is_there_twice_is_counted_once(damage: Callable[[list[Event]], list[Event]]) -> None:
+    document = made(damage(session({}, {})), statement=True)
+    assert document.verdict.startswith("2 files, all over verified TLS")
+    assert "and the log itself has gaps" in document.verdict
+
+
+def test_a_torn_transfer_that_is_there_twice_stays_an_exception() -> None:
+    events = session({}, {"outcome": "torn"})
+    events[4]["number"] = 1
+    assert "1 transfer beside them that is an exception" in made(events, statement=True).verdict
 
 
 def test_what_a_later_version_says_is_not_understood() -> None:
@@ -228,6 +243,22 @@ def test_a_chain_is_verified() -> None:
     assert "It is chained, and not whole: 1 finding" in words(document)
     assert "the log itself has gaps" in document.verdict
     assert "has no end behind line 1" in words(document)
+
+
+def test_a_chain_that_was_taken_off_a_log_is_no_chain_that_is_whole() -> None:
+    """Whoever has the key knows that there was one."""
+    accounting = Accounting(choosing.choice(choosing.Wishes(), NOW), "", Witness(b"k" * 32, open=False))
+    accounting.take([json.dumps(one).encode() for one in session({})])
+    document = accounting.end([], NOW)
+    assert document.tone is Tone.BAD
+    assert "It is not chained, though there is a key for its chain" in words(document)
+
+
+def test_the_first_line_of_a_log_without_its_beginning_is_said_to_be_unproved() -> None:
+    witness = Witness(b"", open=True)
+    accounting = Accounting(choosing.choice(choosing.Wishes(), NOW), "", witness)
+    accounting.take(chained().splitlines()[1:])
+    assert "lines that nothing proves, each the first here of its chain: 1" in words(accounting.end([], NOW))
 
 
 # --- the page -------------------------------------------------------------------------------------------------------

@@ -26,11 +26,13 @@ _PROVED_OTHERWISE = ("proved_by_size", "ended_in_band")
 
 @dataclass(slots=True)
 class _Session:
-    """`known`: its beginning was read. `last`: the number of its last transfer that was; 0: none yet."""
+    """`known`: its beginning was read. `last`: the number of its last transfer that was; 0: none yet. `over`: its end
+    was read before, and these are its lines once more."""
 
     known: bool = False
     secured: tuple[str, str, str] | None = None
     last: int = 0
+    over: bool = False
 
 
 @dataclass(slots=True)
@@ -72,9 +74,9 @@ class Proof:
             del self._sessions[key]
             self._over.add(key)
         else:
-            self._number(session, event, chosen=chosen)
+            first = self._number(session, event, chosen=chosen)
             if chosen:
-                self._transfer(session, event)
+                self._transfer(session, event, first=first)
 
     def _session(self, key: str, name: str, *, chosen: bool) -> _Session:
         found = self._sessions.get(key)
@@ -83,7 +85,7 @@ class Proof:
                 self.again += 1
             elif chosen and name != "session.opened":
                 self.begun_before += 1
-            found = self._sessions[key] = _Session()
+            found = self._sessions[key] = _Session(over=key in self._over)
             if len(self._sessions) > _MOST_SESSIONS:
                 self._sessions.popitem(last=False)
                 self.forgotten += 1
@@ -94,7 +96,8 @@ class Proof:
         """Sessions whose end was not read."""
         return len(self._sessions)
 
-    def _number(self, session: _Session, event: Event, *, chosen: bool) -> None:
+    def _number(self, session: _Session, event: Event, *, chosen: bool) -> bool:
+        """Whether no line has told of it before."""
         number = event.get("number", 0)
         begins = session.last if session.known or session.last else number - 1
         if chosen and number > begins + 1:
@@ -102,10 +105,13 @@ class Proof:
         elif chosen and number <= begins:
             self.again += 1
         session.last = max(session.last, number)
+        return number > begins and not session.over
 
-    def _transfer(self, session: _Session, event: Event) -> None:
+    def _transfer(self, session: _Session, event: Event, *, first: bool) -> None:
         if lack := next(_lacks(session, event), ""):
             self._except(lack, event)
+            return
+        if not first:
             return
         listing = event.get("verb") in ("LIST", "NLST", "MLSD")
         up, moved = event.get("direction") == "upload", event.get("bytes", 0)
@@ -130,7 +136,7 @@ class Proof:
         """What keeps the log as a whole from being complete, in words."""
         found = [
             (self.missing, "transfers without a line, by their numbers and by what their sessions say at their ends"),
-            (self.again, "lines there again, or out of order, so that files may be counted twice"),
+            (self.again, "lines there again, or out of order, whose files are not counted again"),
             (
                 self.begun_before,
                 "sessions that began before what was read here, so that their first lines are not here",
@@ -201,6 +207,16 @@ class Witness:
     def lines(self) -> int:
         """All that were read."""
         return self._verifier.lines
+
+    @property
+    def unproved(self) -> int:
+        """Lines of a chain that nothing proves, for what came before them is not here."""
+        return self._verifier.unproved
+
+    @property
+    def bad(self) -> bool:
+        """Whether it was found not to be as it was written; with a key one that is not chained is not, either."""
+        return bool(self.count) if self.chains else self.keyed
 
     def _note(self, findings: Iterator[str]) -> None:
         for finding in findings:

@@ -17,7 +17,9 @@ def statement(gathered: Gathered, read: Read, proof: Proof, witness: Witness) ->
         verdict = "This log proves no transfer of a file"
     else:
         verdict = f"{files}, all over verified TLS, to these servers, with these certificates"
-    chained_badly = witness.chains and witness.count
+    if witness.unproved:
+        open_points.append(f"lines that nothing proves, each the first here of its chain: {witness.unproved:,}")
+    chained_badly = witness.bad
     if exceptions:
         verdict += (
             f"; {count(exceptions, 'transfer')} beside them that {'is' if exceptions == 1 else 'are'} an exception"
@@ -95,6 +97,10 @@ def _exceptions(proof: Proof) -> list[Section]:
 
 def _chain(witness: Witness) -> Section:
     title = "Whether the log is as it was written"
+    if not witness.chains and witness.keyed:
+        return Section(
+            title, ("It is not chained, though there is a key for its chain: nothing proves it.",), tone=Tone.BAD
+        )
     if not witness.chains:
         text = (
             "It is not chained (log.chain). Whether lines were changed or taken away afterwards can't be told from it, "
