@@ -244,6 +244,57 @@ def test_a_line_cut_short_is_ended_before_another_process_goes_on_in_it(small_di
     assert file.read_bytes().endswith(b"\n")
 
 
+@pytest.mark.parametrize("how", ["file", "stdout"])
+def test_a_line_that_was_cut_short_by_a_process_that_is_no_more_is_ended(how: str, tmp_path: Path) -> None:
+    """The disk was full as it was killed."""
+    file = tmp_path / "log"
+    file.write_bytes(b'{"timestamp":"2026-')
+    if how == "file":
+        use(to_file(file))
+        transfer(number=1)
+    else:
+        with file.open("a") as stream:
+            log.configure("json", "info", stream)
+            transfer(number=1)
+    cut, line = file.read_text().splitlines()
+    assert cut == '{"timestamp":"2026-'
+    assert json.loads(line)["number"] == 1
+
+
+def test_a_line_of_another_process_that_was_cut_short_is_ended(tmp_path: Path) -> None:
+    """It has found room for some of it, and nobody since."""
+    file = tmp_path / "log"
+    use(to_file(file))
+    transfer(number=1)
+    with file.open("ab") as other:
+        other.write(b'{"timestamp":"2026-')
+    log.sum_up()  # as every second
+    transfer(number=2)
+    assert [json.loads(line)["number"] for line in file.read_text().splitlines()[::2]] == [1, 2]
+
+
+def test_what_was_lost_is_said_though_no_line_comes(small_disk: Path) -> None:
+    file, filler = small_disk / "log", small_disk / "filler"
+    filler.write_bytes(b"x" * 57_344)
+    use(to_file(file))
+    for number in range(1, 40):
+        transfer(number=number)
+    filler.unlink()
+    log.sum_up()  # as every second
+    assert json.loads(file.read_text().splitlines()[-1])["event"] == "gateway.log_lost"
+
+
+def test_what_nobody_has_read_when_the_process_ends_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    use(to_file(tmp_path / "pipe"), to_file(tmp_path / "log", chain=True))
+    for number in range(1, 401):
+        transfer(number=number)
+    log.flush()
+    said, end = events(tmp_path / "log")[-2:]
+    assert (said["event"], said["output"], end["event"]) == ("gateway.log_failing", "pipe", "gateway.chain_ended")
+    assert "lines of the log are lost to pipe, nobody has read them: 3" in capfd.readouterr().err
+
+
 # --- files that are moved -------------------------------------------------------------------------------------------
 
 

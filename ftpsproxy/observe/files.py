@@ -10,6 +10,7 @@ import stat
 import time
 
 from ftpsproxy import errors
+from ftpsproxy.observe.entry import Entry
 from ftpsproxy.observe.output import Output
 
 _MODE = 0o640  # less what the umask takes
@@ -23,6 +24,7 @@ class FileOutput(Output):
         super().__init__(name)
         self._path = path
         self._descriptor, self._is = _opened(path)
+        self._torn = cut_short(self._descriptor)
         self._send = self._write
         self._due = 0.0  # when to look next
 
@@ -47,6 +49,7 @@ class FileOutput(Output):
             if self._begun is None and self._until is None:
                 if anew or not self._is_there():
                     self._open_anew()
+                self._look_at_its_end()
                 self._mend()
         if self._news is not None:
             self._tell()
@@ -65,9 +68,19 @@ class FileOutput(Output):
             self._in_trouble(f"it can't be opened anew, lines go to where it was: {errors.words(error)}")
             return
         old, self._descriptor = self._descriptor, descriptor
-        self._torn = self._broken = False
+        self._torn, self._broken = cut_short(descriptor), False
         if old is not None:
             os.close(old)
+
+    def _put(self, entry: Entry) -> None:
+        if self._broken:
+            self._look_at_its_end()
+        super()._put(entry)
+
+    def _look_at_its_end(self) -> None:
+        """Another process may have been cut short there, and so may one that is no more."""
+        if self._descriptor is not None and not self._torn:
+            self._torn = cut_short(self._descriptor)
 
     def _mend(self) -> None:
         """End a line that was only partly written: another process does not know of it, and would go on in it."""
@@ -75,6 +88,23 @@ class FileOutput(Output):
             with contextlib.suppress(OSError):
                 os.write(self._descriptor, b"\n")
                 self._torn = False
+
+
+def cut_short(descriptor: int) -> bool:
+    """Whether a file ends within a line; of one that can't be read nobody knows."""
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or not found.st_size:
+            return False
+        reading = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.pread(reading, 1, found.st_size - 1) not in (b"\n", b"")
+    except OSError:
+        return False
+    finally:
+        os.close(reading)
 
 
 def _opened(path: str) -> tuple[int, tuple[int, int]]:

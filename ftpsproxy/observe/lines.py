@@ -18,9 +18,10 @@ from ftpsproxy import __version__
 from ftpsproxy.ftp.directory import Place
 from ftpsproxy.observe import chain, ecs, journal, rows, syslog, telling, xferlog
 from ftpsproxy.observe.chain import Chain
+from ftpsproxy.observe.entry import Said
 from ftpsproxy.observe.events import EVENTS
 from ftpsproxy.observe.old_names import OLD
-from ftpsproxy.observe.output import Output, Said
+from ftpsproxy.observe.output import Output
 from ftpsproxy.observe.rows import bare, quoted
 
 bound: ContextVar["Bound | None"] = ContextVar("ftpsproxy_log", default=None)

@@ -13,11 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from ftpsproxy import errors
 from ftpsproxy.observe import metrics
 from ftpsproxy.observe.chain import Chain, new_writer
+from ftpsproxy.observe.complaint import complain
+from ftpsproxy.observe.entry import Entry, Said, nothing, own
 
 # Bytes kept for a reader that has no room: some 5,000 lines.
 _MOST_KEPT = 1024 * 1024
@@ -26,24 +27,6 @@ _PATIENCE_SECONDS = 1.0  # the thread looks so often whether it is still wanted
 _LAST_SECONDS = 5.0  # what is kept for a place that is no longer wanted has so long
 QUIET_SECONDS = 5.0
 """An output that was in trouble is well again once there was none for so long."""
-
-
-class Entry(NamedTuple):
-    """A line without its end; of how many lost ones it tells; what stands before it and is no part of it, nor of its
-    chain."""
-
-    text: bytes
-    chain: Chain | None
-    tells: int = 0
-    head: bytes = b""
-
-
-Said = tuple[str | bytes, bytes]
-"""A line, and its head. Without a line there is nothing to say."""
-
-
-def _nothing(*_: object) -> Said:
-    return "", b""
 
 
 class Output:
@@ -60,10 +43,10 @@ class Output:
 
     def __init__(self, name: str = "") -> None:
         self.name = name
-        self.lost: Callable[[int], Said] = _nothing
-        self.chain_begun: Callable[[Chain], Said] = _nothing
-        self.chain_forked: Callable[[dict[str, object]], Said] = _nothing
-        self.chain_ended: Callable[[], Said] = _nothing
+        self.lost: Callable[[int], Said] = nothing
+        self.chain_begun: Callable[[Chain], Said] = nothing
+        self.chain_forked: Callable[[dict[str, object]], Said] = nothing
+        self.chain_ended: Callable[[], Said] = nothing
         self.failing: Callable[[str], None] | None = None
         self.restored: Callable[[int], None] | None = None
         self._chain: Chain | None = None
@@ -128,12 +111,12 @@ class Output:
         chain = self._chain
         if chain is not None and not chain.begun:
             chain.begun = True
-            yield _own(self.chain_begun(chain), chain)
+            yield own(self.chain_begun(chain), chain)
         if self._count:
             count, self._count = self._count, 0
-            own = _own(self.lost(count), chain, count)
-            if own.text:
-                yield own
+            said = own(self.lost(count), chain, count)
+            if said.text:
+                yield said
 
     def _sealed(self, entry: Entry) -> bytes:
         """As it is written now; `_done` when it is."""
@@ -248,6 +231,7 @@ class Output:
         """What is to be written next; None: nothing, and the thread ends."""
         with self._lock:
             if self._closed or (self._until is not None and time.monotonic() > self._until):
+                self._say_unread()
                 self._begun = None
                 self._kept.clear()
             elif not self._waiting() and self._count and not self._broken:
@@ -280,7 +264,7 @@ class Output:
         self._in_trouble(why)
         if not self._said:
             self._said = True
-            _complain(f"the log can't be written{f' to {self.name}' if self.name else ''}, lines are lost: {why}")
+            complain(f"the log can't be written{f' to {self.name}' if self.name else ''}, lines are lost: {why}")
 
     # --- for the others to hear -------------------------------------------------------------------------------------
 
@@ -297,8 +281,11 @@ class Output:
             self.failing(why)
 
     def look(self) -> None:
-        """To be called every few seconds: what no line tells of."""
+        """To be called every few seconds: what no line tells of, and how many were lost before a silence."""
         with self._lock:
+            if self._count and self._send is not None and not self._waiting():
+                for entry in self._before():
+                    self._write_now(self._send, entry, self._sealed(entry))
             quiet = time.monotonic() - self._trouble_since > QUIET_SECONDS
             if not self._trouble_since or not quiet or self._count or self._waiting():
                 return
@@ -313,6 +300,27 @@ class Output:
         thread = self._thread
         if thread is not None:
             thread.join(seconds)
+
+    def leave(self) -> None:
+        """The process is about to end: say how many lines are lost with it."""
+        with self._lock:
+            unread = self._say_unread()
+        if unread and self.failing is not None:
+            self.failing(f"nobody has read its last lines, and with the process {unread} of them end")
+
+    def _say_unread(self) -> int:
+        """How many are kept that there is no time for any more."""
+        unread = len(self._kept) + (self._begun is not None)
+        if unread:
+            complain(
+                f"lines of the log are lost{f' to {self.name}' if self.name else ''}, nobody has read them: {unread}"
+            )
+        return unread
+
+    @property
+    def behind(self) -> bool:
+        """Whether lines wait for whoever reads them."""
+        return self._thread is not None
 
     # --- the chain --------------------------------------------------------------------------------------------------
 
@@ -376,18 +384,3 @@ class Output:
 
     def __del__(self) -> None:
         self._close()
-
-
-def _own(said: Said, chain: Chain | None, tells: int = 0) -> Entry:
-    """A line of the log about itself."""
-    text, head = said
-    return Entry(text.encode() if isinstance(text, str) else text, chain, tells, head)
-
-
-def _complain(text: str) -> None:
-    """Standard error is the last place left to say that nothing is said any more."""
-    poll = select.poll()
-    poll.register(2, select.POLLOUT)
-    with contextlib.suppress(OSError):
-        if poll.poll(0):  # it may be the same pipe
-            os.write(2, f"ftpsproxy: {text}\n".encode())

@@ -12,7 +12,8 @@ import socket
 import time
 
 from ftpsproxy import errors
-from ftpsproxy.observe.output import Entry, Output
+from ftpsproxy.observe.entry import Entry
+from ftpsproxy.observe.output import Output
 
 Address = str | tuple[str, int]
 """The path of a unix socket, or host and port for UDP."""

@@ -1,11 +1,14 @@
 """Standard output and standard error as places for lines, and streams in memory."""
 
+import fcntl
 import os
 import socket
 import stat
 from typing import TextIO
 
-from ftpsproxy.observe.output import Entry, Output
+from ftpsproxy.observe.entry import Entry
+from ftpsproxy.observe.files import cut_short
+from ftpsproxy.observe.output import Output
 
 
 class StreamOutput(Output):
@@ -27,6 +30,7 @@ class StreamOutput(Output):
         kind = os.fstat(given).st_mode
         if stat.S_ISREG(kind):
             self._descriptor = os.dup(given)
+            self._torn = bool(fcntl.fcntl(given, fcntl.F_GETFL) & os.O_APPEND) and cut_short(given)
             self._send = self._write
         elif stat.S_ISSOCK(kind):  # journald
             self._socket = socket.socket(fileno=os.dup(given))

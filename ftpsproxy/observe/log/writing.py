@@ -89,11 +89,14 @@ def reopen() -> None:
 def flush() -> None:
     """The process is about to end: say what is summed up, and give slow readers of the log a moment."""
     _budget.sum_up(late=False)
-    for output in _outputs.values():
-        output.end_chain()
     until = time.monotonic() + _LAST_SECONDS
-    for output in _outputs.values():
-        output.flush(max(0.0, until - time.monotonic()))
+    behind = [output for output in _outputs.values() if output.behind]
+    for some in (behind, [output for output in _outputs.values() if output not in behind]):  # what those lose these say
+        for output in some:
+            output.end_chain()
+        for output in some:
+            output.flush(max(0.0, until - time.monotonic()))
+            output.leave()
 
 
 def begin_chain() -> None:
