@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from ftpsproxy import __version__
 from ftpsproxy.config import PRIVATE_NETWORKS
 from ftpsproxy.observe import metrics
+from ftpsproxy.observe.labels import Names
 from ftpsproxy.observe.metrics import Table
 from ftpsproxy.serve.admin import Admin
 
@@ -111,6 +112,26 @@ async def test_metrics_can_be_parsed_in_both_forms() -> None:
         assert samples["process_resident_memory_bytes", ""].value > 1e6
         assert samples["process_cpu_seconds_total", ""].value > 0
         assert samples["ftpsproxy_processes", ""].value == 2  # two rows of one process, here
+
+
+async def test_metrics_of_many_servers_come_in_parts_and_hold_up_nobody() -> None:
+    pairs = [(f'listener "{number}" at 50%', f"server\\{number}") for number in range(300)]
+    async with site() as running:
+        running.table.names = Names(tuple(pairs))
+        metrics.SESSIONS.add(*pairs[17])
+        async with await trio.open_tcp_stream("127.0.0.1", running.port) as stream:
+            await stream.send_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+            said = await stream.receive_some(100)
+            assert (await running.get("/healthz"))[0] == 200
+            said += b"".join([part async for part in stream])
+        assert b"transfer-encoding: chunked" in said[:300].lower()
+        samples = [one for family in parse(_read(said)[2]) for one in family.samples]
+    sessions = {one.labels["listener"]: one for one in samples if one.name == "ftpsproxy_sessions_total"}
+    assert {(one.labels["listener"], one.labels["upstream"]): one.value for one in sessions.values()} == {
+        pair: float(number == 17) for number, pair in enumerate(pairs)
+    }
+    buckets = [one for one in samples if one.name == "ftpsproxy_transfer_seconds_bucket"]
+    assert {(one.labels["listener"], one.labels["upstream"]) for one in buckets} == set(pairs)
 
 
 async def test_only_who_may_and_only_to_read() -> None:

@@ -1,10 +1,16 @@
 """What is counted: in memory that all workers share, so that nothing of it is lost or counted twice."""
 
+import itertools
 import os
+import re
 from pathlib import Path
 
+import pytest
+
 from ftpsproxy.observe import metrics
-from ftpsproxy.observe.metrics import FAMILIES, Kind, Table
+from ftpsproxy.observe.fields import DATA_CAUSES, SIDES
+from ftpsproxy.observe.labels import Labels, Names
+from ftpsproxy.observe.metrics import FAMILIES, Family, Kind, Table, TooManySeries
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -62,16 +68,97 @@ def test_more_series_than_there_is_room_for_harm_no_other() -> None:
     table = Table()
     metrics.count_in(table)
     metrics.SESSIONS.add("first", "u")
-    for number in range(20_000):
+    for number in range(30_000):
         metrics.TRANSFER_SECONDS.observe("a", "u", str(number), value=1.0)
-    metrics.LOGINS.add("a" * 300, "u", "ok")
+    metrics.LOGINS.add("a" * 10_000_000, "u", "ok")
     metrics.SESSIONS.add("first", "u")
     found = table.collect()
     assert found[metrics.SESSIONS] == {("first", "u"): [2.0]}
     assert metrics.LOGINS not in found
     series = found[metrics.TRANSFER_SECONDS]
-    assert len(series) > 500
+    assert len(series) > 20_000
     assert all(sum(values[:-1]) == values[-1] == 1.0 for values in series.values())
+
+
+PAIRS = (("a", "u"), ("b", "u"), ("b", "v"))
+NAMES = Names(PAIRS, ("disk", "siem"))
+
+
+def shown(table: Table) -> dict[Family, dict[Labels, list[float]]]:
+    """What scrapers see."""
+    return {family: {labels: list(values) for labels, values in series} for family, series in table.shown()}
+
+
+def test_all_that_there_can_be_is_there_from_the_start() -> None:
+    table = Table(2)
+    metrics.count_in(table)
+    table.names = NAMES
+    found = shown(table)
+    assert list(found) == list(FAMILIES.values())
+    assert found[metrics.SESSIONS] == {pair: [0.0] for pair in PAIRS}
+    assert found[metrics.SESSIONS_WAITING] == {("u",): [0.0], ("v",): [0.0]}
+    assert found[metrics.RELOADS] == found[metrics.REPLACEMENTS] == {("ok",): [0.0], ("failed",): [0.0]}
+    assert found[metrics.STARVED] == {(): [0.0]}
+    assert found[metrics.LOG_OUTPUT_LINES_LOST] == {("disk",): [0.0], ("siem",): [0.0]}
+    assert found[metrics.TRANSFER_SECONDS]["b", "v", "upload"] == [0.0] * metrics.TRANSFER_SECONDS.width
+    assert {labels[2:] for labels in found[metrics.DATA_FAILURES]} == set(itertools.product(SIDES, DATA_CAUSES))
+    assert found[metrics.UPSTREAM_EXPIRY] == {}, "an alert would take 0 for 1970"
+    assert table.collect() == {}, "they take no room"
+
+
+def test_what_was_counted_takes_the_place_of_its_zero() -> None:
+    table = Table()
+    metrics.count_in(table)
+    metrics.SESSIONS.add("old", "u")
+    metrics.SESSIONS.add("b", "v")
+    table.names = NAMES
+    assert shown(table)[metrics.SESSIONS] == {("a", "u"): [0], ("b", "u"): [0], ("b", "v"): [1], ("old", "u"): [1]}
+
+
+def test_there_is_room_for_all_that_the_settings_make_possible() -> None:
+    pairs = tuple((f"listener {number} of many", "ünïcödé" * 4) for number in range(2000))
+    names = Names(pairs, ("disk",))
+    table = Table(names=names)
+    metrics.count_in(table)
+    table.know(names)
+    table.names = names
+    count = 0
+    for family in FAMILIES.values():
+        for labels in family.possible(names):
+            count += 1
+            if family.kind is Kind.LATEST:
+                family.set(*labels, value=1.0)
+            else:
+                family.add(*labels)
+    assert sum(len(series) for series in table.collect().values()) == count
+    room = [family.room(names) for family in FAMILIES.values()]
+    row = table.rows[0]
+    used = int(row.cells[metrics._FREE]) - metrics._FIRST, int(row.cells[metrics._KEYS_END])
+    assert used == (sum(cells for cells, _ in room), sum(keys for _, keys in room)), "it is told to the byte"
+
+
+def test_settings_that_make_too_many_possible_are_refused_and_change_nothing() -> None:
+    table = Table(names=NAMES)
+    many = tuple((f"listener{number}", f"server{number}") for number in range(5000))
+    with pytest.raises(TooManySeries, match=r"5003 pairs of listener and upstream .* start the gateway anew"):
+        table.know(Names(many))
+    table.know(Names(many[:1000]))
+    table.know(NAMES)
+    Table(names=Names(many)).know(Names(many))  # a new start has room
+
+
+def test_a_table_takes_memory_only_for_what_was_counted() -> None:
+    def resident() -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(re.findall(r"RssShmem:\s+(\d+) kB", status)[0])
+
+    before = resident()
+    table = Table(16, NAMES)
+    metrics.count_in(table)
+    table.know(NAMES)
+    table.names = NAMES
+    shown(table)
+    assert resident() - before <= 16 * 8, "a page or two for each process"
 
 
 def test_names_are_as_scrapers_want_them() -> None:

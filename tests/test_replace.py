@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,17 @@ def test_a_large_upload_and_a_stream_of_clients_go_on_through_it(
         assert not [one for one in gateway.events("transfer.finished") if one["outcome"] != "complete"]
         with login(gateway.endpoint) as ftp:
             assert works(ftp)
+            _counts_anew(gateway)
+
+
+def _counts_anew(gateway: Gateway) -> None:
+    """Counts are those of the process that is there now."""
+    ready = gateway.events("gateway.ready")
+    assert len({event["admin"] for event in ready}) == 1
+    with urllib.request.urlopen(f"http://{ready[-1]['admin']}/metrics", timeout=PATIENCE) as answer:
+        counts = answer.read().decode()
+    assert 'ftpsproxy_replacements_total{result="ok"} 1.0\n' in counts
+    assert 'ftpsproxy_replacements_total{result="failed"} 0.0\n' in counts
 
 
 def _wrong(clients: list[Clients]) -> bool:

@@ -293,6 +293,11 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "upstreams", MappingProxyType(dict(self.upstreams)))
 
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Each listener, and an upstream that its clients may be led to: all there are, by their names."""
+        return tuple((one.name, one.upstream) for one in self.listeners)
+
 
 def same_workers(settings: Settings, old: Settings) -> Settings:
     """With the old number of workers, where that was and is `auto`: how many cores there are may have changed."""

@@ -87,6 +87,9 @@ UPSTREAM_CAUSES = (
     "client_certificate_required",
 )
 ENDINGS = tuple(ending.value for ending in Ending)
+DIRECTIONS = tuple(direction.value for direction in Direction)
+OUTCOMES: tuple[str, ...] = get_args(Outcome)
+SIDES: tuple[str, ...] = get_args(Side)
 IGNORED = tuple(why.value for why in Ignored)
 DATA_CAUSES = tuple(cause.value for cause in Cause)
 CAUSES = tuple(dict.fromkeys((*UPSTREAM_CAUSES, *ENDINGS, *IGNORED, *DATA_CAUSES)))
@@ -204,7 +207,7 @@ FIELDS: Mapping[str, Field] = {
     "not_after": Field("until when", {"type": "string", "format": "date-time"}),
     "days_left": Field("how many days until then", INTEGER),
     # data connections
-    "side": Field("whose data connection it is", words(*get_args(Side))),
+    "side": Field("whose data connection it is", words(*SIDES)),
     "mode": Field("how it was to come about", words(*CLIENT_MODES, *UPSTREAM_MODES)),
     "address": Field("where a data connection was to go, or to come in", TEXT),
     "port": Field("the port there", PORT),
@@ -219,13 +222,13 @@ FIELDS: Mapping[str, Field] = {
     "action": Field("what has become of it", words(*(action.value for action in Action))),
     "type": Field("the TYPE it was transferred in", words("A", "E", "I", "L")),
     "offset": Field("the byte of the file that the transfer begins with", COUNT),
-    "direction": Field("which way it goes", words(*(direction.value for direction in Direction))),
+    "direction": Field("which way it goes", words(*DIRECTIONS)),
     "bytes": Field("how many have passed", COUNT),
     "ttfb_seconds": Field("how long it had lasted when the first byte passed", SECONDS),
     "client_mode": Field("how the client's data connection came about", words(*CLIENT_MODES)),
     "upstream_mode": Field("how the server's did", words(*UPSTREAM_MODES)),
     "close_notify": Field("whether the server has ended its data by close_notify", YES_OR_NO),
-    "outcome": Field("how it has ended", words(*get_args(Outcome))),
+    "outcome": Field("how it has ended", words(*OUTCOMES)),
     "remark": Field(
         "how it is known that it was complete, where that was not by the usual way",
         words("client_gone_before_226", "ended_in_band", "proved_by_size"),

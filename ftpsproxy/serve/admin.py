@@ -6,24 +6,23 @@
 
 Any worker answers for all, as they count in shared memory. Nothing here can be changed, and nothing of what clients say
 is shown. A request has a few seconds and one answer; there is no second on the same connection. This is the only file
-that knows prometheus_client and h11; it is imported only where it is wanted.
+that knows h11; it is imported only where it is wanted.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import h11
 import trio
-from prometheus_client import Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
-from prometheus_client.exposition import choose_encoder
 
 from ftpsproxy import __version__, errors, net
 from ftpsproxy.clients import is_allowed
 from ftpsproxy.config import Network
 from ftpsproxy.net import Socket
 from ftpsproxy.observe import log, metrics
-from ftpsproxy.observe.metrics import Family, Kind, Labels, Table
+from ftpsproxy.observe.labels import Labels
+from ftpsproxy.observe.metrics import Family, Kind, Table
+from ftpsproxy.serve import exposition
 
 _REQUEST_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0
@@ -31,13 +30,13 @@ _AGAIN_SECONDS = 1.0
 _CONNECTIONS = 32
 _HEAD_BYTES = 16_384
 _READ_BYTES = 4096
+_PART_BYTES = 32_768
 _TEXT = "text/plain; charset=utf-8"
-_OPEN_METRICS = "application/openmetrics-text"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
-Page = tuple[int, str, bytes]
-"""Status, content type, body."""
+Page = tuple[int, str, bytes | Iterator[bytes]]
+"""Status, content type, body: whole, or made in parts while it is sent."""
 
 
 class Admin:
@@ -123,10 +122,17 @@ class Admin:
         except h11.RemoteProtocolError as error:
             page = error.error_status_hint, _TEXT, b"This is no HTTP request.\n"
         status, kind, body = page
-        head = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close")]
+        head = [("Content-Type", kind), ("Connection", "close")]
+        if isinstance(body, bytes):
+            head.append(("Content-Length", str(len(body))))
         answer = connection.send(h11.Response(status_code=status, headers=head)) or b""
         if not isinstance(event, h11.Request) or event.method != b"HEAD":
-            answer += connection.send(h11.Data(body)) or b""
+            for part in [body] if isinstance(body, bytes) else body:
+                answer += connection.send(h11.Data(part)) or b""
+                if len(answer) >= _PART_BYTES:
+                    await net.send_all(sock, answer)
+                    await net.turn()
+                    answer = b""
         answer += connection.send(h11.EndOfMessage()) or b""
         await net.send_all(sock, answer)
         # What was not read, such as a body, would reset the connection before the answer is.
@@ -145,56 +151,35 @@ class Admin:
             return (200, _TEXT, b"ready\n") if self._ready() else (503, _TEXT, b"stopping\n")
         if path == b"/metrics":
             accept = b",".join(value for name, value in request.headers if name == b"accept")
-            # Not all that it says: prometheus_client fails on, and repeats, whatever stands there as a version.
-            encode, kind = choose_encoder(_OPEN_METRICS if _OPEN_METRICS.encode() in accept else "")
-            return 200, kind, encode(_Scrape(self._table))
+            # One version of each, whichever is asked for.
+            open_metrics = b"application/openmetrics-text" in accept
+            kind = exposition.OPEN_METRICS if open_metrics else exposition.PLAIN
+            return 200, kind, exposition.parts(_all(self._table), open_metrics=open_metrics)
         return 404, _TEXT, b"There are /healthz, /readyz and /metrics.\n"
 
 
-class _Scrape:
-    """All metrics at this moment, as a registry of prometheus_client."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-
-    def collect(self) -> Iterable[Metric]:
-        """Each family that has a series."""
-        yield InfoMetricFamily("ftpsproxy_build", "The version that runs.", {"version": __version__})
-        found = self._table.collect()
-        cpu_of_lost = found.pop(metrics.CPU_OF_LOST, {}).get((), [0.0])[0]
-        yield from _processes([row.pid for row in self._table.rows if row.pid], cpu_of_lost)
-        for family, series in found.items():
-            yield _metric(family, series)
+_BUILD = Family("ftpsproxy_build", Kind.INFO, "The version that runs.", words={"version": (__version__,)})
+_PROCESSES = Family("ftpsproxy_processes", Kind.GAUGE, "Processes of the gateway.")
+_CPU = Family("process_cpu_seconds", Kind.COUNTER, "User and system CPU time.")
+_MEMORY = Family("process_resident_memory_bytes", Kind.GAUGE, "Resident memory; shared pages count for each.")
+_DESCRIPTORS = Family("process_open_fds", Kind.GAUGE, "Open file descriptors.")
+_BEGAN = Family("process_start_time_seconds", Kind.GAUGE, "When the gateway was started.")
 
 
-def _metric(family: Family, series: dict[Labels, list[float]]) -> Metric:
-    if family.kind is Kind.HISTOGRAM:
-        histogram = HistogramMetricFamily(family.name, family.text, labels=family.labels)
-        for labels, values in series.items():
-            total, buckets = 0.0, []
-            for limit, number in zip((*map(str, family.buckets), "+Inf"), values, strict=False):
-                total += number
-                buckets.append((limit, total))
-            histogram.add_metric(labels, buckets, values[-1])
-        return histogram
-    kind = CounterMetricFamily if family.kind is Kind.COUNTER else GaugeMetricFamily
-    metric = kind(family.name, family.text, labels=family.labels)
-    for labels, values in series.items():
-        metric.add_metric(labels, values[0])
-    return metric
-
-
-def _processes(pids: list[int], cpu_of_lost: float) -> Iterable[Metric]:
-    """The usual figures, of all processes together, which prometheus_client has for one only; and not where, as in our
-    systemd unit, /proc shows processes alone."""
-    found = [figures for pid in pids if (figures := _process(pid)) is not None]
+def _all(table: Table) -> Iterator[tuple[Family, Iterable[tuple[Labels, Sequence[float]]]]]:
+    """All metrics. The usual figures are those of all processes together, which libraries have for one only; and not
+    where, as in our systemd unit, /proc shows processes alone."""
+    yield _BUILD, [((__version__,), (1.0,))]
+    yield _BEGAN, [((), (table.began,))]
+    found = [figures for row in table.rows if row.pid and (figures := _process(row.pid)) is not None]
     cpu, memory, descriptors = (sum(column) for column in zip(*found, strict=True)) if found else (0.0, 0.0, 0.0)
-    yield GaugeMetricFamily("ftpsproxy_processes", "Processes of the gateway.", value=len(found))
-    yield CounterMetricFamily("process_cpu_seconds", "User and system CPU time.", value=cpu + cpu_of_lost)
-    yield GaugeMetricFamily(
-        "process_resident_memory_bytes", "Resident memory; shared pages count for each.", value=memory
-    )
-    yield GaugeMetricFamily("process_open_fds", "Open file descriptors.", value=descriptors)
+    for family, value in ((_PROCESSES, len(found)), (_MEMORY, memory), (_DESCRIPTORS, descriptors)):
+        yield family, [((), (float(value),))]
+    for family, series in table.shown():
+        if family is metrics.CPU_OF_LOST:
+            yield _CPU, [((), (cpu + sum(values[0] for _, values in series),))]
+        else:
+            yield family, series
 
 
 def _process(pid: int) -> tuple[float, float, float] | None:

@@ -11,15 +11,16 @@ from ftpsproxy.clients import is_allowed, one_client
 from ftpsproxy.config import Listener, Settings
 from ftpsproxy.data.passive import PassivePorts
 from ftpsproxy.data.service import DataService, transfer_policy
-from ftpsproxy.ftp import replies
 from ftpsproxy.ftp.server_endpoint import UpstreamQuirks
 from ftpsproxy.net import Socket, turn
 from ftpsproxy.observe import log, metrics
+from ftpsproxy.observe.labels import Names
 from ftpsproxy.serve import listening
 from ftpsproxy.serve.activation import ListenError
 from ftpsproxy.serve.limits import TOO_MANY_LOGINS, Refusal, RefusedLogins, SessionLimits
 from ftpsproxy.serve.listening import Sockets, Source
 from ftpsproxy.serve.places import Places
+from ftpsproxy.serve.turning_away import NOT_ALLOWED, turn_away, unknown
 from ftpsproxy.serve.upstream_slots import UpstreamSlots
 from ftpsproxy.session.service import NoPlace, Service, patience, policy
 from ftpsproxy.session.session import Session
@@ -33,7 +34,6 @@ _UNUSED_SECONDS = 300.0
 # How often is looked after what no event tells of.
 _LOOK_SECONDS = 1.0
 _STOPPING = "gateway is shutting down"
-_NOT_ALLOWED = Refusal("clients", "address not allowed")
 
 
 class Gateway:
@@ -96,12 +96,13 @@ class Gateway:
         """Serve by these settings from now on → the same with real ports. Sessions that there are keep their own.
 
         Certificates are read anew, beside the loop: the system's roots take 6 ms for each upstream. Raises ListenError,
-        TlsConfigError, TooManyUpstreams, with nothing changed.
+        TlsConfigError, TooManyUpstreams, TooManySeries, with nothing changed.
         """
         return self._change(settings, await trio.to_thread.run_sync(build_contexts, settings))
 
     def _change(self, settings: Settings, contexts: dict[str, Context]) -> Settings:
         self._slots.know(settings.upstreams)
+        self.table.know(names_in(settings))
         self._have_admin(settings)
         listening.try_source_ports(settings)
         addresses = listening.addresses(settings)
@@ -109,6 +110,7 @@ class Gateway:
         # From here on nothing can fail.
         self._stop_accepting()
         old, self._settings = self._settings, settings
+        self.table.names = names_in(settings)
         listening.drop(self._sockets, sockets)
         self._sockets = sockets
         self._quirks = {
@@ -302,7 +304,7 @@ class Gateway:
                 if is_allowed(client, service.listener.proxy_protocol):
                     known, failed = (
                         partial(self._introduced, service, sock, client),
-                        partial(_unknown, service, sock, client),
+                        partial(unknown, service, sock, client),
                     )
                     self._introductions.introduce(sock, known, failed)
                 else:
@@ -320,13 +322,13 @@ class Gateway:
             self._clients += 1
             self._sessions_nursery.start_soon(self._session, service, sock, client, who, origin)
         else:
-            _turn_away(sock, client, service, reason)
+            turn_away(sock, client, service, reason)
 
     def _refusal(self, client: str, who: str, service: Service) -> Refusal | None:
         """Why this client gets no session; None when it does, and is counted. `who` stands for it where clients are
         counted."""
         if not is_allowed(client, service.listener.clients):
-            return _NOT_ALLOWED
+            return NOT_ALLOWED
         lately = self._refused_logins.count(service.upstream.name, who, service.timeouts.refused_logins)
         return TOO_MANY_LOGINS if lately >= service.limits.refused_logins else self._session_limits.take(who)
 
@@ -373,25 +375,11 @@ class Gateway:
         return new
 
 
+def names_in(settings: Settings) -> Names:
+    """Whose series are there from the start."""
+    return Names(settings.pairs, tuple(one.name for one in settings.log.outputs))
+
+
 def build_contexts(settings: Settings) -> dict[str, Context]:
     """TLS for each upstream. Raises TlsConfigError."""
     return {name: build_context(upstream) for name, upstream in settings.upstreams.items()}
-
-
-def _unknown(service: Service, sock: Socket, balancer: str, why: net.NoHeader) -> None:
-    """Nobody knows for whom a load balancer has connected."""
-    if str(why):
-        _turn_away(sock, balancer, service, Refusal("proxy_protocol", str(why)))
-    else:
-        net.close(sock)
-
-
-def _turn_away(sock: Socket, client: str, service: Service, why: Refusal) -> None:
-    """Say why, without waiting, and close."""
-    log.session_refused(client=client, listener=service.listener.name, detail=why.text, limit=why.limit)
-    try:
-        sock.send(replies.own(421, f"Service not available: {why.text}.").encode())
-        sock.shutdown(net.SHUT_WR)
-    except OSError:
-        pass
-    net.close(sock)

@@ -14,7 +14,7 @@ from ftpsproxy.config import ConfigError, Settings, same_workers
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.serve import listening, replacing
 from ftpsproxy.serve.activation import ListenError, passed
-from ftpsproxy.serve.gateway import Gateway
+from ftpsproxy.serve.gateway import Gateway, names_in
 from ftpsproxy.serve.handover import Predecessor
 from ftpsproxy.serve.limits import LocalSessionLimits, RefusedLogins
 from ftpsproxy.serve.listening import Source
@@ -33,7 +33,15 @@ class Unchangeable(Exception):
     """A change of the configuration that needs a new start; `str()` is one plain line."""
 
 
-_UNUSABLE = (ConfigError, TlsConfigError, ListenError, TooManyUpstreams, Unchangeable, log.LogError)
+_UNUSABLE = (
+    ConfigError,
+    TlsConfigError,
+    ListenError,
+    TooManyUpstreams,
+    metrics.TooManySeries,
+    Unchangeable,
+    log.LogError,
+)
 
 
 def read_again(load: Load, settings: Settings) -> Settings:
@@ -84,10 +92,10 @@ async def serve(
     and as soon as the process `before` lets it.
     """
     started = time.monotonic()
-    table = metrics.Table()
+    table = metrics.Table(names=names_in(settings))
     metrics.count_in(table)
-    limits, refused = LocalSessionLimits(settings.limits), RefusedLogins()
-    gateway = Gateway(settings, limits, UpstreamSlots(), refused, table, source or Source(), paused=before is not None)
+    limits, slots, refused = LocalSessionLimits(settings.limits), UpstreamSlots(), RefusedLogins()
+    gateway = Gateway(settings, limits, slots, refused, table, source or Source(), paused=before is not None)
     async with trio.open_nursery() as nursery:
         real = await nursery.start(gateway.serve, stop if stop is not None else trio.Event())
         if before is not None:

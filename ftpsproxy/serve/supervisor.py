@@ -20,7 +20,7 @@ from ftpsproxy.net import Socket
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.serve import listening, process
 from ftpsproxy.serve.activation import ListenError, passed
-from ftpsproxy.serve.gateway import build_contexts
+from ftpsproxy.serve.gateway import build_contexts, names_in
 from ftpsproxy.serve.handover import HandoverError, Predecessor, Successor
 from ftpsproxy.serve.heartbeat import SILENT_SECONDS, Pulse
 from ftpsproxy.serve.limits import RefusedLogins, SharedSessionLimits
@@ -98,7 +98,7 @@ class _Parent:
         if before is not None:
             before.drop_unused(self._held)
         self._settings = listening.real(settings, self._held)
-        self._table = metrics.Table(workers + 1)  # one row is the parent's
+        self._table = metrics.Table(workers + 1, names_in(settings))  # one row is the parent's
         self._slots = UpstreamSlots(workers=workers)
         self._slots.know(settings.upstreams)
         self._slots.limit({name: one.sessions for name, one in settings.upstreams.items()})
@@ -328,6 +328,7 @@ class _Parent:
             try:
                 real = listening.real(new, held)
                 self._slots.know(new.upstreams)
+                self._table.know(names_in(new))
                 file = written(real)
             except BaseException:
                 listening.drop(held, self._held)

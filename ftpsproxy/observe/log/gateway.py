@@ -26,7 +26,7 @@ def gateway_ready(
     `ADDR:PORT`; the process whose place this one has taken."""
     metrics.CONFIG_LOADED.set(value=time.time())
     if replaces is not None:
-        metrics.REPLACEMENTS.add("ok")
+        metrics.REPLACEMENTS.add(metrics.OK)
     say("info", "gateway.ready", **program(), listening=listening, workers=workers, admin=admin, replaces=replaces)
 
 
@@ -37,20 +37,20 @@ def gateway_replaced(*, pid: int, sessions: int) -> None:
 
 def gateway_replace_failed(*, detail: str) -> None:
     """No other process has taken this one's place: all stays as it was."""
-    metrics.REPLACEMENTS.add("failed")
+    metrics.REPLACEMENTS.add(metrics.FAILED)
     say("error", "gateway.replace_failed", detail=detail)
 
 
 def gateway_reloaded(*, listening: list[Endpoint], admin: str | None = None) -> None:
     """The configuration was read again; the listeners as they are now."""
     metrics.CONFIG_LOADED.set(value=time.time())
-    metrics.RELOADS.add("ok")
+    metrics.RELOADS.add(metrics.OK)
     say("info", "gateway.reloaded", **program(), listening=listening, admin=admin)
 
 
 def gateway_reload_failed(*, detail: str) -> None:
     """The configuration was read again and is of no use: the one before stays."""
-    metrics.RELOADS.add("failed")
+    metrics.RELOADS.add(metrics.FAILED)
     say("error", "gateway.reload_failed", detail=detail)
 
 

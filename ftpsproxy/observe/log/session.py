@@ -37,7 +37,7 @@ def _whose(**names: str) -> dict[str, Any]:
 
 def session_login(*, user: str, ok: bool, reply: int) -> None:
     """The server's verdict on a login."""
-    metrics.LOGINS.add(*where(), "ok" if ok else "refused")
+    metrics.LOGINS.add(*where(), metrics.OK if ok else metrics.REFUSED)
     if ok:
         bind_user(user)
     say("info" if ok else "warning", "session.login", user=user, ok=ok, reply=reply)

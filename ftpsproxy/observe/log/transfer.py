@@ -83,7 +83,7 @@ def transfer_finished(
     metrics.TRANSFERS.add(*listener_and_upstream, direction, outcome)
     metrics.TRANSFER_SECONDS.observe(*listener_and_upstream, direction, value=seconds)
     if resumed is not None:
-        metrics.DATA_CONNECTIONS.add(listener_and_upstream[1], "yes" if resumed else "no")
+        metrics.DATA_CONNECTIONS.add(listener_and_upstream[1], metrics.YES if resumed else metrics.NO)
     say(
         "info" if outcome == "complete" else "warning",
         "transfer.finished",
