@@ -17,6 +17,7 @@ SERVER_PROGRAMS=(
     usr/sbin/nft usr/sbin/logrotate usr/sbin/rsyslogd
 )
 SERVER_LIBRARIES=(usr/lib/proftpd/mod_tls.so)
+PROMETHEUS_PROGRAMS=(prometheus promtool) # of Debian's package, which would bring a service and the parts of a page
 # What tests/stacks builds its servers with: a package for each file.
 declare -A STACK_PACKAGES=(
     [/usr/bin/javac]=default-jdk-headless
@@ -113,6 +114,22 @@ fetch_servers() {
     rm -rf "$folder" .peers/usr/share .peers/etc .peers/var .peers/lib # manuals and set-up scripts
 }
 
+prometheus_ready() {
+    local program
+    for program in "${PROMETHEUS_PROGRAMS[@]}"; do
+        [[ -x .peers/prometheus/usr/bin/$program ]] || return 1
+    done
+}
+
+fetch_prometheus() {
+    local folder=.peers/prometheus
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    three_times "apt-get download" bash -c 'cd "$1" && shift && "$@"' - "$folder" "${APT[@]}" download prometheus
+    dpkg-deb --fsys-tarfile "$folder"/*.deb | tar -x -C "$folder" "${PROMETHEUS_PROGRAMS[@]/#/./usr/bin/}"
+    rm "$folder"/*.deb
+}
+
 # three_times WHAT COMMAND...: its output only if it fails for good
 three_times() {
     local what=$1 try
@@ -194,6 +211,12 @@ if ! servers_ready; then
     update_once
     fetch_servers
     servers_ready || { say "a server or one of its libraries is still missing"; exit 1; }
+fi
+if ! prometheus_ready; then
+    say "unpacking Prometheus"
+    update_once
+    fetch_prometheus
+    prometheus_ready || { say "Prometheus or promtool is still missing"; exit 1; }
 fi
 mapfile -t missing < <(missing_for_stacks)
 if [[ ${#missing[@]} != 0 ]]; then
