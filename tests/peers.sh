@@ -1,10 +1,11 @@
 #!/bin/bash
 # Sets up the real programs the end-to-end tests talk to. Run as root; quick when all is there.
 #
-# Clients are installed, from Debian's packages. Servers, and programs that take a log, are only unpacked into .peers/: Debian
-# lets one FTP server be installed at a time, and an installed one would start to listen. Of their packages only the shared
-# libraries they need are installed. Servers from npm, and a version of one from PyPI that is not the one in the virtual
-# environment, go into .peers/, too. What tests/stacks builds its servers with, compilers and TLS libraries, is installed.
+# Clients, and a browser, are installed, from Debian's packages. Servers, and programs that take a log, are only unpacked into
+# .peers/: Debian lets one FTP server be installed at a time, and an installed one would start to listen. Of their packages only
+# the shared libraries they need are installed; of Prometheus only its two programs are unpacked. Servers from npm, and a version
+# of one from PyPI that is not the one in the virtual environment, go into .peers/, too. What tests/stacks builds its servers
+# with, compilers and TLS libraries, is installed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
@@ -17,6 +18,7 @@ SERVER_PROGRAMS=(
     usr/sbin/nft usr/sbin/logrotate usr/sbin/rsyslogd
 )
 SERVER_LIBRARIES=(usr/lib/proftpd/mod_tls.so)
+BROWSER=chromium
 PROMETHEUS_PROGRAMS=(prometheus promtool) # of Debian's package, which would bring a service and the parts of a page
 # What tests/stacks builds its servers with: a package for each file.
 declare -A STACK_PACKAGES=(
@@ -211,6 +213,11 @@ if ! servers_ready; then
     update_once
     fetch_servers
     servers_ready || { say "a server or one of its libraries is still missing"; exit 1; }
+fi
+if ! command -v "$BROWSER" >/dev/null; then
+    say "installing a browser"
+    update_once
+    install_packages "$BROWSER"
 fi
 if ! prometheus_ready; then
     say "unpacking Prometheus"

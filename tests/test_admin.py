@@ -14,11 +14,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from ftpsproxy import __version__
-from ftpsproxy.config import PRIVATE_NETWORKS
+from ftpsproxy.config import Admin as Settings
 from ftpsproxy.observe import metrics
 from ftpsproxy.observe.labels import Names
 from ftpsproxy.observe.metrics import Table
 from ftpsproxy.serve.admin import Admin
+from ftpsproxy.serve.board import Board
+from ftpsproxy.serve.status import Status
 
 
 @dataclass
@@ -70,9 +72,9 @@ async def site() -> AsyncIterator[Site]:
     metrics.count_in(table, 0)
     with socket.create_server(("127.0.0.1", 0)) as sock:
         sock.setblocking(False)
-        admin = Admin(table, lambda: running.ready)
+        admin = Admin(table, Status(table, Board(2), list, lambda: running.ready))
         running = Site(admin, sock.getsockname()[1], table)
-        admin.open(sock, PRIVATE_NETWORKS)
+        admin.open(sock, Settings())
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(admin.run)
@@ -142,11 +144,11 @@ async def test_only_who_may_and_only_to_read() -> None:
 
 async def test_strangers_are_not_even_heard() -> None:
     async with site() as running:
-        running.admin.open(running.admin._sock, (ip_network("10.0.0.0/8"), ip_network("::1/128")))
+        running.admin.open(running.admin._sock, Settings(clients=(ip_network("10.0.0.0/8"), ip_network("::1/128"))))
         assert await running.say(b"") == b""
         with pytest.raises((trio.BrokenResourceError, ExceptionGroup)):
             assert await running.get("/metrics")
-        running.admin.open(running.admin._sock, (ip_network("127.0.0.1/32"),))
+        running.admin.open(running.admin._sock, Settings(clients=(ip_network("127.0.0.1/32"),)))
         assert (await running.get("/healthz"))[0] == 200
 
 
@@ -216,9 +218,9 @@ async def test_it_moves_to_another_address() -> None:
         with socket.create_server(("127.0.0.1", 0)) as sock:
             sock.setblocking(False)
             running.port = sock.getsockname()[1]
-            running.admin.open(sock, PRIVATE_NETWORKS)
+            running.admin.open(sock, Settings())
             assert (await running.get("/healthz"))[0] == 200
-            running.admin.open(None, ())
+            running.admin.open(None, Settings())
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(OSError, match="connect"):
             await running.get("/healthz")

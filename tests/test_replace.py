@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import io
+import json
 import os
 import signal
 import socket
@@ -141,17 +142,24 @@ def test_a_large_upload_and_a_stream_of_clients_go_on_through_it(
         assert not [one for one in gateway.events("transfer.finished") if one["outcome"] != "complete"]
         with login(gateway.endpoint) as ftp:
             assert works(ftp)
-            _counts_anew(gateway)
+            _shows_itself(gateway, pid, workers)
 
 
-def _counts_anew(gateway: Gateway) -> None:
-    """Counts are those of the process that is there now."""
+def _shows_itself(gateway: Gateway, pid: int, workers: int) -> None:
+    """Counts and page are those of the process that is there now."""
     ready = gateway.events("gateway.ready")
     assert len({event["admin"] for event in ready}) == 1
-    with urllib.request.urlopen(f"http://{ready[-1]['admin']}/metrics", timeout=PATIENCE) as answer:
-        counts = answer.read().decode()
+    counts, status = (
+        urllib.request.urlopen(f"http://{ready[-1]['admin']}{path}", timeout=PATIENCE).read().decode()
+        for path in ("/metrics", "/status.json")
+    )
     assert 'ftpsproxy_replacements_total{result="ok"} 1.0\n' in counts
     assert 'ftpsproxy_replacements_total{result="failed"} 0.0\n' in counts
+    shown = json.loads(status)
+    assert shown["ready"]
+    assert len(shown["sessions"]) == 1
+    assert len(shown["workers"]) == workers
+    assert (shown["workers"][0]["pid"] == pid) == (workers == 1), "the parent of several serves nobody"
 
 
 def _wrong(clients: list[Clients]) -> bool:

@@ -78,7 +78,8 @@ def _describe(settings: Settings, values: list[Effective]) -> None:
         say("\n".join(_describe_upstream(server)))
     if settings.admin.host:
         where = settings.admin.endpoint
-        say(f"admin: HTTP on {where}, /healthz, /readyz and /metrics\n  clients: {_networks(settings.admin.clients)}")
+        say(f"admin: HTTP on {where}, /healthz, /readyz, /metrics, and a page at /")
+        say(f"  clients: {_networks(settings.admin.clients)}")
     say("\n".join(_describe_log(settings.log)))
     say("settings, and where they come from:")
     for one in values:

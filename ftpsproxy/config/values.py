@@ -271,6 +271,9 @@ class Admin:
     host: str = ""
     port: int = 0
     clients: Annotated[tuple[Network, ...], parse.networks] = PRIVATE_NETWORKS
+    # without it the page, which says who and what, is for this machine alone
+    token_file: Annotated[KeyFile | None, parse.key_file] = None
+    paths: Annotated[bool, parse.boolean] = True
 
     @property
     def endpoint(self) -> str:

@@ -333,6 +333,11 @@ class DataConnections:
         return self._endpoints.control_lost(self._control)
 
     @property
+    def transfer(self) -> Transfer | None:
+        """The one under way, or about to be."""
+        return self._transfer
+
+    @property
     def under_way(self) -> bool:
         """Whether a transfer is, or is about to be."""
         return self._transfer is not None

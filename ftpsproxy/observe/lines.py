@@ -84,7 +84,7 @@ class Bound(Fields):
     """What `bind` named. `secrets` must stand in no line of it; `server` and `user` are for its `facts`, which are kept
     as they were last."""
 
-    __slots__ = ("client", "facts", "secrets", "server", "user", "where")
+    __slots__ = ("client", "facts", "named", "secrets", "server", "user", "where")
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         super().__init__(fields)
@@ -93,6 +93,7 @@ class Bound(Fields):
         self.secrets: dict[str, list[tuple[tuple[str, str], ...]]] = {}  # by verb; each as it is, and in lower case
         self.server: Mapping[str, str] = {}
         self.user: str | None = None
+        self.named = fields
         self.facts: Facts | None = None
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ftpsproxy.observe import telling
+from ftpsproxy.observe.advice import advice
 from ftpsproxy.observe.fields import FIELDS
 from ftpsproxy.observe.rows import Mark, Row, count, duration, prose, quoted, size
-from ftpsproxy.reading.advice import advice
 from ftpsproxy.reading.choosing import Choice
 from ftpsproxy.reading.sessions import Session, Sessions, summary
 

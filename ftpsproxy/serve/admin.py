@@ -1,28 +1,31 @@
-"""What probes and scrapers ask by HTTP: is the process alive, does it take clients, what has it counted.
+"""What probes, scrapers and people ask by HTTP: is the process alive, does it take clients, what does it do.
 
     /healthz   200 while the process does its work: a probe that gets no answer should have it started anew
     /readyz    200 while new clients are let in, 503 from the moment it is told to stop
     /metrics   what all workers have counted (metrics.py), for Prometheus, or as OpenMetrics where that is asked for
+    /          a page to look at (pages.py), for whoever may; what stands there as data: /status.json (status.py)
 
 Any worker answers for all, as they count in shared memory. Nothing here can be changed, and nothing of what clients say
-is shown. A request has a few seconds and one answer; there is no second on the same connection. This is the only file
-that knows h11; it is imported only where it is wanted.
+is shown but on the page. A request has a few seconds and one answer; there is no second on the same connection. This is
+the only file that knows h11; it is imported only where it is wanted.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import h11
 import trio
 
 from ftpsproxy import __version__, errors, net
 from ftpsproxy.clients import is_allowed
-from ftpsproxy.config import Network
+from ftpsproxy.config import Admin as Settings
 from ftpsproxy.net import Socket
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.observe.labels import Labels
 from ftpsproxy.observe.metrics import Family, Kind, Table
-from ftpsproxy.serve import exposition
+from ftpsproxy.serve import exposition, pages
+from ftpsproxy.serve.pages import TEXT, Page
+from ftpsproxy.serve.status import Status
 
 _REQUEST_SECONDS = 10.0
 _GOODBYE_SECONDS = 1.0
@@ -31,29 +34,26 @@ _CONNECTIONS = 32
 _HEAD_BYTES = 16_384
 _READ_BYTES = 4096
 _PART_BYTES = 32_768
-_TEXT = "text/plain; charset=utf-8"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
-Page = tuple[int, str, bytes | Iterator[bytes]]
-"""Status, content type, body: whole, or made in parts while it is sent."""
-
 
 class Admin:
-    """The HTTP server of one process. `open` has it listen; `ready` is asked whether clients are let in."""
+    """The HTTP server of one process. `open` has it listen."""
 
-    def __init__(self, table: Table, ready: Callable[[], bool]) -> None:
+    def __init__(self, table: Table, status: Status) -> None:
         self._table = table
-        self._ready = ready
+        self.status = status
         self._sock: Socket | None = None
-        self._clients: tuple[Network, ...] = ()
+        self._settings = Settings()
         self._changed = trio.Event()
         self._connections: dict[trio.CancelScope, None] = {}
         self._room = trio.Event()
 
-    def open(self, sock: Socket | None, clients: tuple[Network, ...]) -> None:
+    def open(self, sock: Socket | None, settings: Settings) -> None:
         """Listen on this socket and no other, on none for None; closing it is for the caller."""
-        self._clients = clients
+        self._settings = settings
+        self.status.paths = settings.paths
         if sock is not self._sock:
             self._sock = sock
             self._changed.set()
@@ -97,8 +97,8 @@ class Admin:
         scope.deadline = trio.current_time() + _REQUEST_SECONDS
         try:
             with scope:
-                if is_allowed(peer, self._clients):  # a stranger is not even heard
-                    await self._converse(sock)
+                if is_allowed(peer, self._settings.clients):  # a stranger is not even heard
+                    await self._converse(sock, peer)
         except OSError:
             pass  # it is gone
         except Exception as error:
@@ -108,7 +108,7 @@ class Admin:
             del self._connections[scope]
             self._room.set()
 
-    async def _converse(self, sock: Socket) -> None:
+    async def _converse(self, sock: Socket, peer: str) -> None:
         """One request, its answer, and the end. Nothing that is there is waited for: beside busy transfers each wait is
         a turn of all of theirs."""
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
@@ -118,14 +118,14 @@ class Admin:
                 connection.receive_data(await net.receive(sock, _READ_BYTES))
             if not isinstance(event, h11.Request):
                 return  # closed without a word
-            page = self._page(event)
+            page = await self._page(event, peer)
         except h11.RemoteProtocolError as error:
-            page = error.error_status_hint, _TEXT, b"This is no HTTP request.\n"
-        status, kind, body = page
-        head = [("Content-Type", kind), ("Connection", "close")]
+            page = Page(error.error_status_hint, TEXT, b"This is no HTTP request.\n")
+        body = page.body
+        head = [("Content-Type", page.kind), ("Connection", "close"), *page.more.items()]
         if isinstance(body, bytes):
             head.append(("Content-Length", str(len(body))))
-        answer = connection.send(h11.Response(status_code=status, headers=head)) or b""
+        answer = connection.send(h11.Response(status_code=page.status, headers=head)) or b""
         if not isinstance(event, h11.Request) or event.method != b"HEAD":
             for part in [body] if isinstance(body, bytes) else body:
                 answer += connection.send(h11.Data(part)) or b""
@@ -141,21 +141,25 @@ class Admin:
             while await net.receive(sock, _READ_BYTES):
                 await net.turn()
 
-    def _page(self, request: h11.Request) -> Page:
+    async def _page(self, request: h11.Request, peer: str) -> Page:
         if request.method not in (b"GET", b"HEAD"):
-            return 405, _TEXT, b"GET or HEAD only.\n"
+            return Page(405, TEXT, b"GET or HEAD only.\n")
         path = request.target.partition(b"?")[0]
         if path == b"/healthz":
-            return 200, _TEXT, b"alive\n"
+            return Page(200, TEXT, b"alive\n")
         if path == b"/readyz":
-            return (200, _TEXT, b"ready\n") if self._ready() else (503, _TEXT, b"stopping\n")
+            return Page(200, TEXT, b"ready\n") if self.status.ready() else Page(503, TEXT, b"stopping\n")
         if path == b"/metrics":
             accept = b",".join(value for name, value in request.headers if name == b"accept")
             # One version of each, whichever is asked for.
             open_metrics = b"application/openmetrics-text" in accept
             kind = exposition.OPEN_METRICS if open_metrics else exposition.PLAIN
-            return 200, kind, exposition.parts(_all(self._table), open_metrics=open_metrics)
-        return 404, _TEXT, b"There are /healthz, /readyz and /metrics.\n"
+            return Page(200, kind, exposition.parts(_all(self._table), open_metrics=open_metrics))
+        if not pages.is_ours(path):
+            return Page(404, TEXT, b"There are /healthz, /readyz, /metrics, and a page at /.\n")
+        if (refusal := pages.refusal(self._settings, peer, dict(request.headers))) is not None:
+            return refusal
+        return pages.data(await self.status.all()) if path == pages.STATUS else pages.file(path)
 
 
 _BUILD = Family("ftpsproxy_build", Kind.INFO, "The version that runs.", words={"version": (__version__,)})

@@ -17,6 +17,7 @@ from ftpsproxy.observe import log, metrics
 from ftpsproxy.observe.labels import Names
 from ftpsproxy.serve import listening
 from ftpsproxy.serve.activation import ListenError
+from ftpsproxy.serve.board import Board
 from ftpsproxy.serve.limits import TOO_MANY_LOGINS, Refusal, RefusedLogins, SessionLimits
 from ftpsproxy.serve.listening import Sockets, Source
 from ftpsproxy.serve.places import Places
@@ -46,6 +47,7 @@ class Gateway:
         slots: UpstreamSlots,
         refused_logins: RefusedLogins,
         table: metrics.Table,
+        board: Board,
         source: Source,
         *,
         paused: bool = False,
@@ -55,6 +57,7 @@ class Gateway:
         self._slots = slots
         self._refused_logins = refused_logins
         self.table = table
+        self._board = board
         self._places = Places(slots, settings.timeouts.queue, self._current)
         self._source = source
         self._sockets: Sockets = {}
@@ -173,6 +176,8 @@ class Gateway:
                 for session in list(self._sessions):
                     session.note_progress()
                 self._passive_ports.close_unused(_UNUSED_SECONDS)
+                if self._admin is not None:
+                    self._admin.status.look_after()
             except Exception as error:
                 log.gateway_crashed(error=error)
 
@@ -196,10 +201,14 @@ class Gateway:
         if self._admin is None and settings.admin.host:
             try:
                 from ftpsproxy.serve.admin import Admin  # not worth its memory where nobody asks
+                from ftpsproxy.serve.status import Status
             except (ImportError, OSError) as error:
                 raise ListenError(f"admin: {error}") from None
-            self._admin = Admin(self.table, lambda: self._open)
+            self._admin = Admin(self.table, Status(self.table, self._board, lambda: self._sessions, self._is_open))
             self._helpers.start_soon(self._admin.run)
+
+    def _is_open(self) -> bool:
+        return self._open
 
     def _start_accepting(self) -> None:
         settings, addresses = self._settings, listening.addresses(self._settings)
@@ -211,7 +220,7 @@ class Gateway:
                 self._listeners.start_soon(self._accept, sock, self._services[listener.name], scope)
         if self._admin is not None:
             probed = self._sockets[addresses[listening.ADMIN]][0] if settings.admin.host else None
-            self._admin.open(probed, settings.admin.clients)
+            self._admin.open(probed, settings.admin)
 
     # --- another process takes its place ------------------------------------------------------------------------------
 
@@ -230,7 +239,7 @@ class Gateway:
         self._paused = True
         self._stop_accepting()
         if self._admin is not None:
-            self._admin.open(None, ())
+            self._admin.open(None, self._settings.admin)
 
     def go_on(self) -> None:
         """Accept clients, if it was told not to."""

@@ -14,6 +14,7 @@ from ftpsproxy.config import ConfigError, Settings, same_workers
 from ftpsproxy.observe import log, metrics
 from ftpsproxy.serve import listening, replacing
 from ftpsproxy.serve.activation import ListenError, passed
+from ftpsproxy.serve.board import Board
 from ftpsproxy.serve.gateway import Gateway, names_in
 from ftpsproxy.serve.handover import Predecessor
 from ftpsproxy.serve.limits import LocalSessionLimits, RefusedLogins
@@ -95,7 +96,8 @@ async def serve(
     table = metrics.Table(names=names_in(settings))
     metrics.count_in(table)
     limits, slots, refused = LocalSessionLimits(settings.limits), UpstreamSlots(), RefusedLogins()
-    gateway = Gateway(settings, limits, slots, refused, table, source or Source(), paused=before is not None)
+    source = source or Source()
+    gateway = Gateway(settings, limits, slots, refused, table, Board(), source, paused=before is not None)
     async with trio.open_nursery() as nursery:
         real = await nursery.start(gateway.serve, stop if stop is not None else trio.Event())
         if before is not None:

@@ -18,8 +18,9 @@ from ftpsproxy import errors, net
 from ftpsproxy.config import Settings
 from ftpsproxy.net import Socket
 from ftpsproxy.observe import log, metrics
-from ftpsproxy.serve import listening, process
+from ftpsproxy.serve import listening, process, settings_file
 from ftpsproxy.serve.activation import ListenError, passed
+from ftpsproxy.serve.board import Board
 from ftpsproxy.serve.gateway import build_contexts, names_in
 from ftpsproxy.serve.handover import HandoverError, Predecessor, Successor
 from ftpsproxy.serve.heartbeat import SILENT_SECONDS, Pulse
@@ -29,6 +30,7 @@ from ftpsproxy.serve.manager import Manager
 from ftpsproxy.serve.process import Load
 from ftpsproxy.serve.replacing import say_not_replaced
 from ftpsproxy.serve.replacing_workers import Replacing, TakingOver
+from ftpsproxy.serve.status import Status
 from ftpsproxy.serve.upstream_slots import UpstreamSlots
 from ftpsproxy.serve.worker import (
     CHANGED,
@@ -48,7 +50,6 @@ from ftpsproxy.serve.worker import (
     said,
     tell,
     tell_change,
-    written,
 )
 
 _ENDING = {signal.SIGTERM, signal.SIGINT}
@@ -99,12 +100,13 @@ class _Parent:
             before.drop_unused(self._held)
         self._settings = listening.real(settings, self._held)
         self._table = metrics.Table(workers + 1, names_in(settings))  # one row is the parent's
+        self._board = Board(workers)
         self._slots = UpstreamSlots(workers=workers)
         self._slots.know(settings.upstreams)
         self._slots.limit({name: one.sessions for name, one in settings.upstreams.items()})
         self._pulse = Pulse(workers)
         limits = SharedSessionLimits(settings.limits, workers)
-        self._shared = Shared(limits, self._slots, RefusedLogins(workers), self._table, self._pulse)
+        self._shared = Shared(limits, self._slots, RefusedLogins(workers), self._table, self._board, self._pulse)
         self._workers: dict[int, _Worker] = {}
         self._missing = dict.fromkeys(range(workers), 0.0)  # when each may be started
         self._stopping = 0
@@ -118,6 +120,8 @@ class _Parent:
         settings = self._settings
         started = time.monotonic()
         metrics.count_in(self._table, settings.process.workers)
+        self._board.serve(settings.process.workers)
+        status = Status(self._table, self._board, list, lambda: not self._stopping)
         if settings.admin.host:
             import ftpsproxy.serve.admin  # noqa: F401 - its memory is for all workers then
         process.settle()
@@ -147,6 +151,7 @@ class _Parent:
             self._end_stuck()
             self._start_missing()
             log.sum_up()
+            status.show_if_watched()
             if self._taking_over is not None:
                 self._taking_over.step()
             if self._replacing is not None:
@@ -329,7 +334,7 @@ class _Parent:
                 real = listening.real(new, held)
                 self._slots.know(new.upstreams)
                 self._table.know(names_in(new))
-                file = written(real)
+                file = settings_file.written(real)
             except BaseException:
                 listening.drop(held, self._held)
                 raise

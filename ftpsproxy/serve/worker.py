@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import errno
 import os
-import pickle
 import signal
 import socket
 import sys
@@ -16,7 +15,8 @@ from ftpsproxy import errors
 from ftpsproxy.config import Settings
 from ftpsproxy.net import Socket
 from ftpsproxy.observe import log, metrics
-from ftpsproxy.serve import process
+from ftpsproxy.serve import process, settings_file
+from ftpsproxy.serve.board import Board
 from ftpsproxy.serve.gateway import Gateway
 from ftpsproxy.serve.heartbeat import Pulse
 from ftpsproxy.serve.limits import RefusedLogins, SharedSessionLimits
@@ -47,6 +47,7 @@ class Shared:
     slots: UpstreamSlots
     refused_logins: RefusedLogins
     table: metrics.Table
+    board: Board
     pulse: Pulse
 
 
@@ -93,13 +94,17 @@ def be(worker: int, settings: Settings, shared: Shared, orders: Socket, given: G
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*HEARD, signal.SIGCHLD})
         log.begin_chain()
-        for memory in (shared.session_limits, shared.slots, shared.refused_logins):
+        for memory in (shared.session_limits, shared.slots, shared.refused_logins, shared.board):
             memory.serve(worker)
         metrics.count_in(shared.table, worker)
         source = Source(lambda who, _: _given_for(who, given))
-        gateway = Gateway(
-            share(settings, worker), shared.session_limits, shared.slots, shared.refused_logins, shared.table, source
+        mine, limits, slots, logins = (
+            share(settings, worker),
+            shared.session_limits,
+            shared.slots,
+            shared.refused_logins,
         )
+        gateway = Gateway(mine, limits, slots, logins, shared.table, shared.board, source)
         status = trio.run(_serve, gateway, worker, orders, given, shared.pulse)
     except BaseException as error:
         error = errors.unwrapped(error)
@@ -132,20 +137,6 @@ def share(settings: Settings, worker: int) -> Settings:
             for name, one in settings.upstreams.items()
         },
     )
-
-
-def written(settings: Settings) -> int:
-    """A file in memory that holds them, for the way to the workers; its descriptor. Raises OSError."""
-    fields = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    file = os.memfd_create("settings")
-    with open(file, "wb", closefd=False) as stream:
-        stream.write(pickle.dumps(fields | {"upstreams": dict(settings.upstreams)}))
-    return file
-
-
-def _read(file: int) -> Settings:
-    """What is in such a file; all workers share the place where it is read, so none moves it."""
-    return Settings(**pickle.loads(os.pread(file, os.fstat(file).st_size, 0)))  # noqa: S301 - from our parent
 
 
 def _answer(orders: Socket, word: bytes) -> None:
@@ -215,7 +206,7 @@ async def _change(served: Gateway, worker: int, files: list[int]) -> bytes:
         if not files:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # the kernel had no descriptor for it
         try:
-            settings = share(_read(files[0]), worker)
+            settings = share(settings_file.read(files[0]), worker)
         finally:
             os.close(files[0])
         prepared = log.Prepared(settings.log)

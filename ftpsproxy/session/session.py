@@ -132,7 +132,7 @@ class Session:
         with trio.move_on_after(0 if self._at_once else _CLIENT_GOODBYE_SECONDS, shield=True):
             await self.client.say_goodbye()
         self.client.close()
-        seconds = round(time.monotonic() - self._opened, 3)
+        seconds = round(self.seconds, 3)
         if not self.shown:
             if not self._turned_away:
                 log.session_unused(seconds=seconds, end=self.end)
@@ -189,6 +189,16 @@ class Session:
         """There was no place for it at the server."""
         self._turned_away = True
         log.session_refused(client=self.address, listener=self.service.listener.name, detail=text, limit=limit)
+
+    @property
+    def seconds(self) -> float:
+        """How long its client has been here."""
+        return time.monotonic() - self._opened
+
+    @property
+    def bound(self) -> log.Bound | None:
+        """Whose lines of the log are its; None before it has begun."""
+        return self._log
 
     # --- how it is told to end --------------------------------------------------------------------------------------
 

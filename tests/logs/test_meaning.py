@@ -9,10 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from ftpsproxy.ftp.data_failure import Cause
-from ftpsproxy.observe import log
+from ftpsproxy.observe import advice, log
 from ftpsproxy.observe.events import EVENTS
 from ftpsproxy.observe.fields import LIMITS_OF_CLIENTS, LIMITS_OF_SESSIONS, UPSTREAM_CAUSES
-from ftpsproxy.reading import advice
 from tests.logs.lines import line, read, records
 from tests.support import vocabulary
 from tests.test_log import EVENTS as CALLS

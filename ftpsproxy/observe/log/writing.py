@@ -5,7 +5,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TextIO
 
 from ftpsproxy.ftp.directory import Place
@@ -202,8 +203,19 @@ def where() -> tuple[str, str]:
 # --- saying it --------------------------------------------------------------------------------------------------------
 
 
+def remember(most: int) -> Collection[Mapping[str, Any]]:
+    """From now on keep the last so many failures, as they are said, with their `time`."""
+    global _failures
+    _failures = deque(maxlen=most)
+    return _failures
+
+
 def say(level: str, event: str, *, facts: Facts | None = None, **fields: object) -> None:
     """One line, if `level` is asked for; a field that is None is left out."""
+    if _failures is not None and level in _BAD:
+        mine = bound.get()
+        whose = {} if mine is None else {**mine.named, "user": mine.user}
+        _failures.append({**whose, **fields, "time": time.time(), "level": level, "event": event})
     getattr(_log, level)(event, facts=facts, **fields)
 
 
@@ -238,5 +250,7 @@ def _forked() -> None:
 _outputs: dict[Key, Output] = {}
 _log: Any = make(Output(), Json(), logging.CRITICAL)
 _debugs = False
+_failures: deque[Mapping[str, Any]] | None = None
+_BAD = ("warning", "error")
 _budget = Budget(_again)
 os.register_at_fork(before=_about_to_fork, after_in_child=_forked)

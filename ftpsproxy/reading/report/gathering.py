@@ -10,7 +10,7 @@ from typing import Any
 
 from ftpsproxy.ftp.commands import LISTINGS
 from ftpsproxy.observe import telling
-from ftpsproxy.reading.advice import advice
+from ftpsproxy.observe.advice import advice
 from ftpsproxy.reading.report.tallies import Sums, Tally, short
 
 Event = dict[str, Any]
