@@ -353,8 +353,8 @@ class _Parent:
         for worker, why in failed.items():
             if why:
                 self._retire(worker, why)
+        listening.drop(old, held)  # before it is said: who still came would be reset, and is to be refused
         process.say_reloaded(real, prepared)
-        listening.drop(old, held)
         return None
 
     def _retire(self, worker: int, why: str) -> None:
