@@ -82,6 +82,8 @@ def _bad_line(state: State, why: str, orders: list[Order]) -> list[Order]:
 def execute(state: State, command: Command) -> list[Order]:
     """Take up a command; nothing is under way."""
     verb = command.verb
+    if orders := _another_protocol(state, command):
+        return orders
     if orders := _not_sayable(state, command):
         return orders
     if state.judge.judges and (orders := _not_allowed(state, command)):
@@ -97,13 +99,6 @@ def execute(state: State, command: Command) -> list[Order]:
         return _too_late(state, command)
     if (reason := commands.REFUSED.get(verb)) is not None:
         return [NoteCommandRefused(verb.decode(), reason), TellClient(replies.own(502, reason))]
-    if commands.is_proxy_header(command):
-        return _foreign(state, "proxy")
-    if commands.is_http(command):
-        if state.login.done and not commands.is_http_request(command):
-            reason = "Not an FTP command."
-            return [NoteCommandRefused(command.shown_verb, reason), TellClient(replies.own(502, reason))]
-        return _foreign(state, "http")
     if state.policy.ahead and (known := state.repeated.answer(command)) is not None:
         return [TellClient(known)]
     if verb == b"APPE" and state.judge.max_file_bytes and command.argument:
@@ -151,7 +146,7 @@ def _hint(state: State, command: Command) -> list[Order]:
 
 def _not_allowed(state: State, command: Command) -> list[Order]:
     """The refusal of what the client may not do, whoever its server is. What nobody may say here is refused as ever."""
-    if command.verb in commands.REFUSED or commands.is_http(command) or commands.is_proxy_header(command):
+    if command.verb in commands.REFUSED:
         return []
     refusal = state.judge.refusal(command, state.directory.place, state.restart.offset)
     if refusal is None:
@@ -173,7 +168,17 @@ def append(state: State, command: Command, size: int | None) -> list[Order]:
     return orders
 
 
-def _foreign(state: State, protocol: str) -> list[Order]:
+def _another_protocol(state: State, command: Command) -> list[Order]:
+    """A line of HTTP, or a load balancer's header: none of the client's rights or of the server's business."""
+    if commands.is_http(command):
+        if state.login.done and not commands.is_http_request(command):
+            reason = "Not an FTP command."
+            return [NoteCommandRefused(command.shown_verb, reason), TellClient(replies.own(502, reason))]
+        protocol = "http"
+    elif commands.is_proxy_header(command):
+        protocol = "proxy"
+    else:
+        return []
     state.closed = True
     return [NoteForeign(protocol), HangUp(Ending.FOREIGN_PROTOCOL)]
 
@@ -185,7 +190,7 @@ def _before_the_server(state: State, command: Command) -> list[Order]:
             return state.goodbye("Goodbye.", Ending.QUIT, code=221)
         case b"NOOP":  # what probes say
             return [TellClient(replies.own(200, "NOOP ok."))]
-        case verb if verb in commands.REFUSED or commands.is_http(command) or commands.is_proxy_header(command):
+        case verb if verb in commands.REFUSED:
             return []
     return state.dial(command) if state.no_server is None else state.answer_without_server(command, state.no_server)
 

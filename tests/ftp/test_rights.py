@@ -359,3 +359,8 @@ def test_an_offset_beyond_the_bound_is_too_large_at_once() -> None:
     play.passive()
     assert play.client("STOR a") == ["S REST 0"]
     assert play.server("350 ok")[-1] == "C 552 Files of more than 100 bytes are not allowed here."
+
+
+@pytest.mark.parametrize("line", ["GET / HTTP/1.1", "PROXY TCP4 192.0.2.7 198.51.100.1 4711 21"])
+def test_another_protocol_is_no_matter_of_rights(line: str) -> None:
+    assert Play(Policy(client=CLIENT, rights=Rights("read"))).opened().client(line) == ["NoteForeign", "hang up"]
