@@ -28,19 +28,24 @@ class LogError(Exception):
     """An output can't be opened; `str()` is one plain line."""
 
 
-class WantedOutput(Protocol):
-    """One output, as `config` has it. `chain_by` is the key of its chain, empty for none; None: no chain."""
+class _Look(Protocol):
+    """How lines look. `chain_by` is the key of their chain, empty for none; None: no chain."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def to(self) -> str: ...
     @property
     def format(self) -> Format: ...
     @property
     def level(self) -> Level: ...
     @property
     def chain_by(self) -> bytes | None: ...
+
+
+class WantedOutput(_Look, Protocol):
+    """One output, as `config` has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def to(self) -> str: ...
     @property
     def place(self) -> str | tuple[str, int]: ...
     @property
@@ -51,15 +56,9 @@ class WantedOutput(Protocol):
     def max_bytes(self) -> int: ...
 
 
-class Wanted(Protocol):
+class Wanted(_Look, Protocol):
     """The log, as `config` has it; without outputs it is standard output alone."""
 
-    @property
-    def format(self) -> Format: ...
-    @property
-    def level(self) -> Level: ...
-    @property
-    def chain_by(self) -> bytes | None: ...
     @property
     def outputs(self) -> Sequence[WantedOutput]: ...
 

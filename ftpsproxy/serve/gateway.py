@@ -311,11 +311,8 @@ class Gateway:
                         return  # it was closed in the moment when somebody came
                     raise
                 if is_allowed(client, service.listener.proxy_protocol):
-                    known, failed = (
-                        partial(self._introduced, service, sock, client),
-                        partial(unknown, service, sock, client),
-                    )
-                    self._introductions.introduce(sock, known, failed)
+                    known = partial(self._introduced, service, sock, client)
+                    self._introductions.introduce(sock, known, partial(unknown, service, sock, client))
                 else:
                     self._let_in(service, sock, client)
                 await turn()  # others are heard meanwhile, and whoever came first is first in the queue
