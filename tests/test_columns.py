@@ -18,7 +18,7 @@ from ftpsproxy.observe import log, rows, telling
 from ftpsproxy.observe.events import EVENTS
 from ftpsproxy.observe.rows import Mark, Row
 from tests.test_log import EVENTS as CALLS
-from tests.test_log import EVIL, logged, session_in, transfer
+from tests.test_log import EVIL, in_a_session, logged, transfer
 
 DONE: dict[str, Any] = {
     "timestamp": "2026-11-28T22:28:50.123Z",
@@ -43,12 +43,8 @@ TORN = {**DONE, "outcome": "torn", "detail": "the server broke the data connecti
 
 @pytest.fixture(autouse=True)
 def _in_a_session() -> Iterator[None]:
-    log.bind("0123456789ab", "10.0.0.1", "scanners", "archive")
-    log.configure("json", "info", io.StringIO())
-    session_in()
-    yield
-    log.unbind()
-    log.configure("json", "info", io.StringIO())
+    with in_a_session():
+        yield
 
 
 def line(event: dict[str, Any], width: int | None = None, colour: bool = False) -> str:

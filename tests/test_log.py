@@ -1,5 +1,6 @@
 """The log: its vocabulary, that nothing can forge a line, that no password gets in, that writing it never fails."""
 
+import contextlib
 import inspect
 import io
 import json
@@ -32,14 +33,21 @@ FORMATS: list[Format] = ["json", "logfmt", "console"]
 EVIL = 'a\nb\r\n{"event":"session.login"}\x1b[2J\x00\x85\u2028\u202e\udcff é " \\ = \t.txt'
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
+@contextlib.contextmanager
+def in_a_session() -> Iterator[None]:
+    """What is logged meanwhile is of one that has logged in, and read by nobody unless the test has it so."""
     log.bind("0123456789ab", "10.0.0.1", "scanners", "archive")
     log.configure("json", "info", io.StringIO())
     session_in()
     yield
     log.unbind()
     log.configure("json", "info", io.StringIO())
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with in_a_session():
+        yield
 
 
 def logged(format: Format, call: Callable[[], None], level: Literal["debug", "info", "warning"] = "debug") -> str:

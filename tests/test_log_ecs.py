@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -11,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from ftpsproxy.observe import log
 from ftpsproxy.observe.events import EVENTS
 from tests.test_log import EVENTS as CALLS
-from tests.test_log import logged, session_in
+from tests.test_log import in_a_session, logged
 
 KEYWORD, WHOLE, YES_OR_NO = str, int, bool
 PUBLISHED: dict[str, type | str] = {
@@ -37,11 +35,8 @@ CATEGORIES = {"authentication", "file", "network", "process", "session"}
 
 @pytest.fixture(autouse=True)
 def _in_a_session() -> Iterator[None]:
-    log.bind("0123456789ab", "10.0.0.1", "scanners", "archive")
-    session_in()
-    yield
-    log.unbind()
-    log.configure("json", "info", io.StringIO())
+    with in_a_session():
+        yield
 
 
 def said(event: str) -> dict[str, Any]:

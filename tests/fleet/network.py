@@ -5,12 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tests.support.network import enter_own_network
+from tests.support.network import enter_own_network, in_thread
 from tests.support.servers.common import program
 
 _CLONE_NEWNET = 0x40000000
@@ -38,7 +37,7 @@ class Namespace:
 
     def __init__(self) -> None:
         self._fd = -1
-        _in_thread(self._make)
+        in_thread(self._make)
 
     def _make(self) -> None:
         enter_own_network()
@@ -58,7 +57,7 @@ class Namespace:
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
             return what()
 
-        return _in_thread(there)
+        return in_thread(there)
 
     def ip(self, *commands: str) -> None:
         """Have `ip` do these."""
@@ -137,22 +136,3 @@ def nft(file: Path) -> None:
 def _run(argv: Sequence[str], said: str = "") -> None:
     done = subprocess.run(argv, input=said, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, f"{argv}: {done.stderr}\n{said}"
-
-
-def _in_thread(what: Callable[[], T]) -> T:
-    """A thread's network is its own; it is not to be this one's from then on."""
-    result: list[T] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            result.append(what())
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run, name="network")
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return result[0]

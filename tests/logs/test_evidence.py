@@ -23,7 +23,7 @@ from tests.support import vocabulary
 from tests.support.certificates import Certificates
 from tests.support.gateway import configuration, run_gateway, start_gateway
 from tests.support.servers import pyftpdlib
-from tests.test_log import session_in, transfer
+from tests.test_log import in_a_session, transfer
 
 KEY = b"0123456789abcdef0123456789abcdef"
 Lines = list[bytes]
@@ -31,11 +31,8 @@ Lines = list[bytes]
 
 @pytest.fixture(autouse=True)
 def _in_a_session() -> Iterator[None]:
-    log.bind("0123456789ab", "10.0.0.1", "scanners", "archive")
-    session_in()
-    yield
-    log.unbind()
-    log.configure("json", "info", io.StringIO())
+    with in_a_session():
+        yield
 
 
 def chained(count: int = 6, key: bytes = b"") -> Lines:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 
 import pytest
 
 from ftpsproxy.ftp.data_failure import Cause
-from ftpsproxy.observe import advice, log
+from ftpsproxy.observe import advice
 from ftpsproxy.observe.events import EVENTS
 from ftpsproxy.observe.fields import LIMITS_OF_CLIENTS, LIMITS_OF_SESSIONS, UPSTREAM_CAUSES
 from tests.logs.lines import line, read, records
 from tests.support import vocabulary
 from tests.test_log import EVENTS as CALLS
-from tests.test_log import logged, session_in, transfer
+from tests.test_log import in_a_session, logged, transfer
 
 
 @pytest.fixture
 def _in_a_session() -> Iterator[None]:
-    log.bind("0123456789ab", "10.0.0.1", "scanners", "archive")
-    with vocabulary.unwatched():  # lines of the gateway, too, are written in a session here
-        session_in()
+    with vocabulary.unwatched(), in_a_session():  # lines of the gateway, too, are written in a session here
         yield
-    log.unbind()
-    log.configure("json", "info", io.StringIO())
 
 
 @pytest.mark.usefixtures("_in_a_session")

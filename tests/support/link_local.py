@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.network import add_address, enter_own_network
+from tests.support.network import add_address, enter_own_network, in_thread
 
 _LINK = 0x20
 _TENTATIVE = 0x40
@@ -35,37 +34,17 @@ def with_link_local(count: int, play: Callable[[list[str]], None]) -> None:
     Threads and processes it starts are in that network, too. Where none can be made, the addresses are all the one that
     an interface of this machine has.
     """
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            play(_own_network(count) or _found(count))
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run, name="link-local")
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
+    in_thread(lambda: play(_own_network(count) or _found(count)))
 
 
 def with_addresses(addresses: list[str], play: Callable[[], None]) -> None:
     """Call `play` in a thread that has a network of its own, whose loopback interface has these IPv6 addresses, too."""
-    failed: list[BaseException] = []
 
     def run() -> None:
-        try:
-            assert _have(addresses), "no network namespace can be made here"
-            play()
-        except BaseException as error:
-            failed.append(error)
+        assert _have(addresses), "no network namespace can be made here"
+        play()
 
-    thread = threading.Thread(target=run, name="addresses")
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
+    in_thread(run)
 
 
 def _have(addresses: list[str]) -> bool:
