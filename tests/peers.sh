@@ -19,6 +19,8 @@ SERVER_PROGRAMS=(
 )
 SERVER_LIBRARIES=(usr/lib/proftpd/mod_tls.so)
 BROWSER=chromium
+# Systemd's own tools: installed, it would be the first process of a machine.
+SYSTEMD_PROGRAMS=(bin/journalctl lib/systemd/systemd-journald usr/bin/systemd-analyze usr/bin/systemd-socket-activate)
 PROMETHEUS_PROGRAMS=(prometheus promtool) # of Debian's package, which would bring a service and the parts of a page
 # What tests/stacks builds its servers with: a package for each file.
 declare -A STACK_PACKAGES=(
@@ -86,6 +88,15 @@ install_packages() {
     return 1
 }
 
+# libraries_of PACKAGE...: "libacl1 (>= 2.2.23), adduser, libfoo1 | libbar1" -> libacl1 libfoo1
+libraries_of() {
+    local package
+    for package in "$@"; do
+        dpkg-deb -f "$package" Depends Pre-Depends | sed 's/^[A-Za-z-]*://' | tr ',' '\n' |
+            sed 's/|.*//; s/(.*//; s/[[:space:]]//g' | grep '^lib' || true
+    done
+}
+
 fetch_servers() {
     local folder=.peers/packages
     rm -rf "$folder" .peers/usr
@@ -103,16 +114,12 @@ fetch_servers() {
         cat .peers/apt.log >&2
         return 1
     fi
-    local package libraries=(libpam-modules)
+    local package libraries
     for package in "$folder"/*.deb; do
-        # "libacl1 (>= 2.2.23), adduser, libfoo1 | libbar1" -> libacl1 libfoo1
-        mapfile -t -O "${#libraries[@]}" libraries < <(
-            dpkg-deb -f "$package" Depends Pre-Depends | sed 's/^[A-Za-z-]*://' | tr ',' '\n' |
-                sed 's/|.*//; s/(.*//; s/[[:space:]]//g' | grep '^lib' || true
-        )
         dpkg-deb -x "$package" .peers
     done
-    install_packages "${libraries[@]}"
+    mapfile -t libraries < <(libraries_of "$folder"/*.deb)
+    install_packages libpam-modules "${libraries[@]}"
     rm -rf "$folder" .peers/usr/share .peers/etc .peers/var .peers/lib # manuals and set-up scripts
 }
 
@@ -129,6 +136,25 @@ fetch_prometheus() {
     mkdir -p "$folder"
     three_times "apt-get download" bash -c 'cd "$1" && shift && "$@"' - "$folder" "${APT[@]}" download prometheus
     dpkg-deb --fsys-tarfile "$folder"/*.deb | tar -x -C "$folder" "${PROMETHEUS_PROGRAMS[@]/#/./usr/bin/}"
+    rm "$folder"/*.deb
+}
+
+systemd_ready() {
+    local program
+    for program in "${SYSTEMD_PROGRAMS[@]}"; do
+        [[ -x .peers/systemd/$program ]] || return 1
+        if ldd ".peers/systemd/$program" | grep -q 'not found'; then return 1; fi
+    done
+}
+
+fetch_systemd() {
+    local folder=.peers/systemd libraries
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    three_times "apt-get download" bash -c 'cd "$1" && shift && "$@"' - "$folder" "${APT[@]}" download systemd
+    dpkg-deb --fsys-tarfile "$folder"/*.deb | tar -x -C "$folder" "${SYSTEMD_PROGRAMS[@]/#/./}" ./lib/systemd/system
+    mapfile -t libraries < <(libraries_of "$folder"/*.deb)
+    install_packages "${libraries[@]}"
     rm "$folder"/*.deb
 }
 
@@ -224,6 +250,12 @@ if ! prometheus_ready; then
     update_once
     fetch_prometheus
     prometheus_ready || { say "Prometheus or promtool is still missing"; exit 1; }
+fi
+if ! systemd_ready; then
+    say "unpacking systemd's tools"
+    update_once
+    fetch_systemd
+    systemd_ready || { say "a tool of systemd's, or a library of its, is still missing"; exit 1; }
 fi
 mapfile -t missing < <(missing_for_stacks)
 if [[ ${#missing[@]} != 0 ]]; then

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import systemd
 from tests.support.certificates import Certificates
 from tests.support.gateway import Gateway, configuration, run_gateway
 from tests.support.servers import PASSWORD, ROOT, USER, Server, free_port, pyftpdlib
@@ -98,9 +98,7 @@ def _has(pid: int, sock: socket.socket) -> bool:
 def test_systemd_socket_activate_starts_it_with_the_first_client(
     server: Server, certificates: Certificates, workers: int
 ) -> None:
-    tool = shutil.which("systemd-socket-activate")
-    if tool is None:
-        pytest.skip("there is no systemd-socket-activate")
+    tool = systemd.tool(systemd.SOCKET_ACTIVATE)
     port, admin = free_port("127.0.0.1"), free_port("127.0.0.1")
     config = configuration(
         server.url,
